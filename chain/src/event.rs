@@ -1,0 +1,60 @@
+//! Contract events in the words of the domain, the same for every chain.
+
+use alloy::primitives::{Address, B256};
+use compute_futures_protocol::{AccountId, Terms, Usdc};
+use serde::{Deserialize, Serialize};
+
+/// Where an event stands. `(block_number, log_index)` orders events; `(block_hash, log_index)` identifies one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct EventMeta {
+    pub block_number: u64,
+    pub block_hash: B256,
+    pub block_timestamp: u64,
+    pub transaction: B256,
+    pub log_index: u64,
+}
+
+/// One contract event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ChainEvent {
+    pub meta: EventMeta,
+    pub kind: EventKind,
+}
+
+/// The contract's events (see `IComputeFutures` for units and meaning).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[allow(missing_docs)]
+pub enum EventKind {
+    TermsSet { operator_index: u32, operator: Address, terms_version: u32, terms: Terms },
+    AccountOpened { account: AccountId, owner: Address, operator_index: u32, terms_version: u32 },
+    Deposited {
+        account: AccountId,
+        payer: Address,
+        amount: Usdc,
+        credit: Usdc,
+        discount_bps: u16,
+        previous_discount_bps: u16,
+        discount_from_batch: u64,
+    },
+    Swept { account: AccountId, deposit_address: Address, amount: Usdc, fee: Usdc },
+    Recovered { deposit_address: Address, owner: Address, token: Address, amount: String },
+    CeilingRaised { account: AccountId, signer: Address, ceiling: Usdc },
+    DelegateSet { account: AccountId, delegate: Option<Address> },
+    BatchPosted { operator_index: u32, batch_number: u64, receipts_root: B256, receipt_count: u32, row_count: u32, charged: Usdc },
+    Debited {
+        account: AccountId,
+        batch_number: u64,
+        list_amount: Usdc,
+        discount_bps: u16,
+        charged: Usdc,
+        total_charged: Usdc,
+        remainder: u16,
+    },
+    DebitShortfall { account: AccountId, batch_number: u64, list_amount: Usdc, uncovered: Usdc },
+    RefundRequested { account: AccountId, owner: Address, refundable_at: u64 },
+    Refunded { account: AccountId, owner: Address, amount: Usdc, by_operator: bool },
+    EarningsWithdrawn { operator_index: u32, to: Address, amount: Usdc },
+}

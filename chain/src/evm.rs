@@ -1,0 +1,1 @@
+//! Base and its kin.

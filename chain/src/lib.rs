@@ -1,0 +1,14 @@
+//! The only place with contract bindings: read state, follow events, post transactions.
+//!
+//! Everything above this crate speaks [`ChainReader`], [`ChainWriter`] and [`EventKind`]; nothing above it branches on the chain.
+
+mod error;
+mod event;
+pub mod evm;
+mod reader;
+mod writer;
+
+pub use error::ChainError;
+pub use event::{ChainEvent, EventKind, EventMeta};
+pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
+pub use writer::{Action, ChainWriter, DebitRow, Fees, SignedTransaction, TransactionOutcome};

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title ComputeFutures: prepaid compute credit, drawn down job by job
+/// @notice An owner prepays USDC with an operator at a volume discount. The operator posts debits in numbered batches,
+/// never beyond the ceiling the owner signed. What is left goes back to the owner: at once with the operator's consent,
+/// after the refund delay without it. There is no admin, no pause and no upgrade (I-9).
+/// @dev All amounts are micro-USDC (6 decimals). `accountId` = operatorIndex (high 32 bits) | sequence (low 32 bits),
+/// both starting at 1. Sequences stop at 2^28 - 1 so that every account has a futures id.
+interface IComputeFutures {
+    // ------------------------------------------------------------------ types
+
+    /// @notice One step of a volume discount: from `minimumDeposit` in total deposits, `discountBps` off every job.
+    struct Tier {
+        uint56 minimumDeposit;
+        uint16 discountBps;
+    }
+
+    /// @notice What an operator offers to accounts opened from now on.
+    struct Terms {
+        /// Seconds between `requestRefund` and `refund`; at most 30 days.
+        uint32 refundDelay;
+        /// Smallest amount that opens an account; above zero.
+        uint56 minimumDeposit;
+        /// keccak256 of the operator's rate card in canonical JSON.
+        bytes32 rateCardHash;
+        /// Up to three tiers, strictly rising in both fields; discounts below 10,000.
+        Tier[] tiers;
+    }
+
+    /// @notice An account as a reader sees it. On chain: what a debit touches is one slot, the rest two more.
+    struct Account {
+        address owner;
+        /// May sign spending (ceilings, jobs), never refunds. Zero when unset.
+        address delegate;
+        /// Deposited, less refunded.
+        uint56 credit;
+        /// Net of discount; only ever rises.
+        uint56 charged;
+        /// Cumulative cap on `charged`, signed by owner or delegate.
+        uint56 ceiling;
+        /// What the discount division left over, in 1/10,000 micro-USDC; below 10,000.
+        uint16 remainder;
+        /// The discount the total deposit has earned; binding from batch `discountFromBatch`.
+        uint16 discountBps;
+        /// The least discount for batches before `discountFromBatch`.
+        uint16 previousDiscountBps;
+        uint40 discountFromBatch;
+        /// Zero: no refund requested. Otherwise the time (seconds) from which `refund` pays.
+        uint40 refundableAt;
+        uint32 termsVersion;
+        bool closed;
+    }
+
+    /// @notice An operator as a reader sees it.
+    struct Operator {
+        address operator;
+        uint32 termsVersion;
+        /// Sequence of the newest account.
+        uint32 lastSequence;
+        /// Number of the newest batch; the next one posted must be this plus one.
+        uint40 lastBatch;
+        /// Not yet withdrawn.
+        uint64 earnings;
+    }
+
+    /// @notice One row of a batch: `listAmount` is before discount. `discountBps` is what the receipts state; the contract
+    /// never applies less than the account's floor for this batch.
+    struct Debit {
+        uint64 accountId;
+        uint56 listAmount;
+        uint16 discountBps;
+    }
+
+    /// @notice Gasless deposit: the owner signs EIP-3009 `ReceiveWithAuthorization` whose nonce is `depositNonce(...)`.
+    struct DepositAuthorization {
+        uint32 operatorIndex;
+        address owner;
+        /// Zero opens an account; otherwise the open account (of this owner and operator) to top up.
+        uint64 accountId;
+        uint56 amount;
+        /// New ceiling, or zero to leave it.
+        uint56 ceiling;
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes32 salt;
+    }
+
+    /// @notice What a deposit address commits to.
+    struct DepositTerms {
+        uint32 operatorIndex;
+        address owner;
+        /// Ceiling of the account that the first sweep opens; `type(uint56).max` lets it spend all it ever receives.
+        uint56 ceiling;
+        /// Goes to the operator's earnings at each sweep.
+        uint56 fee;
+    }
+
+    // ----------------------------------------------------------------- events
+
+    /// @notice Emitted by `setTerms`; the first one registers the operator.
+    event TermsSet(
+        uint32 indexed operatorIndex,
+        address indexed operator,
+        uint32 termsVersion,
+        uint32 refundDelay,
+        uint56 minimumDeposit,
+        bytes32 rateCardHash,
+        Tier[] tiers
+    );
+    event AccountOpened(
+        uint64 indexed accountId, address indexed owner, uint32 indexed operatorIndex, uint32 termsVersion
+    );
+    /// @notice Credit came in. `discountBps` binds from `discountFromBatch`; before it, `previousDiscountBps` is the floor.
+    event Deposited(
+        uint64 indexed accountId,
+        address indexed payer,
+        uint56 amount,
+        uint56 credit,
+        uint16 discountBps,
+        uint16 previousDiscountBps,
+        uint40 discountFromBatch
+    );
+    /// @notice A deposit address was emptied into an account; `fee` became operator earnings.
+    event Swept(uint64 indexed accountId, address indexed depositAddress, uint56 amount, uint56 fee);
+    /// @notice The owner took tokens back from a deposit address without opening credit.
+    event Recovered(address indexed depositAddress, address indexed owner, address indexed token, uint256 amount);
+    event CeilingRaised(uint64 indexed accountId, address indexed signer, uint56 ceiling);
+    event DelegateSet(uint64 indexed accountId, address indexed delegate);
+    event BatchPosted(
+        uint32 indexed operatorIndex,
+        uint40 indexed batchNumber,
+        bytes32 receiptsRoot,
+        uint32 receiptCount,
+        uint32 rowCount,
+        uint64 charged
+    );
+    /// @notice `listAmount` at `discountBps` became `charged`; `totalCharged` and `remainder` are the account's after it.
+    event Debited(
+        uint64 indexed accountId,
+        uint40 indexed batchNumber,
+        uint56 listAmount,
+        uint16 discountBps,
+        uint56 charged,
+        uint56 totalCharged,
+        uint16 remainder
+    );
+    /// @notice A row could not be covered in full (I-6): `uncovered` is what was not charged, net of discount.
+    event DebitShortfall(uint64 indexed accountId, uint40 indexed batchNumber, uint56 listAmount, uint56 uncovered);
+    event RefundRequested(uint64 indexed accountId, address indexed owner, uint40 refundableAt);
+    /// @notice The account is closed and everything unspent went to the owner. `byOperator`: the consent path.
+    event Refunded(uint64 indexed accountId, address indexed owner, uint56 amount, bool byOperator);
+    event EarningsWithdrawn(uint32 indexed operatorIndex, address indexed to, uint64 amount);
+
+    // ----------------------------------------------------------------- errors
+
+    error ComputeFutures_NotOperator(address caller);
+    error ComputeFutures_UnknownOperator(uint32 operatorIndex);
+    error ComputeFutures_UnknownAccount(uint64 accountId);
+    error ComputeFutures_NotOwner(uint64 accountId, address caller);
+    error ComputeFutures_NotAccountOperator(uint64 accountId, address caller);
+    error ComputeFutures_NotSpender(uint64 accountId, address caller);
+    error ComputeFutures_InvalidSignature(uint64 accountId);
+    error ComputeFutures_AccountClosed(uint64 accountId);
+    error ComputeFutures_InvalidTerms(string reason);
+    error ComputeFutures_InvalidOwner(address owner);
+    error ComputeFutures_DepositTooSmall(uint256 amount, uint256 minimum);
+    error ComputeFutures_CreditOverflow(uint256 credit);
+    error ComputeFutures_CeilingNotRaised(uint56 present, uint56 requested);
+    error ComputeFutures_WrongBatchNumber(uint40 expected, uint40 given);
+    error ComputeFutures_InvalidToken(address token);
+    error ComputeFutures_TokenAmountMismatch(uint256 expected, uint256 received);
+    error ComputeFutures_NothingToSweep(address depositAddress, uint256 balance, uint256 fee);
+    error ComputeFutures_RefundAlreadyRequested(uint64 accountId, uint40 refundableAt);
+    error ComputeFutures_RefundNotRequested(uint64 accountId);
+    error ComputeFutures_RefundNotDue(uint64 accountId, uint40 refundableAt);
+    error ComputeFutures_InsufficientEarnings(uint64 available, uint64 requested);
+    error ComputeFutures_SequenceExhausted(uint32 operatorIndex);
+
+    // --------------------------------------------------------------- operator
+
+    /// @notice Publishes the caller's terms for accounts opened from now on; the first call registers the operator.
+    function setTerms(Terms calldata terms) external returns (uint32 operatorIndex, uint32 termsVersion);
+
+    /// @notice Charges accounts for a batch of jobs and stores the Merkle root of their receipts.
+    /// @dev Reverts whole on a batch number out of order (I-5). Never reverts because of a row: an uncoverable, closed,
+    /// unknown or foreign account is clamped (to zero if need be) and reported by `DebitShortfall` (I-6). On a clamp the
+    /// remainder becomes zero: the fraction belongs to the shortfall.
+    /// @param receiptsRoot Root over `keccak256(bytes.concat(keccak256(abi.encode(receiptHash))))`, sorted pairs.
+    function postDebits(uint40 batchNumber, bytes32 receiptsRoot, uint32 receiptCount, Debit[] calldata rows) external;
+
+    /// @notice Closes an account of the calling operator and pays everything unspent to its owner, now.
+    function closeAccount(uint64 accountId) external returns (uint56 amount);
+
+    function withdrawEarnings(address to, uint64 amount) external;
+
+    // --------------------------------------------------------------- deposits
+
+    /// @notice Opens an account for `owner` with the caller's USDC (allowance needed).
+    /// @param ceiling Must be zero unless the caller is the owner: nobody else may authorise spending (I-2).
+    function deposit(uint32 operatorIndex, address owner, uint56 amount, uint56 ceiling)
+        external
+        returns (uint64 accountId);
+
+    /// @notice Adds the caller's USDC to an open account. A non-zero `ceiling` needs owner or delegate as caller.
+    function topUp(uint64 accountId, uint56 amount, uint56 ceiling) external;
+
+    /// @notice Gasless deposit or top-up, relayed by anyone.
+    function depositWithAuthorization(DepositAuthorization calldata authorization, bytes calldata signature)
+        external
+        returns (uint64 accountId);
+
+    /// @notice The EIP-3009 nonce an owner signs: keccak256(abi.encode(operatorIndex, owner, accountId, ceiling, salt)).
+    function depositNonce(uint32 operatorIndex, address owner, uint64 accountId, uint56 ceiling, bytes32 salt)
+        external
+        pure
+        returns (bytes32);
+
+    /// @notice The address to which any plain USDC transfer becomes credit once swept.
+    function depositAddress(DepositTerms calldata terms) external view returns (address);
+
+    /// @notice Turns what lies at a deposit address into credit: opens its account, or tops up the one it opened.
+    function sweep(DepositTerms calldata terms) external returns (uint64 accountId);
+
+    /// @notice The owner takes any token back from its deposit address, no fee.
+    function recover(DepositTerms calldata terms, address token) external returns (uint256 amount);
+
+    // ------------------------------------------------------------------ spend
+
+    /// @notice Raises the ceiling; caller is owner or delegate.
+    function raiseCeiling(uint64 accountId, uint56 ceiling) external;
+
+    /// @notice Raises the ceiling with an EIP-712 `SpendCeiling(uint64 accountId,uint56 ceiling)` signed by owner
+    /// (EIP-1271 too) or delegate; relayed by anyone.
+    function raiseCeilingWithSignature(uint64 accountId, uint56 ceiling, bytes calldata signature) external;
+
+    /// @notice Owner sets (or with zero clears) the session key that may sign spending.
+    function setDelegate(uint64 accountId, address delegate) external;
+
+    // ------------------------------------------------------------------- exit
+
+    /// @notice Owner starts the refund delay of the terms the account was opened under.
+    function requestRefund(uint64 accountId) external;
+
+    /// @notice After the delay: closes the account and pays everything unspent to the owner.
+    function refund(uint64 accountId) external returns (uint56 amount);
+
+    // ------------------------------------------------------------------ views
+
+    function token() external view returns (address);
+    function account(uint64 accountId) external view returns (Account memory);
+    function operator(uint32 operatorIndex) external view returns (Operator memory);
+    function operatorIndexOf(address operatorAddress) external view returns (uint32);
+    function operatorCount() external view returns (uint32);
+    function terms(uint32 operatorIndex, uint32 termsVersion) external view returns (Terms memory);
+    /// @notice Account that this deposit address feeds, or zero.
+    function accountOfDepositAddress(address depositAddress_) external view returns (uint64);
+    function batchRoot(uint32 operatorIndex, uint40 batchNumber) external view returns (bytes32);
+
+    /// @notice Whether a receipt is in a posted batch. `receiptHash` is the EIP-712 digest of the receipt.
+    function verifyReceipt(uint32 operatorIndex, uint40 batchNumber, bytes32 receiptHash, bytes32[] calldata proof)
+        external
+        view
+        returns (bool);
+}

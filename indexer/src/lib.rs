@@ -1,0 +1,1 @@
+//! The indexer: follows the contracts and serves balances, history, proofs.

@@ -1,0 +1,1 @@
+//! The relayer: x402 gate, jobs, ledger and settlement.
