@@ -147,6 +147,12 @@ interface IComputeFutures {
     );
     /// @notice A row could not be covered in full (I-6): `uncovered` is what was not charged, net of discount.
     event DebitShortfall(uint64 indexed accountId, uint40 indexed batchNumber, uint56 listAmount, uint56 uncovered);
+    /// @notice A row named an account of another operator: nothing was charged and nothing about that account changed.
+    /// @dev Not a `DebitShortfall`, whose batch number would be read as the other operator's: nobody may write into the
+    /// history of an account that is not theirs.
+    event ForeignDebit(
+        uint32 indexed operatorIndex, uint40 indexed batchNumber, uint64 indexed accountId, uint56 listAmount
+    );
     event RefundRequested(uint64 indexed accountId, address indexed owner, uint40 refundableAt);
     /// @notice The account is closed and everything unspent went to the owner. `byOperator`: the consent path.
     event Refunded(uint64 indexed accountId, address indexed owner, uint56 amount, bool byOperator);
@@ -164,6 +170,7 @@ interface IComputeFutures {
     error ComputeFutures_AccountClosed(uint64 accountId);
     error ComputeFutures_InvalidTerms(string reason);
     error ComputeFutures_InvalidOwner(address owner);
+    error ComputeFutures_InvalidRecipient(address to);
     error ComputeFutures_DepositTooSmall(uint256 amount, uint256 minimum);
     error ComputeFutures_CreditOverflow(uint256 credit);
     error ComputeFutures_CeilingNotRaised(uint56 present, uint56 requested);
@@ -248,6 +255,11 @@ interface IComputeFutures {
     // ------------------------------------------------------------------ views
 
     function token() external view returns (address);
+    /// @notice The code behind every deposit address. Off-chain, a deposit address is
+    /// `keccak256(0xff ++ this ++ salt ++ keccak256(initCode))[12:]` with `salt = keccak256(abi.encode(operatorIndex, owner,
+    /// ceiling, fee))` and `initCode = 0x3d602d80600a3d3981f3363d3d373d3d3d363d73 ++ vaultImplementation ++
+    /// 0x5af43d82803e903d91602b57fd5bf3` (EIP-1167, as OpenZeppelin's Clones).
+    function vaultImplementation() external view returns (address);
     function account(uint64 accountId) external view returns (Account memory);
     function operator(uint32 operatorIndex) external view returns (Operator memory);
     function operatorIndexOf(address operatorAddress) external view returns (uint32);
