@@ -1,0 +1,50 @@
+# Every target installs what it lacks and says what it installs.
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-all bench gen gen-check gas fmt lint clean
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## The `compute-futures` binary
+	@scripts/need.sh rust npm
+	@cargo build --workspace --bins --locked
+
+demo: build ## The whole story on a local chain (ONCE=1 exits after it)
+	@scripts/demo.sh
+
+test: ## Every test of the everyday set
+	@scripts/need.sh rust npm nextest postgres
+	@scripts/test.sh
+
+test-all: ## The same with long fuzzing and the slow tests
+	@scripts/need.sh rust npm nextest postgres
+	@scripts/test.sh --all
+
+bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md
+	@scripts/need.sh rust npm postgres
+	@scripts/bench.sh
+
+gen: ## Write what is generated and committed (ABI, verification input)
+	@scripts/need.sh npm
+	@node contracts/script/gen.mjs
+
+gen-check: ## Fail when a generated file is out of date
+	@scripts/need.sh npm
+	@node contracts/script/gen.mjs --check
+
+gas: ## Write new gas snapshots
+	@scripts/need.sh npm
+	@PATH="node_modules/.bin:$$PATH" forge test --isolate --match-path 'contracts/test/gas/*'
+
+fmt: ## Format Rust and Solidity
+	@scripts/need.sh rust npm
+	@cargo fmt --all
+	@PATH="node_modules/.bin:$$PATH" forge fmt
+
+lint: ## Formatting, clippy, licences, advisories, generated files
+	@scripts/need.sh rust npm deny
+	@scripts/lint.sh
+
+clean: ## Remove build output, keep the installed tools
+	@find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
+	@rm -rf contracts/out contracts/cache

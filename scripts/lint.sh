@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Formatting, lints, licences and advisories, generated files. `make fmt` and `make gen` repair what can be repaired.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+advisories() {
+    local log=target/deny-fetch.log
+    # The advisory database is a git repository on github.com; everything else is checked without a network.
+    if timeout 120 cargo deny fetch db >"$log" 2>&1; then
+        cargo deny --workspace check
+    else
+        printf '%s!!  the RustSec advisory database could not be fetched: advisories are NOT checked in this run%s\n' "$RED" "$RESET" >&2
+        sed 's/^/    /' "$log" | tail -3 >&2
+        cargo deny --workspace check bans licenses sources
+    fi
+}
+
+shells() {
+    if have shellcheck; then
+        git ls-files '*.sh' .ci/run | xargs shellcheck -x
+    else
+        note 'shellcheck is not installed: shell scripts are checked for syntax only (apt-get install shellcheck)'
+        git ls-files '*.sh' .ci/run | xargs -n1 bash -n
+    fi
+}
+
+mkdir -p target
+run 'rustfmt' cargo fmt --all --check
+run 'forge fmt' forge fmt --check
+run 'shell scripts' shells
+run 'file lengths' scripts/lengths.sh
+run 'generated files' node contracts/script/gen.mjs --check
+run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
+run 'cargo deny' advisories
+say 'lint: all clean'
