@@ -1,1 +1,39 @@
 //! The domain with no I/O: amounts, tiers, discount maths, ids, receipts, Merkle trees, typed data.
+//!
+//! Every rule of the product stands here once. The contracts are checked against the same vectors
+//! (`tests/vectors/*.json`), so what this crate computes is what the chain computes.
+
+mod account;
+mod batch;
+mod chain;
+mod deposit;
+mod discount;
+mod eip3009;
+mod id;
+mod merkle;
+mod rate_card;
+mod receipt;
+mod request;
+pub mod serde_util;
+mod signature;
+mod terms;
+mod typed_data;
+pub mod usdc;
+
+pub use account::{AccountError, AccountState, DebitOutcome};
+pub use batch::{BatchDocument, ReceiptError, ReceiptFault};
+pub use chain::{Chain, UnknownChain};
+pub use deposit::{DepositAuthorization, DepositTerms, deposit_address, deposit_nonce};
+pub use discount::{BPS, DiscountFloor, charge, hold_amount};
+pub use eip3009::{ReceiveWithAuthorization, TokenDomain, TransferWithAuthorization};
+pub use id::{AccountId, FuturesId, IdError, MAX_SEQUENCE};
+pub use merkle::{MerkleError, ReceiptTree, leaf, verify};
+pub use rate_card::{JobKind, ModelRate, RateCard, RateCardError, Usage};
+pub use receipt::{Authorization, AuthorizationError, ExactPayment, SignedReceipt};
+pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, request_hash};
+pub use signature::{Signature, SignatureError, Signer, recover};
+pub use terms::{MAX_REFUND_DELAY, MAX_TIERS, Terms, TermsError, Tier};
+pub use typed_data::{Domain, JobAuthorization, MAX_BATCH_NUMBER, Receipt, SpendCeiling};
+pub use usdc::{ParseUsdcError, Usdc};
+
+pub use alloy_primitives::{Address, B256, Bytes, U256, keccak256};

@@ -1,0 +1,142 @@
+//! What an operator offers: minimum deposit, refund delay, volume discounts.
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+
+use crate::{BPS, Usdc};
+
+/// Most tiers the contract stores.
+pub const MAX_TIERS: usize = 3;
+/// Longest refund delay the contract accepts, in seconds: 30 days (I-4).
+pub const MAX_REFUND_DELAY: u32 = 30 * 24 * 60 * 60;
+
+/// From `minimum_deposit` in total deposits, `discount_bps` off every job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tier {
+    /// Total deposits that earn the tier.
+    pub minimum_deposit: Usdc,
+    /// Discount in basis points, below 10,000.
+    pub discount_bps: u16,
+}
+
+/// What an operator offers to accounts opened from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// Seconds between asking for a refund and taking it without anyone's help.
+    pub refund_delay: u32,
+    /// Smallest amount that opens an account.
+    pub minimum_deposit: Usdc,
+    /// Hash of the operator's rate card, see [`crate::RateCard::hash`].
+    pub rate_card_hash: B256,
+    /// Up to three, strictly rising in both fields.
+    pub tiers: Vec<Tier>,
+}
+
+/// Terms the contract would refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TermsError {
+    /// Longer than 30 days.
+    #[error("the refund delay is {0} seconds; the contract accepts at most {MAX_REFUND_DELAY} (30 days)")]
+    RefundDelayTooLong(u32),
+    /// Zero.
+    #[error("the minimum deposit is zero; set it to at least 0.000001 USDC")]
+    NoMinimumDeposit,
+    /// More than three.
+    #[error("there are {0} tiers; the contract stores at most {MAX_TIERS}")]
+    TooManyTiers(usize),
+    /// Not strictly rising, or zero at the first.
+    #[error(
+        "tier {0} does not rise above the one before it; minimum deposit and discount must both rise from tier to tier, from above zero"
+    )]
+    TiersNotRising(usize),
+    /// 100% or more.
+    #[error("tier {0} gives everything away; a discount must stay below {BPS} basis points")]
+    DiscountTooHigh(usize),
+}
+
+impl Terms {
+    /// The tiers an operator starts with: builder (10 USDC, 5%), scale (50 USDC, 10%), enterprise (200 USDC, 15%).
+    #[must_use]
+    pub fn default_tiers() -> Vec<Tier> {
+        [(10, 500), (50, 1000), (200, 1500)]
+            .map(|(usdc, discount_bps)| Tier {
+                minimum_deposit: Usdc::from_micros(usdc * 1_000_000),
+                discount_bps,
+            })
+            .to_vec()
+    }
+
+    /// Checks what the contract would check.
+    ///
+    /// # Errors
+    /// Says which rule is broken; tiers are counted from 1.
+    pub fn validate(&self) -> Result<(), TermsError> {
+        if self.refund_delay > MAX_REFUND_DELAY {
+            return Err(TermsError::RefundDelayTooLong(self.refund_delay));
+        }
+        if self.minimum_deposit.is_zero() {
+            return Err(TermsError::NoMinimumDeposit);
+        }
+        if self.tiers.len() > MAX_TIERS {
+            return Err(TermsError::TooManyTiers(self.tiers.len()));
+        }
+        let mut previous = Tier {
+            minimum_deposit: Usdc::ZERO,
+            discount_bps: 0,
+        };
+        for (position, tier) in (1..).zip(&self.tiers) {
+            if tier.minimum_deposit <= previous.minimum_deposit || tier.discount_bps <= previous.discount_bps {
+                return Err(TermsError::TiersNotRising(position));
+            }
+            if tier.discount_bps >= BPS {
+                return Err(TermsError::DiscountTooHigh(position));
+            }
+            previous = *tier;
+        }
+        Ok(())
+    }
+
+    /// Discount that `total` deposits earn, in basis points.
+    #[must_use]
+    pub fn discount_for(&self, total: Usdc) -> u16 {
+        self.tier_for(total).map_or(0, |(_, tier)| tier.discount_bps)
+    }
+
+    /// Name of the tier that `total` deposits earn: `none`, `builder`, `scale` or `enterprise`, by position.
+    #[must_use]
+    pub fn tier_name(&self, total: Usdc) -> &'static str {
+        Self::name_of_position(self.tier_for(total).map_or(0, |(position, _)| position))
+    }
+
+    /// Name of the highest tier whose discount is at most `discount_bps`; for accounts of which the rate is known.
+    #[must_use]
+    pub fn tier_name_for_discount(&self, discount_bps: u16) -> &'static str {
+        Self::name_of_position(
+            self.tiers
+                .iter()
+                .take_while(|tier| tier.discount_bps <= discount_bps)
+                .count(),
+        )
+    }
+
+    /// The tier that `total` reaches, with its position from 1.
+    fn tier_for(&self, total: Usdc) -> Option<(usize, &Tier)> {
+        (1..)
+            .zip(&self.tiers)
+            .take_while(|(_, tier)| tier.minimum_deposit <= total)
+            .last()
+    }
+
+    /// Tiers are known by their place: first builder, second scale, third enterprise.
+    #[must_use]
+    pub const fn name_of_position(position: usize) -> &'static str {
+        match position {
+            0 => "none",
+            1 => "builder",
+            2 => "scale",
+            _ => "enterprise",
+        }
+    }
+}
