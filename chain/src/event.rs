@@ -54,6 +54,15 @@ pub enum EventKind {
         remainder: u16,
     },
     DebitShortfall { account: AccountId, batch_number: u64, list_amount: Usdc, uncovered: Usdc },
+    /// A row for an account of another operator, or (a `DebitShortfall` on chain) for a number no account can have: nothing was
+    /// charged. Rows are whatever the operator wrote, so this must never stop a reader.
+    ForeignDebit {
+        operator_index: u32,
+        batch_number: u64,
+        #[serde(with = "compute_futures_protocol::serde_util::u64_string")]
+        account: u64,
+        list_amount: Usdc,
+    },
     RefundRequested { account: AccountId, owner: Address, refundable_at: u64 },
     Refunded { account: AccountId, owner: Address, amount: Usdc, by_operator: bool },
     EarningsWithdrawn { operator_index: u32, to: Address, amount: Usdc },
