@@ -111,6 +111,14 @@ impl AccountState {
     pub fn debit(&mut self, list: Usdc, stated_bps: u16, batch: u64) -> DebitOutcome {
         let discount_bps = stated_bps.max(self.discount.at(batch)).min(BPS);
         let (net, remainder) = charge(list, discount_bps, self.remainder);
+        if self.credit.is_zero() {
+            // Nothing was ever deposited, or all of it refunded: the contract does not write such a slot.
+            return DebitOutcome {
+                charged: Usdc::ZERO,
+                discount_bps,
+                uncovered: net,
+            };
+        }
         let charged = net.min(self.available());
         let uncovered = net.saturating_sub(charged);
         // `charged` is at most what is available, so the sum stays within credit.

@@ -257,6 +257,6 @@ impl Serialize for FuturesId {
 
 impl<'de> Deserialize<'de> for FuturesId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::serde_util::from_text(deserializer, "a futures id, such as \"CFE-0000004W\"", str::parse)
+        crate::serde_util::from_text(deserializer, "a futures id, such as \"CFE-00000087\"", str::parse)
     }
 }

@@ -32,7 +32,7 @@ pub use rate_card::{JobKind, ModelRate, RateCard, RateCardError, Usage};
 pub use receipt::{Authorization, AuthorizationError, ExactPayment, SignedReceipt};
 pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, request_hash};
 pub use signature::{Signature, SignatureError, Signer, recover};
-pub use terms::{MAX_REFUND_DELAY, MAX_TIERS, Terms, TermsError, Tier};
+pub use terms::{MAX_REFUND_DELAY, MAX_THRESHOLD, MAX_TIERS, Terms, TermsError, Tier};
 pub use typed_data::{Domain, JobAuthorization, MAX_BATCH_NUMBER, Receipt, SpendCeiling};
 pub use usdc::{ParseUsdcError, Usdc};
 

@@ -10,6 +10,9 @@ pub const MAX_TIERS: usize = 3;
 /// Longest refund delay the contract accepts, in seconds: 30 days (I-4).
 pub const MAX_REFUND_DELAY: u32 = 30 * 24 * 60 * 60;
 
+/// Highest amount the contract accepts in terms: 2^48 − 1 micro-USDC, 281 million USDC.
+pub const MAX_THRESHOLD: Usdc = Usdc::from_micros((1 << 48) - 1);
+
 /// From `minimum_deposit` in total deposits, `discount_bps` off every job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,6 +46,9 @@ pub enum TermsError {
     /// Zero.
     #[error("the minimum deposit is zero; set it to at least 0.000001 USDC")]
     NoMinimumDeposit,
+    /// Beyond 48 bits.
+    #[error("{0} USDC is more than terms can hold; stay at or below {MAX_THRESHOLD} USDC")]
+    ThresholdTooLarge(Usdc),
     /// More than three.
     #[error("there are {0} tiers; the contract stores at most {MAX_TIERS}")]
     TooManyTiers(usize),
@@ -82,20 +88,28 @@ impl Terms {
         if self.tiers.len() > MAX_TIERS {
             return Err(TermsError::TooManyTiers(self.tiers.len()));
         }
-        let mut previous = Tier {
-            minimum_deposit: Usdc::ZERO,
-            discount_bps: 0,
-        };
+        if let Some(amount) = self.thresholds().find(|amount| *amount > MAX_THRESHOLD) {
+            return Err(TermsError::ThresholdTooLarge(amount));
+        }
+        let mut previous: Option<&Tier> = None;
         for (position, tier) in (1..).zip(&self.tiers) {
-            if tier.minimum_deposit <= previous.minimum_deposit || tier.discount_bps <= previous.discount_bps {
+            let rises = match previous {
+                None => tier.discount_bps > 0,
+                Some(lower) => tier.minimum_deposit > lower.minimum_deposit && tier.discount_bps > lower.discount_bps,
+            };
+            if !rises {
                 return Err(TermsError::TiersNotRising(position));
             }
             if tier.discount_bps >= BPS {
                 return Err(TermsError::DiscountTooHigh(position));
             }
-            previous = *tier;
+            previous = Some(tier);
         }
         Ok(())
+    }
+
+    fn thresholds(&self) -> impl Iterator<Item = Usdc> {
+        std::iter::once(self.minimum_deposit).chain(self.tiers.iter().map(|tier| tier.minimum_deposit))
     }
 
     /// Discount that `total` deposits earn, in basis points.
