@@ -111,8 +111,11 @@ contract ComputeFutures is IComputeFutures, EIP712, ReentrancyGuardTransient {
         if (batchNumber != expected) revert ComputeFutures_WrongBatchNumber(expected, batchNumber); // I-5
 
         uint256 total;
-        for (uint256 i; i < rows.length; ++i) {
-            total += _debit(operatorIndex, batchNumber, rows[i]);
+        unchecked {
+            // A net charge fits 56 bits and no block holds 2^200 rows.
+            for (uint256 i; i < rows.length; ++i) {
+                total += _debit(operatorIndex, batchNumber, rows[i]);
+            }
         }
 
         state.lastBatch = batchNumber;
@@ -356,9 +359,11 @@ contract ComputeFutures is IComputeFutures, EIP712, ReentrancyGuardTransient {
             emit ForeignDebit(operatorIndex, batchNumber, accountId, listAmount);
             return 0;
         }
+        Meter meter = _meters[accountId];
         (Meter next, uint256 bps, uint256 net, uint256 uncovered) =
-            _meters[accountId].debit(batchNumber, listAmount, row.discountBps);
-        if (next.credit() == 0) {
+            meter.debit(batchNumber, listAmount, row.discountBps);
+        if (meter.credit() == 0) {
+            // Never opened, or closed unspent: nothing to charge, nothing to remember.
             emit DebitShortfall(accountId, batchNumber, listAmount, uint56(uncovered));
             return 0;
         }

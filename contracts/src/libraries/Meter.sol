@@ -14,7 +14,8 @@ library MeterLib {
     uint256 internal constant BPS = 10_000;
 
     uint256 private constant U56 = type(uint56).max;
-    uint256 private constant U16 = type(uint16).max;
+    /// @dev What a debit leaves alone: all but `charged` and `remainder`.
+    uint256 private constant KEPT = ~(U56 << 56 | uint256(type(uint16).max) << 168);
 
     function open(uint256 credit_, uint256 ceiling_, uint256 discountBps_) internal pure returns (Meter) {
         return Meter.wrap(credit_ | ceiling_ << 112 | discountBps_ << 184 | discountBps_ << 200);
@@ -79,7 +80,7 @@ library MeterLib {
     /// @notice One row of a batch: net = (list * (10000 - bps) + remainder) / 10000, remainder carried (I-3), clamped to
     /// min(credit, ceiling) - charged (I-2). A clamp zeroes the remainder: the fraction belongs to the shortfall.
     /// @param statedBps What the receipts state; raised to the floor, lowered to 10,000.
-    /// @return next The meter after the row; unchanged where nothing was ever deposited.
+    /// @return next The meter after the row; not to be stored where nothing was ever deposited.
     /// @return bps The discount applied.
     /// @return net What was charged.
     /// @return uncovered What was not, net of discount.
@@ -96,19 +97,17 @@ library MeterLib {
             net = scaled / BPS;
             uint256 rest = scaled - net * BPS;
 
-            uint256 credit_ = meter.credit();
-            if (credit_ == 0) return (meter, bps, 0, net);
+            uint256 limit = meter.credit();
             uint256 charged_ = meter.charged();
-            uint256 limit = meter.ceiling();
-            if (credit_ < limit) limit = credit_;
+            if (meter.ceiling() < limit) limit = meter.ceiling();
+            // Credit and ceiling are never below what was charged; were they, nothing would be.
             uint256 allowed = limit > charged_ ? limit - charged_ : 0;
             if (net > allowed) {
                 uncovered = net - allowed;
                 net = allowed;
                 rest = 0;
             }
-            uint256 kept = Meter.unwrap(meter) & ~(U56 << 56 | U16 << 168);
-            next = Meter.wrap(kept | charged_ + net << 56 | rest << 168);
+            next = Meter.wrap(Meter.unwrap(meter) & KEPT | charged_ + net << 56 | rest << 168);
         }
     }
 }

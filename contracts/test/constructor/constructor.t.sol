@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {ComputeFutures} from "../../src/ComputeFutures.sol";
+import {IComputeFutures} from "../../src/interfaces/IComputeFutures.sol";
+import {BaseTest} from "../utils/BaseTest.sol";
+
+contract ConstructorTest is BaseTest {
+    function test_RevertWhen_TheTokenHasNoCode() external {
+        _expectInvalidToken(makeAddr("no code"));
+    }
+
+    function test_RevertWhen_TheTokenDoesNotAnswerDecimals() external {
+        _expectInvalidToken(address(this));
+    }
+
+    function testFuzz_RevertWhen_TheTokenHasNotSixDecimals(uint8 decimals) external {
+        vm.assume(decimals != 6);
+        address token = makeAddr("token");
+        vm.mockCall(token, abi.encodeWithSignature("decimals()"), abi.encode(decimals));
+        _expectInvalidToken(token);
+    }
+
+    function test_WhenTheTokenHasSixDecimals() external view {
+        assertEq(futures.token(), address(USDC));
+        assertGt(futures.vaultImplementation().code.length, 0);
+        assertLe(address(futures).code.length, 24_576);
+        assertEq(futures.operatorIndexOf(address(this)), 0);
+        (, string memory name, string memory version, uint256 chainId, address verifyingContract,,) =
+            futures.eip712Domain();
+        assertEq(name, "ComputeFutures");
+        assertEq(version, "1");
+        assertEq(chainId, 8453);
+        assertEq(verifyingContract, address(futures));
+    }
+
+    function test_WhenTheTokenHasSixDecimals_NoOperatorYet() external {
+        assertEq(new ComputeFutures(IERC20(address(USDC))).operatorCount(), 0);
+    }
+
+    function _expectInvalidToken(address token) private {
+        vm.expectRevert(abi.encodeWithSelector(IComputeFutures.ComputeFutures_InvalidToken.selector, token));
+        new ComputeFutures(IERC20(token));
+    }
+}
