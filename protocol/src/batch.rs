@@ -187,3 +187,270 @@ fn tree_of(receipts: &[SignedReceipt]) -> Result<ReceiptTree, ReceiptError> {
 fn root_of(receipts: &[SignedReceipt]) -> Result<B256, ReceiptError> {
     tree_of(receipts).map(|tree| tree.root())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use alloy_primitives::{Bytes, U256, keccak256};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        AccountId, AuthorizationError, Chain, ExactPayment, JobAuthorization, Receipt, Signer, TokenDomain,
+        TransferWithAuthorization,
+    };
+
+    fn signer(byte: u8) -> Signer {
+        Signer::from_bytes(&[byte; 32]).unwrap()
+    }
+
+    fn domain() -> Domain {
+        Domain::new(8453, Address::repeat_byte(0xcf))
+    }
+
+    fn authorization(account_id: AccountId, nonce: u8) -> Authorization {
+        let authorization = JobAuthorization {
+            account_id,
+            request_hash: keccak256("request"),
+            nonce: B256::repeat_byte(nonce),
+            max_charge: Usdc::from_micros(27_000),
+            valid_until: 1_790_000_000,
+        };
+        let signature = Bytes::from(signer(2).sign(authorization.digest(&domain())));
+        Authorization::ComputeFutures {
+            authorization,
+            signature,
+        }
+    }
+
+    fn receipt(sequence: u64, authorization: &Authorization) -> Receipt {
+        Receipt {
+            account_id: AccountId::new(1, 1).unwrap(),
+            batch_number: 7,
+            sequence,
+            job_id: keccak256(sequence.to_be_bytes()),
+            authorization_hash: authorization.hash(&domain()),
+            request_hash: keccak256("request"),
+            output_hash: keccak256("output"),
+            list_amount: Usdc::from_micros(30_000),
+            discount_bps: 1000,
+            charged: Usdc::from_micros(27_000),
+            issued_at: 1_789_999_999,
+        }
+    }
+
+    fn signed(sequence: u64) -> SignedReceipt {
+        let authorization = authorization(AccountId::new(1, 1).unwrap(), sequence as u8);
+        SignedReceipt::sign(receipt(sequence, &authorization), authorization, &domain(), &signer(1))
+    }
+
+    fn document() -> BatchDocument {
+        BatchDocument::new(1, 7, (1..=5).map(signed).collect()).unwrap()
+    }
+
+    fn payment() -> ExactPayment {
+        let mut payment = ExactPayment {
+            asset: Address::repeat_byte(5),
+            from: signer(2).address(),
+            network: Chain::Base,
+            nonce: B256::repeat_byte(6),
+            signature: Bytes::new(),
+            to: Address::repeat_byte(7),
+            valid_after: U256::ZERO,
+            valid_before: U256::MAX,
+            value: Usdc::from_micros(1000),
+        };
+        let transfer = TransferWithAuthorization {
+            from: payment.from,
+            to: payment.to,
+            value: payment.value,
+            valid_after: payment.valid_after,
+            valid_before: payment.valid_before,
+            nonce: payment.nonce,
+        };
+        payment.signature = signer(2)
+            .sign(transfer.digest(&TokenDomain::usdc(8453, payment.asset)))
+            .into();
+        payment
+    }
+
+    /// Changes the second receipt, signs it again as `operator`, and says what `verify` finds.
+    fn fault(operator: &Signer, change: impl FnOnce(&mut Receipt)) -> ReceiptFault {
+        let mut document = document();
+        let second = document.receipts[1].clone();
+        let mut receipt = second.receipt;
+        change(&mut receipt);
+        document.receipts[1] = SignedReceipt::sign(receipt, second.authorization, &domain(), operator);
+        match document.verify(&domain(), signer(1).address()) {
+            Err(ReceiptError::Receipt { position: 1, fault, .. }) => fault,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_honest_document_holds_and_reads_back() {
+        let document = document();
+        assert_eq!(document.verify(&domain(), signer(1).address()), Ok(()));
+        assert_eq!(document.total_charged(), Some(Usdc::from_micros(135_000)));
+        let json = serde_json::to_string(&document).unwrap();
+        let again: BatchDocument = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, document);
+        let tree = document.tree().unwrap();
+        for signed in &document.receipts {
+            assert_eq!(signed.authorization.authorizer(&domain()), Ok(signer(2).address()));
+            let proof = tree.proof(signed.receipt_hash).unwrap();
+            assert!(crate::verify(document.root, signed.receipt_hash, &proof));
+        }
+    }
+
+    #[test]
+    fn json_has_the_published_shape() {
+        let json: Value = serde_json::to_value(document()).unwrap();
+        assert_eq!((&json["operatorIndex"], &json["batchNumber"]), (&1.into(), &"7".into()));
+        let receipt = &json["receipts"][0];
+        assert_eq!(receipt["accountId"], "4294967297");
+        assert_eq!(receipt["charged"], "27000");
+        assert_eq!(receipt["sequence"], "1");
+        assert_eq!(receipt["signature"].as_str().unwrap().len(), 132);
+        assert_eq!(receipt["authorization"]["scheme"], "compute-futures");
+        assert_eq!(receipt["authorization"]["authorization"]["maxCharge"], "27000");
+        let exact = serde_json::to_value(Authorization::Exact { payment: payment() }).unwrap();
+        assert_eq!(
+            (&exact["scheme"], &exact["payment"]["network"]),
+            (&"exact".into(), &"eip155:8453".into())
+        );
+        assert_eq!(exact["payment"]["validBefore"], U256::MAX.to_string());
+    }
+
+    #[test]
+    fn i7_whatever_is_changed_is_found() {
+        let operator = signer(1);
+        assert_eq!(
+            fault(&signer(3), |_| ()),
+            ReceiptFault::NotTheOperator(signer(3).address())
+        );
+        assert_eq!(fault(&operator, |r| r.batch_number = 8), ReceiptFault::BatchNumber(8));
+        assert_eq!(
+            fault(&operator, |r| r.account_id = AccountId::new(2, 1).unwrap()),
+            ReceiptFault::OperatorIndex(2)
+        );
+        assert_eq!(
+            fault(&operator, |r| r.account_id = AccountId::new(1, 2).unwrap()),
+            ReceiptFault::NotAuthorized("account")
+        );
+        assert_eq!(
+            fault(&operator, |r| r.request_hash = B256::ZERO),
+            ReceiptFault::NotAuthorized("request")
+        );
+        assert_eq!(
+            fault(&operator, |r| r.charged = Usdc::from_micros(27_001)),
+            ReceiptFault::NotAuthorized("amount")
+        );
+        assert!(matches!(
+            fault(&operator, |r| r.authorization_hash = B256::ZERO),
+            ReceiptFault::AuthorizationHash(_)
+        ));
+    }
+
+    #[test]
+    fn i7_a_receipt_changed_after_signing_is_found() {
+        let mut document = document();
+        document.receipts[4].receipt.output_hash = B256::ZERO;
+        let error = document.verify(&domain(), signer(1).address()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ReceiptError::Receipt {
+                    position: 4,
+                    fault: ReceiptFault::Hash(_),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.to_string().starts_with("receipt 4 (0x"), "{error}");
+    }
+
+    #[test]
+    fn i7_receipts_added_dropped_or_repeated_are_found() {
+        let operator = signer(1).address();
+        let mut dropped = document();
+        dropped.receipts.pop();
+        assert!(matches!(
+            dropped.verify(&domain(), operator),
+            Err(ReceiptError::Root { .. })
+        ));
+        let mut added = document();
+        added.receipts.push(signed(6));
+        assert!(matches!(
+            added.verify(&domain(), operator),
+            Err(ReceiptError::Root { .. })
+        ));
+        let repeated = BatchDocument::new(1, 7, vec![signed(1), signed(2), signed(1)]).unwrap();
+        assert!(matches!(
+            repeated.verify(&domain(), operator),
+            Err(ReceiptError::Receipt {
+                position: 2,
+                fault: ReceiptFault::Duplicate,
+                ..
+            })
+        ));
+        let mut empty = document();
+        empty.receipts.clear();
+        assert_eq!(empty.verify(&domain(), operator), Err(ReceiptError::Empty));
+    }
+
+    #[test]
+    fn another_deployments_receipts_do_not_count() {
+        let elsewhere = Domain::new(84532, domain().contract);
+        assert!(document().verify(&elsewhere, signer(1).address()).is_err());
+    }
+
+    #[test]
+    fn an_exact_payment_is_its_payers() {
+        let authorization = Authorization::Exact { payment: payment() };
+        assert_eq!(authorization.authorizer(&domain()), Ok(signer(2).address()));
+        let receipt = receipt(1, &authorization);
+        let signed = SignedReceipt::sign(receipt, authorization, &domain(), &signer(1));
+        let document = BatchDocument::new(1, 7, vec![signed]).unwrap();
+        assert_eq!(document.verify(&domain(), signer(1).address()), Ok(()));
+
+        let stolen = Authorization::Exact {
+            payment: ExactPayment {
+                from: signer(3).address(),
+                ..payment()
+            },
+        };
+        assert!(matches!(
+            stolen.authorizer(&domain()),
+            Err(AuthorizationError::NotThePayer { .. })
+        ));
+        let wallet = Authorization::Exact {
+            payment: ExactPayment {
+                signature: vec![1; 200].into(),
+                ..payment()
+            },
+        };
+        assert!(matches!(
+            wallet.authorizer(&domain()),
+            Err(AuthorizationError::Signature(SignatureError::Length(200)))
+        ));
+        let solana = Authorization::Exact {
+            payment: ExactPayment {
+                network: Chain::Solana,
+                ..payment()
+            },
+        };
+        assert_eq!(
+            solana.authorizer(&domain()),
+            Err(AuthorizationError::NotEvm(Chain::Solana))
+        );
+    }
+
+    #[test]
+    fn a_job_authorization_is_bound_to_its_deployment() {
+        let authorization = authorization(AccountId::new(1, 1).unwrap(), 1);
+        let elsewhere = Domain::new(8453, Address::repeat_byte(1));
+        assert_ne!(authorization.authorizer(&elsewhere), Ok(signer(2).address()));
+    }
+}

@@ -116,3 +116,34 @@ impl<'de> Deserialize<'de> for Chain {
         crate::serde_util::from_text(deserializer, "a network name, such as \"eip155:8453\"", str::parse)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back() {
+        for chain in Chain::ALL {
+            assert_eq!(Chain::from_number(chain.number()), Some(chain));
+            assert_eq!(chain.caip2().parse(), Ok(chain));
+            assert_eq!(chain.v1_name().parse(), Ok(chain));
+            let json = serde_json::to_string(&chain).unwrap();
+            assert_eq!(json, format!("\"{}\"", chain.caip2()));
+            assert_eq!(serde_json::from_str::<Chain>(&json).unwrap(), chain);
+            if let Some(id) = chain.evm_chain_id() {
+                assert_eq!(Chain::from_evm_chain_id(id), Some(chain));
+                assert_eq!(chain.caip2(), format!("eip155:{id}"));
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_networks_are_refused_with_a_list() {
+        let error = "eip155:1".parse::<Chain>().unwrap_err();
+        assert!(error.to_string().contains("eip155:8453 (base)"), "{error}");
+        assert!("BASE".parse::<Chain>().is_err());
+        assert_eq!(Chain::from_evm_chain_id(1), None);
+        assert_eq!(Chain::from_number(4), None);
+    }
+}

@@ -106,3 +106,110 @@ pub fn deposit_address(contract: Address, vault_implementation: Address, terms: 
     init_code.extend_from_slice(&alloy_primitives::hex!("5af43d82803e903d91602b57fd5bf3"));
     contract.create2(terms.salt(), keccak256(init_code))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn authorization() -> DepositAuthorization {
+        DepositAuthorization {
+            operator_index: 1,
+            owner: Address::repeat_byte(1),
+            account: None,
+            amount: Usdc::from_micros(50_000_000),
+            ceiling: Usdc::MAX,
+            valid_after: 0,
+            valid_before: 1_790_000_000,
+            salt: B256::repeat_byte(7),
+        }
+    }
+
+    /// T-1: nobody who carries the deposit can give it another operator, owner, account or ceiling.
+    #[test]
+    fn the_nonce_commits_to_what_the_owner_wants() {
+        let nonce = authorization().nonce();
+        for other in [
+            DepositAuthorization {
+                operator_index: 2,
+                ..authorization()
+            },
+            DepositAuthorization {
+                owner: Address::repeat_byte(2),
+                ..authorization()
+            },
+            DepositAuthorization {
+                account: Some(AccountId::new(1, 1).unwrap()),
+                ..authorization()
+            },
+            DepositAuthorization {
+                ceiling: Usdc::ZERO,
+                ..authorization()
+            },
+            DepositAuthorization {
+                salt: B256::ZERO,
+                ..authorization()
+            },
+        ] {
+            assert_ne!(nonce, other.nonce());
+        }
+        let signed = authorization().to_eip3009(Address::repeat_byte(3));
+        assert_eq!(
+            (signed.from, signed.to, signed.nonce),
+            (Address::repeat_byte(1), Address::repeat_byte(3), nonce)
+        );
+        assert_eq!(signed.value, Usdc::from_micros(50_000_000));
+    }
+
+    #[test]
+    fn every_term_is_another_address() {
+        let terms = DepositTerms {
+            operator_index: 1,
+            owner: Address::repeat_byte(1),
+            ceiling: Usdc::MAX,
+            fee: Usdc::from_micros(10_000),
+        };
+        let (contract, vault) = (Address::repeat_byte(2), Address::repeat_byte(3));
+        let mut addresses = vec![
+            deposit_address(contract, vault, &terms),
+            deposit_address(vault, vault, &terms),
+            deposit_address(contract, contract, &terms),
+        ];
+        addresses.extend(
+            [
+                DepositTerms {
+                    operator_index: 2,
+                    ..terms
+                },
+                DepositTerms {
+                    owner: contract,
+                    ..terms
+                },
+                DepositTerms {
+                    ceiling: Usdc::ZERO,
+                    ..terms
+                },
+                DepositTerms {
+                    fee: Usdc::ZERO,
+                    ..terms
+                },
+            ]
+            .map(|other| deposit_address(contract, vault, &other)),
+        );
+        let count = addresses.len();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!(addresses.len(), count);
+    }
+
+    #[test]
+    fn json_keeps_every_digit() {
+        let json = serde_json::to_value(authorization()).unwrap();
+        assert_eq!(json["validBefore"], "1790000000");
+        assert_eq!(json["account"], serde_json::Value::Null);
+        assert_eq!(
+            serde_json::from_value::<DepositAuthorization>(json).unwrap(),
+            authorization()
+        );
+    }
+}

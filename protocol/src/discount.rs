@@ -83,3 +83,125 @@ impl DiscountFloor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn micros(amount: u64) -> Usdc {
+        Usdc::from_micros(amount)
+    }
+
+    /// Charges one list amount after the other; the total and the last remainder.
+    fn charge_all(lists: &[u64], bps: u16, mut remainder: u16) -> (u64, u16) {
+        let mut total = 0;
+        for &list in lists {
+            let (charged, next) = charge(micros(list), bps, remainder);
+            total += charged.micros();
+            remainder = next;
+        }
+        (total, remainder)
+    }
+
+    #[test]
+    fn a_tenth_of_a_cent_is_not_lost() {
+        // Three jobs of one micro-USDC at 10% off cost 0, 1 and 1: 2.7 in all, 0.7 still owed.
+        assert_eq!(charge_all(&[1, 1, 1], 1000, 0), (2, 7000));
+        assert_eq!(charge(micros(30_000), 1000, 0), (micros(27_000), 0));
+    }
+
+    #[test]
+    fn extremes() {
+        assert_eq!(charge(Usdc::MAX, 0, 9_999), (Usdc::MAX, 9_999));
+        assert_eq!(charge(Usdc::MAX, BPS, 9_999), (Usdc::ZERO, 9_999));
+        assert_eq!(charge(Usdc::MAX, u16::MAX, 1), (Usdc::ZERO, 1));
+        assert_eq!(hold_amount(micros(1), 9_999), micros(1));
+        assert_eq!(hold_amount(Usdc::MAX, 0), Usdc::MAX);
+        assert_eq!(hold_amount(Usdc::MAX, u16::MAX), Usdc::ZERO);
+    }
+
+    #[test]
+    fn a_raise_binds_from_the_third_batch_on() {
+        let mut floor = DiscountFloor::new(500);
+        assert_eq!(floor.at(0), 500);
+        floor.raise(1000, 7);
+        assert_eq!([8, 9, 10, 11].map(|batch| floor.at(batch)), [500, 500, 1000, 1000]);
+        // Nothing takes it back.
+        floor.raise(500, 20);
+        floor.raise(1000, 20);
+        assert_eq!(
+            floor,
+            DiscountFloor {
+                discount_bps: 1000,
+                previous_discount_bps: 500,
+                discount_from_batch: 10
+            }
+        );
+    }
+
+    #[test]
+    fn a_second_raise_starts_from_the_floor_of_the_next_batch() {
+        let mut floor = DiscountFloor::new(500);
+        floor.raise(1000, 7);
+        floor.raise(1500, 8);
+        // Receipts for batch 9 may be signed at 500 already, so batch 9 must accept them.
+        assert_eq!([9, 10, 11].map(|batch| floor.at(batch)), [500, 500, 1500]);
+        let mut floor = DiscountFloor::new(500);
+        floor.raise(1000, 7);
+        floor.raise(1500, 9);
+        assert_eq!([10, 11, 12].map(|batch| floor.at(batch)), [1000, 1000, 1500]);
+    }
+
+    proptest! {
+        /// I-3: a split into jobs and batches changes nothing, and the total is the formula's.
+        #[test]
+        fn i3_any_partition_gives_the_same_total(
+            lists in prop::collection::vec(0u64..=1 << 48, 1..40),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            bps in 0..=BPS,
+            remainder in 0..BPS,
+        ) {
+            let whole: u64 = lists.iter().sum();
+            let job_by_job = charge_all(&lists, bps, remainder);
+            prop_assert_eq!(charge_all(&[whole], bps, remainder), job_by_job);
+
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(lists.len())).collect();
+            cuts.extend([0, lists.len()]);
+            cuts.sort_unstable();
+            let rows: Vec<u64> = cuts.windows(2).map(|cut| lists[cut[0]..cut[1]].iter().sum()).collect();
+            prop_assert_eq!(charge_all(&rows, bps, remainder), job_by_job);
+
+            let formula = u128::from(whole) * u128::from(BPS - bps) + u128::from(remainder);
+            prop_assert_eq!(u128::from(job_by_job.0), formula / 10_000);
+            prop_assert_eq!(u128::from(job_by_job.1), formula % 10_000);
+        }
+
+        #[test]
+        fn a_charge_never_exceeds_its_hold(list in 0..=Usdc::MAX.micros(), less in 0..=Usdc::MAX.micros(), bps in 0..=BPS, remainder in 0..BPS) {
+            let hold = hold_amount(micros(list), bps);
+            let (charged, next) = charge(micros(list.min(less)), bps, remainder);
+            prop_assert!(charged <= hold, "{charged} > {hold}");
+            prop_assert!(hold.micros() <= list);
+            prop_assert!(next < BPS);
+        }
+
+        #[test]
+        fn a_floor_never_falls_from_batch_to_batch(raises in prop::collection::vec((0..BPS, 0u64..5), 0..6)) {
+            let mut floor = DiscountFloor::new(100);
+            let mut last_batch = 0;
+            for (bps, batches) in raises {
+                last_batch += batches;
+                let next = floor.at(last_batch + 1);
+                floor.raise(bps, last_batch);
+                prop_assert_eq!(floor.at(last_batch + 1), next, "a batch being filled keeps its rate");
+                prop_assert!(floor.at(last_batch + 2) >= next);
+                prop_assert!(floor.at(last_batch + 3) >= bps);
+                for batch in last_batch + 1..last_batch + 6 {
+                    prop_assert!(floor.at(batch) <= floor.at(batch + 1));
+                }
+            }
+        }
+    }
+}

@@ -260,3 +260,114 @@ impl<'de> Deserialize<'de> for FuturesId {
         crate::serde_util::from_text(deserializer, "a futures id, such as \"CFE-00000087\"", str::parse)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chains() -> impl Strategy<Value = Chain> {
+        prop::sample::select(Chain::ALL.to_vec())
+    }
+
+    #[test]
+    fn account_ids() {
+        let first = AccountId::new(1, 1).unwrap();
+        assert_eq!(first.to_string(), "4294967297");
+        assert_eq!("4294967297".parse(), Ok(first));
+        assert_eq!(serde_json::to_string(&first).unwrap(), "\"4294967297\"");
+        assert!(serde_json::from_str::<AccountId>("4294967297").is_err());
+        assert_eq!(AccountId::new(0, 1), Err(IdError::NoOperator));
+        assert_eq!(AccountId::new(1, 0), Err(IdError::SequenceOutOfRange(0)));
+        assert_eq!(
+            AccountId::new(1, MAX_SEQUENCE + 1),
+            Err(IdError::SequenceOutOfRange(MAX_SEQUENCE + 1))
+        );
+        for bad in [
+            "",
+            "0",
+            "1",
+            "-1",
+            "+4294967297",
+            "04294967297",
+            "4294967297 ",
+            "18446744073709551616",
+            "0x1",
+        ] {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn futures_ids_say_what_is_wrong() {
+        for (text, error) in [
+            ("CFE-00000087", None),
+            ("CFE-00000088", Some(IdError::BadChecksum)),
+            ("CFE-0000008", Some(IdError::NotAFuturesId)),
+            ("CFE-000000877", Some(IdError::NotAFuturesId)),
+            ("CFE000000087", Some(IdError::NotAFuturesId)),
+            ("ÄFE-0000087", Some(IdError::NotAFuturesId)),
+            ("CFE", Some(IdError::NotAFuturesId)),
+            ("", Some(IdError::NotAFuturesId)),
+            ("CFE-000000U7", Some(IdError::BadCharacter('U'))),
+            ("CFE-0000 087", Some(IdError::BadCharacter(' '))),
+            ("CFE-000000é7", Some(IdError::BadCharacter('é'))),
+            ("CFE-00000000", Some(IdError::SequenceOutOfRange(0))),
+        ] {
+            assert_eq!(text.parse::<FuturesId>().err(), error, "{text:?}");
+        }
+        // Chain number 4 with a right checksum.
+        let payload = (4u32 << 28) | 1;
+        let code = (u64::from(payload) << 8) | u64::from(crc8(payload));
+        let text: String = (0..8)
+            .rev()
+            .map(|place| char::from(ALPHABET[(code >> (5 * place)) as usize & 31]))
+            .collect();
+        assert_eq!(
+            format!("CFE-{text}").parse::<FuturesId>(),
+            Err(IdError::UnknownChain(4))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_account_has_a_futures_id(operator in 1u32.., sequence in 1..=MAX_SEQUENCE, chain in chains()) {
+            let account = AccountId::new(operator, sequence).unwrap();
+            prop_assert_eq!((account.operator_index(), account.sequence()), (operator, sequence));
+            prop_assert_eq!(account.to_string().parse::<AccountId>(), Ok(account));
+            let id = account.futures_id(chain);
+            let text = id.to_string();
+            prop_assert_eq!(text.len(), 12);
+            prop_assert_eq!(text.parse::<FuturesId>(), Ok(id));
+            prop_assert_eq!(text.to_lowercase().parse::<FuturesId>(), Ok(id));
+            prop_assert_eq!(text.replace('0', "o").replace('1', "l").replace("CFE", "cfe").parse::<FuturesId>(), Ok(id));
+            prop_assert_eq!(id.account_id(operator), Ok(account));
+        }
+
+        /// Every single wrong character and every swap of two characters, for every place.
+        #[test]
+        fn typing_errors_are_caught(sequence in 1..=MAX_SEQUENCE, chain in chains()) {
+            let text = FuturesId::new(chain, sequence).unwrap().to_string().into_bytes();
+            for place in PREFIX.len()..text.len() {
+                for &other in ALPHABET {
+                    let mut wrong = text.clone();
+                    wrong[place] = other;
+                    prop_assert!(wrong == text || String::from_utf8(wrong).unwrap().parse::<FuturesId>().is_err());
+                }
+                for second in place + 1..text.len() {
+                    let mut wrong = text.clone();
+                    wrong.swap(place, second);
+                    prop_assert!(wrong == text || String::from_utf8(wrong).unwrap().parse::<FuturesId>().is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(CFE-)?.{0,10}") {
+            let _: Result<FuturesId, _> = text.parse();
+            let _: Result<AccountId, _> = text.parse();
+        }
+    }
+}

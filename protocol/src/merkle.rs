@@ -83,3 +83,55 @@ impl ReceiptTree {
         Some(proof)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_root() {
+        assert_eq!(ReceiptTree::new(&[]), Err(MerkleError::Empty));
+    }
+
+    #[test]
+    fn one_receipt_is_its_own_tree() {
+        let receipt = keccak256("receipt");
+        let tree = ReceiptTree::new(&[receipt]).unwrap();
+        assert_eq!(tree.root(), leaf(receipt));
+        assert_eq!(tree.proof(receipt), Some(vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn i7_every_receipt_is_proved_and_nothing_else(
+            receipts in prop::collection::hash_set(any::<[u8; 32]>(), 1..70),
+            stranger: [u8; 32],
+            flip in any::<prop::sample::Index>(),
+        ) {
+            let receipts: Vec<B256> = receipts.into_iter().map(B256::from).collect();
+            let stranger = B256::from(stranger);
+            prop_assume!(!receipts.contains(&stranger));
+            let tree = ReceiptTree::new(&receipts).unwrap();
+            prop_assert_eq!(tree.proof(stranger), None);
+            for &receipt in &receipts {
+                let mut proof = tree.proof(receipt).unwrap();
+                prop_assert!(verify(tree.root(), receipt, &proof));
+                prop_assert!(!verify(tree.root(), stranger, &proof));
+                // An inner node is no receipt.
+                let inner = proof.iter().fold(leaf(receipt), |node, sibling| parent(node, *sibling));
+                prop_assert!(!verify(tree.root(), inner, &[]));
+                if !proof.is_empty() {
+                    let broken = flip.index(proof.len());
+                    proof[broken] = !proof[broken];
+                    prop_assert!(!verify(tree.root(), receipt, &proof));
+                }
+            }
+            let mut reversed = receipts.clone();
+            reversed.reverse();
+            prop_assert_eq!(ReceiptTree::new(&reversed).unwrap(), tree);
+        }
+    }
+}

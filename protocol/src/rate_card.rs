@@ -196,3 +196,144 @@ impl RateCard {
         Ok(keccak256(self.canonical()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn micros(amount: u64) -> Usdc {
+        Usdc::from_micros(amount)
+    }
+
+    fn model() -> ModelRate {
+        ModelRate {
+            id: "local/extract".into(),
+            kind: JobKind::TextInference,
+            name: "Extractive summary".into(),
+            per_call: micros(1000),
+            per_1k_input_tokens: micros(150),
+            per_1k_output_tokens: micros(600),
+            context_length: 32_768,
+            max_output_tokens: 1024,
+        }
+    }
+
+    fn card() -> RateCard {
+        RateCard {
+            version: 1,
+            operator: None,
+            models: vec![model()],
+            gates: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn each_part_is_rounded_up() {
+        let price = |input_tokens, output_tokens| {
+            model()
+                .price(&Usage {
+                    input_tokens,
+                    output_tokens,
+                })
+                .unwrap()
+                .micros()
+        };
+        assert_eq!(price(0, 0), 1000);
+        assert_eq!(price(1, 0), 1001);
+        assert_eq!(price(0, 1), 1001);
+        assert_eq!(price(1, 1), 1002);
+        assert_eq!(price(1000, 1000), 1750);
+        assert_eq!(price(1001, 1001), 1752);
+    }
+
+    #[test]
+    fn a_price_beyond_every_account_is_an_error() {
+        let usage = Usage {
+            input_tokens: u64::MAX,
+            output_tokens: u64::MAX,
+        };
+        assert!(matches!(model().price(&usage), Err(RateCardError::PriceTooLarge)));
+        let dear = ModelRate {
+            per_1k_input_tokens: Usdc::MAX,
+            per_1k_output_tokens: Usdc::MAX,
+            per_call: Usdc::MAX,
+            ..model()
+        };
+        assert!(matches!(dear.price(&usage), Err(RateCardError::PriceTooLarge)));
+        assert!(matches!(
+            dear.price(&Usage {
+                input_tokens: 1,
+                output_tokens: 0
+            }),
+            Err(RateCardError::PriceTooLarge)
+        ));
+        assert_eq!(dear.price(&Usage::default()).unwrap(), Usdc::MAX);
+    }
+
+    #[test]
+    fn canonical_form_and_hash() {
+        let mut card = card();
+        card.gates
+            .insert("POST /api/v1/compute-futures/execute".into(), micros(1000));
+        let text = String::from_utf8(card.canonical().unwrap()).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"gates":{"POST /api/v1/compute-futures/execute":"1000"},"models":[{"contextLength":32768,"#,
+                r#""id":"local/extract","kind":"text-inference","maxOutputTokens":1024,"name":"Extractive summary","#,
+                r#""per1kInputTokens":"150","per1kOutputTokens":"600","perCall":"1000"}],"version":1}"#
+            )
+        );
+        assert_eq!(card.hash().unwrap(), keccak256(&text));
+        assert_eq!(serde_json::from_str::<RateCard>(&text).unwrap(), card);
+        card.models[0].per_call = micros(1001);
+        assert_ne!(card.hash().unwrap(), keccak256(&text));
+    }
+
+    #[test]
+    fn models_have_ids_of_their_own() {
+        assert!(card().validate().is_ok());
+        let twice = RateCard {
+            models: vec![model(), model()],
+            ..card()
+        };
+        assert!(matches!(twice.validate(), Err(RateCardError::DuplicateModel(id)) if id == "local/extract"));
+        let nameless = RateCard {
+            models: vec![ModelRate {
+                id: String::new(),
+                ..model()
+            }],
+            ..card()
+        };
+        assert!(matches!(nameless.validate(), Err(RateCardError::EmptyModelId)));
+        assert_eq!(card().model("local/extract"), Some(&model()));
+        assert_eq!(card().model("nobody"), None);
+    }
+
+    #[test]
+    fn kinds_are_known_by_their_names() {
+        for kind in JobKind::ALL {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+            assert_eq!(kind.name().parse::<JobKind>().unwrap(), kind);
+        }
+        assert!("telepathy".parse::<JobKind>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn more_tokens_never_cost_less_and_rounding_adds_less_than_two_micros(
+            input_tokens in 0u64..1 << 32, output_tokens in 0u64..1 << 32, more in 0u64..1 << 20,
+        ) {
+            let price =
+                |input_tokens, output_tokens| model().price(&Usage { input_tokens, output_tokens }).unwrap().micros();
+            let cost = price(input_tokens, output_tokens);
+            prop_assert!(cost <= price(input_tokens + more, output_tokens));
+            prop_assert!(cost <= price(input_tokens, output_tokens + more));
+            let exact_times_1000 = 1_000_000 + 150 * input_tokens + 600 * output_tokens;
+            prop_assert!(cost * 1000 >= exact_times_1000 && cost * 1000 - exact_times_1000 < 2000);
+        }
+    }
+}

@@ -198,3 +198,124 @@ impl fmt::Debug for Signer {
         write!(f, "Signer({}, key hidden)", self.address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// anvil's first key, known to everybody.
+    const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+    fn signer() -> Signer {
+        Signer::from_hex(KEY).unwrap()
+    }
+
+    #[test]
+    fn address_of_a_known_key() {
+        assert_eq!(
+            signer().address().to_string(),
+            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+        );
+        assert_eq!(Signer::from_hex(&KEY[2..]).unwrap().address(), signer().address());
+    }
+
+    #[test]
+    fn keys_are_checked_and_never_shown() {
+        let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+        for bad in ["", "0x", "zz", order, &"00".repeat(32), &KEY[..64], &format!("{KEY}00")] {
+            let error = Signer::from_hex(bad).unwrap_err();
+            assert_eq!(error, SignatureError::InvalidKey);
+            assert!(bad.len() < 8 || !error.to_string().contains(bad));
+        }
+        let debug = format!("{:?}", signer());
+        assert!(
+            debug.contains("0xf39F") && !debug.to_lowercase().contains("ac0974"),
+            "{debug}"
+        );
+    }
+
+    #[test]
+    fn only_canonical_signatures_count() {
+        let digest = keccak256("message");
+        let good = signer().sign(digest);
+        assert_eq!(recover(digest, &good), Ok(signer().address()));
+
+        let mut zero_or_one = good;
+        zero_or_one[64] -= 27;
+        assert_eq!(recover(digest, &zero_or_one), Ok(signer().address()));
+
+        assert_eq!(recover(digest, &good[..64]), Err(SignatureError::Length(64)));
+        assert_eq!(
+            recover(digest, &[&good[..], &[0]].concat()),
+            Err(SignatureError::Length(66))
+        );
+        for v in [2, 26, 29, 255] {
+            let mut bad = good;
+            bad[64] = v;
+            assert_eq!(recover(digest, &bad), Err(SignatureError::RecoveryByte(v)));
+        }
+        for range in [0..32, 32..64] {
+            let mut bad = good;
+            bad[range].fill(0);
+            assert_eq!(recover(digest, &bad), Err(SignatureError::Unrecoverable));
+        }
+        let mut bad = good;
+        bad[..32].fill(0xff);
+        assert_eq!(recover(digest, &bad), Err(SignatureError::Unrecoverable));
+    }
+
+    #[test]
+    fn the_twin_with_high_s_is_refused() {
+        let digest = keccak256("message");
+        let mut twin = signer().sign(digest);
+        // s' = n − s with the other v recovers to the same key in libsecp256k1 itself.
+        let order = alloy_primitives::uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
+        let s = alloy_primitives::U256::from_be_slice(&twin[32..64]);
+        twin[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
+        twin[64] = 27 + 28 - twin[64];
+        assert_eq!(recover(digest, &twin), Err(SignatureError::HighS));
+        let recovery = RecoveryId::try_from(i32::from(twin[64] - 27)).unwrap();
+        let raw = RecoverableSignature::from_compact(&twin[..64], recovery).unwrap();
+        let key = SECP256K1.recover_ecdsa(Message::from_digest(digest.0), &raw).unwrap();
+        assert_eq!(address_of(&key), signer().address());
+
+        // The bound itself: half the order counts, one more does not.
+        let mut bound = signer().sign(digest);
+        bound[32..64].copy_from_slice(&HALF_ORDER);
+        assert_ne!(recover(digest, &bound), Err(SignatureError::HighS));
+        bound[63] += 1;
+        assert_eq!(recover(digest, &bound), Err(SignatureError::HighS));
+        assert_eq!(alloy_primitives::U256::from_be_bytes(HALF_ORDER), order >> 1);
+    }
+
+    #[test]
+    fn json_is_prefixed_hex() {
+        let signature = Signature::from(signer().sign(keccak256("message")));
+        let json = serde_json::to_string(&signature).unwrap();
+        assert_eq!(json.len(), 2 + 2 + 130);
+        assert_eq!(serde_json::from_str::<Signature>(&json).unwrap(), signature);
+        assert!(serde_json::from_str::<Signature>(&json.replace("0x", "")).is_err());
+        assert!(serde_json::from_str::<Signature>("\"0x00\"").is_err());
+        assert!(serde_json::from_str::<Signature>("\"0xzz\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn signatures_recover_to_their_signer(key in prop::array::uniform32(1u8..255), digest: [u8; 32]) {
+            let signer = Signer::from_bytes(&key).unwrap();
+            let signature = signer.sign(digest.into());
+            prop_assert!(signature[64] == 27 || signature[64] == 28);
+            prop_assert_eq!(recover(digest.into(), &signature), Ok(signer.address()));
+            let other = keccak256(digest);
+            prop_assert_ne!(recover(other, &signature), Ok(signer.address()));
+        }
+
+        #[test]
+        fn any_bytes_are_recovered_or_refused(digest: [u8; 32], bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+            let _: Result<Address, _> = recover(digest.into(), &bytes);
+        }
+    }
+}

@@ -154,3 +154,98 @@ impl Terms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usdc(amount: u64) -> Usdc {
+        Usdc::from_micros(amount * 1_000_000)
+    }
+
+    fn terms(tiers: &[(u64, u16)]) -> Terms {
+        Terms {
+            refund_delay: 3600,
+            minimum_deposit: usdc(1),
+            rate_card_hash: B256::ZERO,
+            tiers: tiers
+                .iter()
+                .map(|&(minimum, discount_bps)| Tier {
+                    minimum_deposit: usdc(minimum),
+                    discount_bps,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn default_tiers_are_the_published_ones() {
+        let terms = Terms {
+            tiers: Terms::default_tiers(),
+            ..terms(&[])
+        };
+        assert_eq!(terms.validate(), Ok(()));
+        let micro = Usdc::from_micros(1);
+        for (total, bps, name) in [
+            (Usdc::ZERO, 0, "none"),
+            (usdc(10).saturating_sub(micro), 0, "none"),
+            (usdc(10), 500, "builder"),
+            (usdc(50).saturating_sub(micro), 500, "builder"),
+            (usdc(50), 1000, "scale"),
+            (usdc(200).saturating_sub(micro), 1000, "scale"),
+            (usdc(200), 1500, "enterprise"),
+            (Usdc::MAX, 1500, "enterprise"),
+        ] {
+            assert_eq!(
+                (terms.discount_for(total), terms.tier_name(total)),
+                (bps, name),
+                "{total}"
+            );
+            assert_eq!(terms.tier_name_for_discount(bps), name);
+        }
+        // An operator may give more than a tier: the name is that of the tier it reaches.
+        assert_eq!(terms.tier_name_for_discount(1200), "scale");
+    }
+
+    #[test]
+    fn no_tiers_no_discount() {
+        assert_eq!(terms(&[]).validate(), Ok(()));
+        assert_eq!(terms(&[]).discount_for(Usdc::MAX), 0);
+        assert_eq!(terms(&[]).tier_name(Usdc::MAX), "none");
+    }
+
+    #[test]
+    fn what_the_contract_refuses_is_refused_here() {
+        use TermsError::{
+            DiscountTooHigh, NoMinimumDeposit, RefundDelayTooLong, ThresholdTooLarge, TiersNotRising, TooManyTiers,
+        };
+        for (tiers, error) in [
+            (&[(1, 1), (2, 2), (3, 3), (4, 4)][..], TooManyTiers(4)),
+            (&[(10, 0)], TiersNotRising(1)),
+            (&[(10, 500), (10, 600)], TiersNotRising(2)),
+            (&[(10, 500), (20, 500)], TiersNotRising(2)),
+            (&[(10, 500), (20, 600), (15, 700)], TiersNotRising(3)),
+            (&[(10, 500), (20, 10_000)], DiscountTooHigh(2)),
+            (&[(300_000_000, 500)], ThresholdTooLarge(usdc(300_000_000))),
+        ] {
+            assert_eq!(terms(tiers).validate(), Err(error));
+        }
+        let long = Terms {
+            refund_delay: MAX_REFUND_DELAY + 1,
+            ..terms(&[])
+        };
+        assert_eq!(long.validate(), Err(RefundDelayTooLong(MAX_REFUND_DELAY + 1)));
+        let free = Terms {
+            minimum_deposit: Usdc::ZERO,
+            ..terms(&[])
+        };
+        assert_eq!(free.validate(), Err(NoMinimumDeposit));
+        let huge = Terms {
+            minimum_deposit: Usdc::MAX,
+            ..terms(&[])
+        };
+        assert_eq!(huge.validate(), Err(ThresholdTooLarge(Usdc::MAX)));
+        // A first tier for everybody is fine.
+        assert_eq!(terms(&[(0, 1), (1, 9_999)]).validate(), Ok(()));
+    }
+}

@@ -189,3 +189,127 @@ typed_data!(Receipt, |value| sol_types::Receipt {
     charged: uint56(value.charged),
     issuedAt: value.issued_at,
 });
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn receipt() -> Receipt {
+        Receipt {
+            account_id: AccountId::new(1, 1).unwrap(),
+            batch_number: 7,
+            sequence: 3,
+            job_id: B256::repeat_byte(1),
+            authorization_hash: B256::repeat_byte(2),
+            request_hash: B256::repeat_byte(3),
+            output_hash: B256::repeat_byte(4),
+            list_amount: Usdc::from_micros(30_000),
+            discount_bps: 1000,
+            charged: Usdc::from_micros(27_000),
+            issued_at: 1_790_000_000,
+        }
+    }
+
+    #[test]
+    fn types_are_spelled_as_documented() {
+        use sol_types as t;
+        assert_eq!(
+            t::SpendCeiling::eip712_encode_type(),
+            "SpendCeiling(uint64 accountId,uint56 ceiling)"
+        );
+        assert_eq!(
+            t::JobAuthorization::eip712_encode_type(),
+            "JobAuthorization(uint64 accountId,bytes32 requestHash,bytes32 nonce,uint56 maxCharge,uint64 validUntil)"
+        );
+        assert_eq!(
+            t::Receipt::eip712_encode_type(),
+            "Receipt(uint64 accountId,uint40 batchNumber,uint64 sequence,bytes32 jobId,bytes32 authorizationHash,\
+             bytes32 requestHash,bytes32 outputHash,uint56 listAmount,uint16 discountBps,uint56 charged,uint64 issuedAt)"
+        );
+    }
+
+    #[test]
+    fn authorization_json_is_the_schemes() {
+        let json = r#"{"accountId":"4294967297","requestHash":"0x0303030303030303030303030303030303030303030303030303030303030303","nonce":"0x0505050505050505050505050505050505050505050505050505050505050505","maxCharge":"30000","validUntil":"1790000000"}"#;
+        let authorization: JobAuthorization = serde_json::from_str(json).unwrap();
+        assert_eq!(authorization.account_id, AccountId::new(1, 1).unwrap());
+        assert_eq!(authorization.valid_until, 1_790_000_000);
+        assert_eq!(serde_json::to_string(&authorization).unwrap(), json);
+        for (good, bad) in [
+            ("\"1790000000\"", "1790000000"),
+            ("\"1790000000\"", "\"-1\""),
+            ("\"30000\"", "\"0.03\""),
+            ("\"30000\"", "\"72057594037927936\""),
+            ("\"4294967297\"", "\"1\""),
+            ("0x0303", "0x03"),
+        ] {
+            assert!(
+                serde_json::from_str::<JobAuthorization>(&json.replacen(good, bad, 1)).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn batch_numbers_have_forty_bits() {
+        let mut json = serde_json::to_value(receipt()).unwrap();
+        assert_eq!(json["batchNumber"], "7");
+        assert_eq!(json["discountBps"], 1000);
+        json["batchNumber"] = MAX_BATCH_NUMBER.to_string().into();
+        assert!(serde_json::from_value::<Receipt>(json.clone()).is_ok());
+        json["batchNumber"] = (MAX_BATCH_NUMBER + 1).to_string().into();
+        assert!(serde_json::from_value::<Receipt>(json).is_err());
+    }
+
+    /// A signature for one deployment, account or message is none for another (T-2).
+    #[test]
+    fn every_field_and_the_domain_change_the_digest() {
+        let domain = Domain::new(8453, Address::repeat_byte(9));
+        let mut digests = vec![
+            receipt().digest(&domain),
+            receipt().digest(&Domain {
+                chain_id: 84532,
+                ..domain
+            }),
+            receipt().digest(&Domain {
+                contract: Address::repeat_byte(8),
+                ..domain
+            }),
+        ];
+        let changes: [fn(&mut Receipt); 11] = [
+            |r| r.account_id = AccountId::new(2, 1).unwrap(),
+            |r| r.batch_number += 1,
+            |r| r.sequence += 1,
+            |r| r.job_id = B256::ZERO,
+            |r| r.authorization_hash = B256::ZERO,
+            |r| r.request_hash = B256::ZERO,
+            |r| r.output_hash = B256::ZERO,
+            |r| r.list_amount = Usdc::ZERO,
+            |r| r.discount_bps = 0,
+            |r| r.charged = Usdc::ZERO,
+            |r| r.issued_at = 0,
+        ];
+        digests.extend(changes.map(|change| {
+            let mut changed = receipt();
+            change(&mut changed);
+            changed.digest(&domain)
+        }));
+        let count = digests.len();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+
+    proptest! {
+        #[test]
+        fn alloys_own_signing_hash_agrees(chain_id: u64, contract: [u8; 20], sequence in 1u32..1 << 28, ceiling in 0u64..1 << 56) {
+            let domain = Domain::new(chain_id, contract.into());
+            let message = SpendCeiling { account_id: AccountId::new(1, sequence).unwrap(), ceiling: Usdc::from_micros(ceiling) };
+            let theirs = sol_types::SpendCeiling { accountId: message.account_id.get(), ceiling: uint56(message.ceiling) };
+            prop_assert_eq!(message.digest(&domain), theirs.eip712_signing_hash(&domain.eip712()));
+        }
+    }
+}

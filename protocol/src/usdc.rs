@@ -252,3 +252,141 @@ pub mod decimal {
         crate::serde_util::from_text(deserializer, "a decimal string of USDC, such as \"0.027\"", Usdc::parse)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_and_prints_decimal_usdc() {
+        for (text, micros) in [
+            ("0", 0),
+            ("0.0", 0),
+            ("0.000001", 1),
+            ("0.027", 27_000),
+            ("0.027000", 27_000),
+            ("50", 50_000_000),
+            ("72057594037.927935", Usdc::MAX.micros()),
+        ] {
+            assert_eq!(Usdc::parse(text), Ok(Usdc::from_micros(micros)), "{text}");
+        }
+        assert_eq!(Usdc::from_micros(27_000).to_string(), "0.027");
+        assert_eq!(Usdc::from_micros(50_000_000).to_string(), "50");
+        assert_eq!(format!("{:>8}|", Usdc::from_micros(1)), "0.000001|");
+        assert_eq!(format!("{:>6}|", Usdc::from_micros(2_500_000)), "   2.5|");
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_plain_decimal() {
+        use ParseUsdcError::{Empty, LeadingZero, NotDecimal, TooLarge, TooManyDecimals};
+        for (text, error) in [
+            ("", Empty),
+            ("-1", NotDecimal),
+            ("+1", NotDecimal),
+            ("1e3", NotDecimal),
+            ("1.", NotDecimal),
+            (".5", NotDecimal),
+            (".", NotDecimal),
+            ("1.2.3", NotDecimal),
+            ("1.+2", NotDecimal),
+            ("1 000", NotDecimal),
+            (" 1", NotDecimal),
+            ("1,5", NotDecimal),
+            ("0x10", NotDecimal),
+            ("١", NotDecimal),
+            ("NaN", NotDecimal),
+            ("$5", NotDecimal),
+            ("007", LeadingZero),
+            ("00", LeadingZero),
+            ("0.0000001", TooManyDecimals),
+            ("72057594037.927936", TooLarge),
+            ("18446744073709.551616", TooLarge),
+            ("99999999999999999999999999", TooLarge),
+        ] {
+            assert_eq!(Usdc::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn never_exceeds_what_the_contract_stores() {
+        assert_eq!(Usdc::MAX.micros(), 72_057_594_037_927_935);
+        assert_eq!(Usdc::from_micros(u64::MAX), Usdc::MAX);
+        assert_eq!(Usdc::try_from(Usdc::MAX.micros() + 1), Err(ParseUsdcError::TooLarge));
+        assert_eq!(
+            Usdc::try_from(alloy_primitives::U256::MAX),
+            Err(ParseUsdcError::TooLarge)
+        );
+        assert_eq!(Usdc::MAX.checked_add(Usdc::from_micros(1)), None);
+        assert_eq!(Usdc::ZERO.checked_sub(Usdc::from_micros(1)), None);
+        assert_eq!(Usdc::MAX.checked_mul(2), None);
+        assert_eq!(Usdc::ZERO.saturating_sub(Usdc::MAX), Usdc::ZERO);
+        assert_eq!(Usdc::checked_sum([Usdc::MAX, Usdc::from_micros(1)]), None);
+        assert_eq!(Usdc::checked_sum::<[Usdc; 0]>([]), Some(Usdc::ZERO));
+    }
+
+    #[test]
+    fn json_is_a_string_of_micros() {
+        assert_eq!(serde_json::to_string(&Usdc::from_micros(27_000)).unwrap(), "\"27000\"");
+        assert_eq!(
+            serde_json::from_str::<Usdc>("\"27000\"").unwrap(),
+            Usdc::from_micros(27_000)
+        );
+        for bad in [
+            "27000",
+            "\"0.027\"",
+            "\"-1\"",
+            "\"\"",
+            "\"1e3\"",
+            "\"00\"",
+            "27000.0",
+            "null",
+            "\"72057594037927936\"",
+        ] {
+            assert!(serde_json::from_str::<Usdc>(bad).is_err(), "{bad}");
+        }
+        let message = serde_json::from_str::<Usdc>("0.027").unwrap_err().to_string();
+        assert!(message.contains("a decimal string of micro-USDC"), "{message}");
+    }
+
+    #[test]
+    fn json_for_people_is_a_string_of_usdc() {
+        #[derive(Serialize, Deserialize, Debug, PartialEq)]
+        struct Config {
+            #[serde(with = "crate::usdc::decimal")]
+            price: Usdc,
+        }
+        let config = Config {
+            price: Usdc::from_micros(27_000),
+        };
+        assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"price":"0.027"}"#);
+        assert_eq!(serde_json::from_str::<Config>(r#"{"price":"0.027"}"#).unwrap(), config);
+        assert!(serde_json::from_str::<Config>(r#"{"price":0.027}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_amount_reads_back(micros in 0..=Usdc::MAX.micros()) {
+            let amount = Usdc::from_micros(micros);
+            prop_assert_eq!(amount.to_string().parse::<Usdc>(), Ok(amount));
+            prop_assert_eq!(Usdc::parse_micros(&micros.to_string()), Ok(amount));
+            let json = serde_json::to_string(&amount).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Usdc>(&json).unwrap(), amount);
+        }
+
+        #[test]
+        fn whatever_is_read_prints_to_the_same_value(text in "[0-9]{1,12}(\\.[0-9]{1,7})?") {
+            if let Ok(amount) = Usdc::parse(&text) {
+                prop_assert_eq!(Usdc::parse(&amount.to_string()), Ok(amount));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _: Result<Usdc, _> = Usdc::parse(&text);
+            let _: Result<Usdc, _> = Usdc::parse_micros(&text);
+        }
+    }
+}
