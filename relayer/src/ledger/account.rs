@@ -1,0 +1,313 @@
+//! One account: what the chain says and what happened here, and the rules between them. Pure but for loading and storing.
+
+use alloy::primitives::Address;
+use compute_futures_protocol::{AccountId, Usdc, charge, hold_amount};
+use sqlx::AnyConnection;
+
+use super::LedgerError;
+use super::dialect::Engine;
+use super::holds::Hold;
+use super::sql::{Columns, Rows, int, micros};
+use super::types::HoldRequest;
+
+/// A row of `accounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) owner: Address,
+    pub(crate) delegate: Option<Address>,
+    pub(crate) terms_version: u32,
+    pub(crate) opened_at: u64,
+    /// Deposited, less refunded; as of the newest block followed.
+    pub(crate) credit: Usdc,
+    /// Part of `credit` that waits for confirmations.
+    pub(crate) unconfirmed: Usdc,
+    pub(crate) chain_charged: Usdc,
+    pub(crate) chain_ceiling: Usdc,
+    pub(crate) chain_remainder: u16,
+    pub(crate) discount_bps: u16,
+    /// Unix seconds; 0 when no refund was requested.
+    pub(crate) refundable_at: u64,
+    pub(crate) closed: bool,
+    /// Reserved by jobs in flight.
+    pub(crate) held: Usdc,
+    /// Σ receipts.
+    pub(crate) total_charged: Usdc,
+    /// Σ receipts of confirmed batches.
+    pub(crate) settled: Usdc,
+    pub(crate) written_off: Usdc,
+    pub(crate) total_list: Usdc,
+    /// Of the discount division, carried from receipt to receipt.
+    pub(crate) remainder: u16,
+    pub(crate) signed_ceiling: Usdc,
+    /// Receipts so far.
+    pub(crate) sequence: u64,
+    /// Batch and rate of the newest receipt: what shares them shares a row of the batch.
+    pub(crate) row_batch: u64,
+    pub(crate) row_bps: u16,
+    pub(crate) closing: bool,
+    pub(crate) frozen: Option<String>,
+}
+
+/// What a hold comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) hold: Usdc,
+    /// Whether the ceiling signed with the job is now the account's, and its signature must be kept.
+    pub(crate) raises_ceiling: bool,
+}
+
+/// What a charge comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Priced {
+    pub(crate) sequence: u64,
+    pub(crate) discount_bps: u16,
+    pub(crate) charged: Usdc,
+    pub(crate) remainder: u16,
+    /// Whether the batch gets a new row for it.
+    pub(crate) opens_row: bool,
+}
+
+impl Account {
+    /// Charged here and not yet confirmed on chain.
+    pub(crate) const fn pending(&self) -> Usdc {
+        self.total_charged.saturating_sub(self.settled)
+    }
+
+    /// Highest ceiling known: on chain, or signed and not yet relayed.
+    pub(crate) fn ceiling(&self) -> Usdc {
+        self.chain_ceiling.max(self.signed_ceiling)
+    }
+
+    /// Everything that stands against credit and ceiling.
+    fn committed(&self) -> u64 {
+        self.chain_charged.micros() + self.pending().micros() + self.held.micros()
+    }
+
+    fn spendable_under(&self, limit: Usdc) -> Usdc {
+        Usdc::from_micros(limit.micros().saturating_sub(self.committed()))
+    }
+
+    /// Spendable now: min(confirmed credit, ceiling) − charged − pending − held (I-2, I-8). Never negative: an account that a
+    /// reorg left overdrawn has nothing.
+    pub(crate) fn available(&self) -> Usdc {
+        self.spendable_under(self.credit.saturating_sub(self.unconfirmed).min(self.ceiling()))
+    }
+
+    /// Credit − charged − pending: what the owner would get back if everything were posted now.
+    pub(crate) fn balance(&self) -> Usdc {
+        Usdc::from_micros(
+            self.credit
+                .micros()
+                .saturating_sub(self.chain_charged.micros() + self.pending().micros()),
+        )
+    }
+
+    /// Whether more was spent than there is: only a reorg or a foreign debit does that.
+    pub(crate) fn overdrawn(&self) -> bool {
+        self.committed() > self.credit.micros()
+    }
+
+    /// Refuses accounts that take no new jobs.
+    pub(crate) fn require_active(&self) -> Result<(), LedgerError> {
+        if self.closed {
+            Err(LedgerError::AccountClosed(self.id))
+        } else if self.refundable_at != 0 || self.closing {
+            Err(LedgerError::RefundRequested(self.id))
+        } else if let Some(reason) = &self.frozen {
+            Err(LedgerError::AccountFrozen {
+                account: self.id,
+                reason: reason.clone(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reserves what a job can cost, raising the signed ceiling to the one offered if it takes that. Nothing changes on a
+    /// refusal.
+    pub(crate) fn hold(&mut self, request: &HoldRequest) -> Result<Reserved, LedgerError> {
+        self.require_active()?;
+        let needed = hold_amount(request.max_list, self.discount_bps);
+        if let Some(max_charge) = request.max_charge
+            && max_charge < needed
+        {
+            return Err(LedgerError::MaxChargeTooLow { max_charge, needed });
+        }
+        let confirmed = self.credit.saturating_sub(self.unconfirmed);
+        if self.spendable_under(confirmed) < needed {
+            let available = self.spendable_under(confirmed);
+            return Err(if self.spendable_under(self.credit) >= needed {
+                LedgerError::DepositUnconfirmed {
+                    available,
+                    needed,
+                    unconfirmed: self.unconfirmed,
+                }
+            } else {
+                LedgerError::InsufficientCredit { available, needed }
+            });
+        }
+        let offered = request
+            .spend_ceiling
+            .as_ref()
+            .map_or(Usdc::ZERO, |signed| signed.ceiling);
+        let ceiling = self.ceiling();
+        let raises_ceiling = self.spendable_under(ceiling) < needed && offered > ceiling;
+        if self.spendable_under(ceiling.max(offered)) < needed {
+            let needed = Usdc::from_micros(self.committed() + needed.micros());
+            return Err(LedgerError::CeilingTooLow {
+                ceiling: ceiling.max(offered),
+                needed,
+            });
+        }
+        self.held = self.held.checked_add(needed).ok_or_else(|| self.overflow())?;
+        if raises_ceiling {
+            self.signed_ceiling = offered;
+        }
+        Ok(Reserved {
+            hold: needed,
+            raises_ceiling,
+        })
+    }
+
+    /// Gives a hold back.
+    pub(crate) fn release(&mut self, hold: Usdc) -> Result<(), LedgerError> {
+        self.held = self.held.checked_sub(hold).ok_or_else(|| {
+            LedgerError::Corrupt(format!(
+                "account {} holds {} USDC, less than a job's {hold} USDC",
+                self.id, self.held
+            ))
+        })?;
+        Ok(())
+    }
+
+    /// Turns a hold into a charge in batch `batch`. The rate is the better of the hold's and today's: a raise counts at once,
+    /// and a raise that a reorg took back never costs more than was held.
+    pub(crate) fn charge(&mut self, list: Usdc, hold: &Hold, batch: u64) -> Result<Priced, LedgerError> {
+        let discount_bps = self.discount_bps.max(hold.discount_bps);
+        let (charged, remainder) = charge(list, discount_bps, self.remainder);
+        if charged > hold.amount {
+            return Err(LedgerError::AboveHold {
+                job_id: hold.job_id,
+                charge: charged,
+                hold: hold.amount,
+            });
+        }
+        let total_charged = self.total_charged.checked_add(charged).ok_or_else(|| self.overflow())?;
+        let total_list = self.total_list.checked_add(list).ok_or_else(|| self.overflow())?;
+        self.release(hold.amount)?;
+        let opens_row = self.row_batch != batch || self.row_bps != discount_bps;
+        self.total_charged = total_charged;
+        self.total_list = total_list;
+        self.remainder = remainder;
+        self.sequence += 1;
+        self.row_batch = batch;
+        self.row_bps = discount_bps;
+        Ok(Priced {
+            sequence: self.sequence,
+            discount_bps,
+            charged,
+            remainder,
+            opens_row,
+        })
+    }
+
+    fn overflow(&self) -> LedgerError {
+        LedgerError::Corrupt(format!("account {} went beyond {}", self.id, Usdc::MAX))
+    }
+}
+
+/// Columns in the order [`read`] takes them.
+macro_rules! columns {
+    () => {
+        "id, owner, delegate, terms_version, opened_at, credit, unconfirmed, chain_charged, chain_ceiling, chain_remainder, \
+         discount_bps, refundable_at, closed, held, total_charged, settled, written_off, total_list, remainder, \
+         signed_ceiling, sequence, row_batch, row_bps, closing, frozen"
+    };
+}
+
+/// One account by id.
+pub(crate) const SELECT_ONE: &str = concat!("SELECT ", columns!(), " FROM accounts WHERE id = $1");
+/// The accounts of an owner.
+pub(crate) const SELECT_OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM accounts WHERE owner = $1 ORDER BY id");
+
+static LOAD: Rows = Rows::list(concat!("SELECT ", columns!(), " FROM accounts WHERE id IN "), "");
+static LOCK: Rows = Rows::list(
+    concat!("SELECT ", columns!(), " FROM accounts WHERE id IN "),
+    " ORDER BY id FOR UPDATE",
+);
+static STORE: Rows = Rows::values(
+    "UPDATE accounts SET held = v.column2, total_charged = v.column3, total_list = v.column4, remainder = v.column5, \
+     signed_ceiling = v.column6, sequence = v.column7, row_batch = v.column8, row_bps = v.column9 FROM (VALUES ",
+    9,
+    ") AS v WHERE accounts.id = v.column1",
+);
+
+/// Reads one row.
+pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Account, LedgerError> {
+    let mut columns = Columns::of(row);
+    Ok(Account {
+        id: columns.account()?,
+        owner: columns.address()?,
+        delegate: columns.optional_address()?,
+        terms_version: u32::try_from(columns.int()?).unwrap_or(u32::MAX),
+        opened_at: columns.int()?,
+        credit: columns.usdc()?,
+        unconfirmed: columns.usdc()?,
+        chain_charged: columns.usdc()?,
+        chain_ceiling: columns.usdc()?,
+        chain_remainder: columns.small()?,
+        discount_bps: columns.small()?,
+        refundable_at: columns.int()?,
+        closed: columns.flag()?,
+        held: columns.usdc()?,
+        total_charged: columns.usdc()?,
+        settled: columns.usdc()?,
+        written_off: columns.usdc()?,
+        total_list: columns.usdc()?,
+        remainder: columns.small()?,
+        signed_ceiling: columns.usdc()?,
+        sequence: columns.int()?,
+        row_batch: columns.int()?,
+        row_bps: columns.small()?,
+        closing: columns.flag()?,
+        frozen: columns.optional_text()?,
+    })
+}
+
+/// Loads accounts and locks them until the transaction ends. `ids` must be sorted: every transaction locks in that order, so
+/// that two never wait for each other.
+pub(crate) async fn lock(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    ids: &[AccountId],
+) -> Result<Vec<Account>, LedgerError> {
+    let statement = match engine {
+        Engine::Sqlite => &LOAD,
+        Engine::Postgres => &LOCK,
+    };
+    let rows = statement
+        .fetch(connection, ids, |query, id| query.bind(int(id.get())))
+        .await?;
+    // A padded list repeats ids, but a row matches once.
+    rows.iter().map(read).collect()
+}
+
+/// Stores what holds and charges change.
+pub(crate) async fn store(connection: &mut AnyConnection, accounts: &[&Account]) -> Result<(), LedgerError> {
+    STORE
+        .update(connection, accounts, |query, account| {
+            query
+                .bind(int(account.id.get()))
+                .bind(micros(account.held))
+                .bind(micros(account.total_charged))
+                .bind(micros(account.total_list))
+                .bind(i64::from(account.remainder))
+                .bind(micros(account.signed_ceiling))
+                .bind(int(account.sequence))
+                .bind(int(account.row_batch))
+                .bind(i64::from(account.row_bps))
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! x402 payments: working → ready (answer stored, settlement not known) → settled or failed. The rows of `payments`.
+
+use alloy::primitives::B256;
+use bytes::Bytes;
+use compute_futures_protocol::Usdc;
+use sqlx::AnyConnection;
+
+use super::LedgerError;
+use super::dialect::Engine;
+use super::sql::{Columns, Rows, bytes, from_json, int, micros, to_json};
+use super::types::{ChargeFacts, NewPayment, StoredAnswer, UnresolvedPayment};
+
+/// How far a payment got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Working,
+    Ready,
+    Settled,
+    Failed,
+}
+
+impl State {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Ready => "ready",
+            Self::Settled => "settled",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, LedgerError> {
+        [Self::Working, Self::Ready, Self::Settled, Self::Failed]
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| LedgerError::Corrupt(format!("a payment in state {name:?}")))
+    }
+}
+
+/// A row of `payments`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Payment {
+    pub(crate) new: NewPayment,
+    pub(crate) state: State,
+    pub(crate) lease: u64,
+    pub(crate) charge: Option<ChargeFacts>,
+    /// The template while ready, the final answer once settled.
+    pub(crate) answer: Option<StoredAnswer>,
+    pub(crate) transaction: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) created_ms: u64,
+    pub(crate) ready_ms: Option<u64>,
+}
+
+impl Payment {
+    /// The payment as somebody else finds it whose work is done and whose settlement is not known.
+    pub(crate) fn unresolved(&self) -> Result<UnresolvedPayment, LedgerError> {
+        Ok(UnresolvedPayment {
+            payment: self.new.clone(),
+            template: self
+                .answer
+                .clone()
+                .ok_or_else(|| LedgerError::Corrupt(format!("payment {} is ready without an answer", self.new.id)))?,
+            charge: self.charge.clone(),
+            ready_at: self.ready_ms.unwrap_or_default(),
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, request_hash, state, scheme, network, payer, amount, details_json, lease, charge_json, answer_status, answer, \
+         settlement_tx, reason, created_ms, ready_ms"
+    };
+}
+
+static LOAD: Rows = Rows::list(concat!("SELECT ", columns!(), " FROM payments WHERE id IN "), "");
+static LOCK: Rows = Rows::list(
+    concat!("SELECT ", columns!(), " FROM payments WHERE id IN "),
+    " ORDER BY id FOR UPDATE",
+);
+
+/// Loads payments and locks them until the transaction ends.
+pub(crate) async fn lock(
+    connection: &mut AnyConnection,
+    engine: Engine,
+    ids: &[B256],
+) -> Result<Vec<Payment>, LedgerError> {
+    let statement = match engine {
+        Engine::Sqlite => &LOAD,
+        Engine::Postgres => &LOCK,
+    };
+    let rows = statement
+        .fetch(connection, ids, |query, id| query.bind(bytes(*id)))
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// One payment, as it is now.
+pub(crate) async fn find(connection: &mut AnyConnection, id: B256) -> Result<Option<Payment>, LedgerError> {
+    let rows = LOAD
+        .fetch(connection, &[id], |query, id| query.bind(bytes(*id)))
+        .await?;
+    rows.first().map(read).transpose()
+}
+
+/// Payments whose work is done and whose settlement is not known.
+pub(crate) async fn ready(connection: &mut AnyConnection) -> Result<Vec<Payment>, LedgerError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM payments WHERE state = 'ready' ORDER BY ready_ms"
+    ))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
+    let mut columns = Columns::of(row);
+    let id = columns.hash()?;
+    let request_hash = columns.hash()?;
+    let state = State::parse(&columns.text()?)?;
+    let new = NewPayment {
+        id,
+        request_hash,
+        scheme: columns.text()?,
+        network: columns.text()?,
+        payer: columns.text()?,
+        amount: columns.usdc()?,
+        details: columns.json()?,
+    };
+    let lease = columns.int()?;
+    let charge = columns.optional_text()?.map(|text| from_json(&text)).transpose()?;
+    let status = columns.optional_int()?;
+    let body = columns.optional_bytes()?;
+    Ok(Payment {
+        new,
+        state,
+        lease,
+        charge,
+        answer: body.map(|body| StoredAnswer {
+            status: status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200),
+            body: Bytes::from(body),
+        }),
+        transaction: columns.optional_text()?,
+        reason: columns.optional_text()?,
+        created_ms: columns.int()?,
+        ready_ms: columns.optional_int()?,
+    })
+}
+
+/// Stores a payment as it is now.
+pub(crate) async fn store(connection: &mut AnyConnection, payment: &Payment) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, details_json, lease, job_id, \
+         charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, job_id = excluded.job_id, \
+         charge_json = excluded.charge_json, answer_status = excluded.answer_status, answer = excluded.answer, \
+         settlement_tx = excluded.settlement_tx, reason = excluded.reason, ready_ms = excluded.ready_ms",
+    )
+    .bind(bytes(payment.new.id))
+    .bind(bytes(payment.new.request_hash))
+    .bind(payment.state.name())
+    .bind(payment.new.scheme.clone())
+    .bind(payment.new.network.clone())
+    .bind(payment.new.payer.clone())
+    .bind(micros(payment.new.amount))
+    .bind(to_json(&payment.new.details)?)
+    .bind(int(payment.lease))
+    .bind(payment.charge.as_ref().map(|charge| bytes(charge.job_id)))
+    .bind(payment.charge.as_ref().map(to_json).transpose()?)
+    .bind(payment.answer.as_ref().map(|answer| i64::from(answer.status)))
+    .bind(payment.answer.as_ref().map(|answer| answer.body.to_vec()))
+    .bind(payment.transaction.clone())
+    .bind(payment.reason.clone())
+    .bind(int(payment.created_ms))
+    .bind(payment.ready_ms.map(int))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Σ payments settled: revenue of the gate, beside the contract's earnings.
+pub(crate) async fn revenue(connection: &mut AnyConnection) -> Result<Usdc, LedgerError> {
+    let row = sqlx::query("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM payments WHERE state = 'settled'")
+        .fetch_one(connection)
+        .await?;
+    Columns::of(&row).usdc()
+}

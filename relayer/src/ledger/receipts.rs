@@ -1,0 +1,223 @@
+//! Every charge, for good: the rows of `receipts`.
+
+use alloy::primitives::B256;
+use bytes::Bytes;
+use compute_futures_protocol::{AccountId, Domain, Receipt, Signature, SignedReceipt};
+use sqlx::AnyConnection;
+
+use super::LedgerError;
+use super::sql::{Columns, Rows, bytes, from_json, int, micros};
+use super::types::StoredAnswer;
+
+/// A row of `receipts`: the receipt, and what belongs to the job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Issued {
+    pub(crate) receipt: Receipt,
+    pub(crate) signature: Signature,
+    pub(crate) key: B256,
+    /// The account's remainder after this receipt.
+    pub(crate) remainder: u16,
+    pub(crate) kind: String,
+    pub(crate) model: String,
+    /// JSON of the `Authorization`.
+    pub(crate) authorization: String,
+    /// JSON of the usage.
+    pub(crate) usage: String,
+    /// `None` once its retention is over.
+    pub(crate) answer: Option<StoredAnswer>,
+}
+
+impl Issued {
+    /// The receipt as published.
+    pub(crate) fn signed(&self, domain: &Domain) -> Result<SignedReceipt, LedgerError> {
+        Ok(SignedReceipt {
+            receipt_hash: self.receipt.digest(domain),
+            receipt: self.receipt.clone(),
+            signature: self.signature,
+            authorization: from_json(&self.authorization)?,
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "account, sequence, batch_number, job_id, idempotency_key, request_hash, authorization_hash, output_hash, \
+         list_amount, discount_bps, charged, remainder, issued_at, signature, kind, model, authorization_json, usage_json"
+    };
+}
+
+/// The receipts of a batch without their answers, in the order they are published.
+pub(crate) const SELECT_BATCH: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM receipts WHERE batch_number = $1 ORDER BY account, sequence"
+);
+/// The newest receipts of an account at or before a second and below a sequence.
+pub(crate) const SELECT_HISTORY: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM receipts WHERE account = $1 AND (issued_at < $2 OR (issued_at = $2 AND sequence < $3)) \
+     ORDER BY sequence DESC LIMIT $4"
+);
+
+static BY_JOB: Rows = Rows::list(
+    concat!(
+        "SELECT ",
+        columns!(),
+        ", answer_status, answer FROM receipts WHERE job_id IN "
+    ),
+    "",
+);
+static INSERT: Rows = Rows::values(
+    concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer) VALUES "),
+    20,
+    "",
+);
+static BY_KEY: Rows = Rows::list(
+    "SELECT account, idempotency_key, request_hash, job_id, answer_status, answer FROM receipts WHERE idempotency_key IN ",
+    "",
+);
+static HELD_KEY: Rows = Rows::list(
+    "SELECT account, idempotency_key, request_hash FROM holds WHERE idempotency_key IN ",
+    "",
+);
+
+/// Reads one receipt without its answer.
+pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Issued, LedgerError> {
+    let mut columns = Columns::of(row);
+    read_columns(&mut columns)
+}
+
+fn read_columns(columns: &mut Columns<'_>) -> Result<Issued, LedgerError> {
+    let account_id = columns.account()?;
+    let sequence = columns.int()?;
+    let batch_number = columns.int()?;
+    let job_id = columns.hash()?;
+    let key = columns.hash()?;
+    let request_hash = columns.hash()?;
+    let authorization_hash = columns.hash()?;
+    let output_hash = columns.hash()?;
+    let list_amount = columns.usdc()?;
+    let discount_bps = columns.small()?;
+    let charged = columns.usdc()?;
+    let remainder = columns.small()?;
+    let issued_at = columns.int()?;
+    let signature = Signature::try_from(columns.bytes()?.as_slice())
+        .map_err(|_| LedgerError::Corrupt("a signature that is not 65 bytes".into()))?;
+    Ok(Issued {
+        receipt: Receipt {
+            account_id,
+            batch_number,
+            sequence,
+            job_id,
+            authorization_hash,
+            request_hash,
+            output_hash,
+            list_amount,
+            discount_bps,
+            charged,
+            issued_at,
+        },
+        signature,
+        key,
+        remainder,
+        kind: columns.text()?,
+        model: columns.text()?,
+        authorization: columns.text()?,
+        usage: columns.text()?,
+        answer: None,
+    })
+}
+
+fn answer(columns: &mut Columns<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
+    let status = columns.status()?;
+    Ok(columns.optional_bytes()?.map(|body| StoredAnswer {
+        status,
+        body: Bytes::from(body),
+    }))
+}
+
+/// The receipts of jobs, with their answers.
+pub(crate) async fn of_jobs(connection: &mut AnyConnection, jobs: &[B256]) -> Result<Vec<Issued>, LedgerError> {
+    let rows = BY_JOB
+        .fetch(connection, jobs, |query, job| query.bind(bytes(*job)))
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let mut issued = read_columns(&mut columns)?;
+            issued.answer = answer(&mut columns)?;
+            Ok(issued)
+        })
+        .collect()
+}
+
+/// How an idempotency key was used before.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Used {
+    pub(crate) account: AccountId,
+    pub(crate) key: B256,
+    pub(crate) request_hash: B256,
+    /// `None` while the job runs.
+    pub(crate) job: Option<(B256, Option<StoredAnswer>)>,
+}
+
+/// What is known about idempotency keys, of any account.
+pub(crate) async fn uses_of(connection: &mut AnyConnection, keys: &[B256]) -> Result<Vec<Used>, LedgerError> {
+    let mut uses = Vec::new();
+    for row in HELD_KEY
+        .fetch(connection, keys, |query, key| query.bind(bytes(*key)))
+        .await?
+    {
+        let mut columns = Columns::of(&row);
+        uses.push(Used {
+            account: columns.account()?,
+            key: columns.hash()?,
+            request_hash: columns.hash()?,
+            job: None,
+        });
+    }
+    for row in BY_KEY
+        .fetch(connection, keys, |query, key| query.bind(bytes(*key)))
+        .await?
+    {
+        let mut columns = Columns::of(&row);
+        uses.push(Used {
+            account: columns.account()?,
+            key: columns.hash()?,
+            request_hash: columns.hash()?,
+            job: Some((columns.hash()?, answer(&mut columns)?)),
+        });
+    }
+    Ok(uses)
+}
+
+/// Stores new receipts with their answers.
+pub(crate) async fn insert(connection: &mut AnyConnection, receipts: &[Issued]) -> Result<(), sqlx::Error> {
+    INSERT
+        .insert(connection, receipts, |query, issued| {
+            let receipt = &issued.receipt;
+            query
+                .bind(int(receipt.account_id.get()))
+                .bind(int(receipt.sequence))
+                .bind(int(receipt.batch_number))
+                .bind(bytes(receipt.job_id))
+                .bind(bytes(issued.key))
+                .bind(bytes(receipt.request_hash))
+                .bind(bytes(receipt.authorization_hash))
+                .bind(bytes(receipt.output_hash))
+                .bind(micros(receipt.list_amount))
+                .bind(i64::from(receipt.discount_bps))
+                .bind(micros(receipt.charged))
+                .bind(i64::from(issued.remainder))
+                .bind(int(receipt.issued_at))
+                .bind(issued.signature.as_bytes().to_vec())
+                .bind(issued.kind.clone())
+                .bind(issued.model.clone())
+                .bind(issued.authorization.clone())
+                .bind(issued.usage.clone())
+                .bind(i64::from(issued.answer.as_ref().map_or(0, |answer| answer.status)))
+                .bind(issued.answer.as_ref().map(|answer| answer.body.to_vec()))
+        })
+        .await
+}
