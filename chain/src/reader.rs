@@ -94,6 +94,15 @@ pub trait ChainReader: Send + Sync + 'static {
     async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError>;
     /// Whether an EIP-3009 authorisation nonce of `authorizer` was used.
     async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError>;
+    /// The transaction that moved money under an EIP-3009 authorisation, by the token's `AuthorizationUsed` event in the last
+    /// `seconds_back` seconds (a chain makes at most one block a second). `None` when no money moved: the nonce is unused, or
+    /// it was cancelled, which [`ChainReader::authorization_used`] does not tell apart.
+    async fn authorization_transaction(
+        &self,
+        authorizer: Address,
+        nonce: B256,
+        seconds_back: u64,
+    ) -> Result<Option<B256>, ChainError>;
     /// Whether `signature` over `digest` is `signer`'s (ECDSA, or EIP-1271 when it has code).
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError>;
     /// `verifyReceipt` of the contract.
