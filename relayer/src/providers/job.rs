@@ -1,45 +1,9 @@
 //! What is asked of a provider and what comes back.
 
+use compute_futures_protocol::{JobKind, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 use utoipa::ToSchema;
-
-/// Kinds of job. The name is the one in `type` of `execute` and in the endpoint's path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum JobKind {
-    /// Chat or completion.
-    TextInference,
-    /// Vectors of texts.
-    Embeddings,
-}
-
-impl JobKind {
-    /// Every kind that is served.
-    pub const ALL: &'static [Self] = &[Self::TextInference, Self::Embeddings];
-
-    /// Name in JSON, paths, metrics and the ledger.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TextInference => "text-inference",
-            Self::Embeddings => "embeddings",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl std::fmt::Display for JobKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Who said a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -77,9 +41,11 @@ pub struct TextInference {
     pub max_tokens: u32,
     /// Passed through to the model.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
     pub temperature: Option<Number>,
     /// Passed through to the model.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
     pub top_p: Option<Number>,
     /// Passed through to the model.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +68,7 @@ pub struct Embeddings {
     pub dimensions: Option<u32>,
 }
 
-/// One job, parsed and checked. Made by [`super::parse_job`].
+/// One job, parsed and checked. Made by [`crate::catalog::Catalog::parse`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -133,15 +99,6 @@ impl JobInput {
     }
 }
 
-/// Tokens that a job used. Never more than the request allows: see [`super::Providers::run`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-pub struct Usage {
-    /// Tokens read.
-    pub prompt_tokens: u64,
-    /// Tokens written; 0 for embeddings.
-    pub completion_tokens: u64,
-}
-
 /// What a provider answered, checked and clamped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobOutput {
@@ -151,6 +108,6 @@ pub struct JobOutput {
     pub model: String,
     /// The fields of the answer that depend on the kind: `choices`, or `data`. Merge them into the answer's `compute` object.
     pub body: serde_json::Map<String, Value>,
-    /// Tokens used.
+    /// Tokens used; never more than the request allows.
     pub usage: Usage,
 }

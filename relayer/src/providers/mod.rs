@@ -1,12 +1,19 @@
 //! Who does the work: one trait, adapters behind it, and a router that picks by model and health.
 
+mod breaker;
 mod error;
 mod job;
+pub mod local;
+mod openai;
+mod router;
 
 use async_trait::async_trait;
 
 pub use error::ProviderError;
-pub use job::{Embeddings, JobInput, JobKind, JobOutput, Message, Role, TextInference, Usage};
+pub use compute_futures_protocol::{JobKind, Usage};
+pub use job::{Embeddings, JobInput, JobOutput, Message, Role, TextInference};
+pub use openai::OpenAi;
+pub use router::{ProviderHealth, Providers};
 
 /// Something that runs jobs. Implementations are cheap to share, hold no per-request state, and bound time and size of
 /// every answer.

@@ -1,0 +1,312 @@
+//! The sections: every setting of the relayer, its default and its documentation.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, address};
+use compute_futures_protocol::{Chain, JobKind, Tier, Usdc, usdc};
+use serde::{Deserialize, Serialize};
+
+use super::section::section;
+
+/// Circle's USDC on Base.
+const USDC_ON_BASE: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+
+section! {
+    /// Where and how requests are taken.
+    pub struct ServerConfig {
+        /// Address and port to listen on. Put TLS in front (a reverse proxy) before binding to anything but loopback.
+        bind: String = "127.0.0.1:4020".into(),
+        /// URL under which clients reach this relayer, without a trailing slash; printed in the catalogue and in receipts' addresses.
+        /// Empty: http:// and the address above.
+        public_url: String = String::new(),
+        /// Separate address for /metrics. Empty: served on `bind` like everything else.
+        metrics_bind: String = String::new(),
+        /// Largest request body in bytes; more is answered 413.
+        body_limit_bytes: usize = 2 * 1024 * 1024,
+        /// Seconds a request may take, provider and settlement included; more is answered 504. Whatever was paid or held is resolved all the same.
+        request_timeout_seconds: u64 = 240,
+        /// Seconds a client may take to send its headers.
+        header_timeout_seconds: u64 = 10,
+        /// Largest request head (request line and headers) in bytes.
+        header_limit_bytes: usize = 64 * 1024,
+        /// Requests served at once; more are answered 503 with Retry-After.
+        concurrency_limit: usize = 1024,
+        /// Free requests a second that one IP address may send in the long run; 0 lifts the limit.
+        free_requests_per_second: u32 = 20,
+        /// Free requests that one IP address may send at once.
+        free_requests_burst: u32 = 100,
+        /// Take the client's address from the last entry of X-Forwarded-For. Only behind a proxy of your own that sets it.
+        trust_forwarded_for: bool = false,
+        /// Seconds that requests in flight get to finish when the relayer is told to stop.
+        shutdown_seconds: u64 = 30,
+    }
+}
+
+section! {
+    /// The chain that this relayer settles on.
+    pub struct ChainConfig {
+        /// CAIP-2 name of the network: eip155:8453 (Base) or eip155:84532 (Base Sepolia).
+        network: Chain = Chain::Base,
+        /// RPC URLs, tried in this order when one fails. They often hold a key, so only their hosts are ever printed or logged.
+        @secret rpc_urls: Vec<String> = vec!["https://mainnet.base.org".into()],
+        /// Address of the ComputeFutures contract.
+        contract: Address = Address::ZERO,
+        /// Address of USDC on that network.
+        token: Address = USDC_ON_BASE,
+        /// EIP-712 name of that token; signatures are made over it.
+        token_name: String = "USD Coin".into(),
+        /// EIP-712 version of that token.
+        token_version: String = "2".into(),
+        /// The block the contract was deployed in: following starts here.
+        deployment_block: u64 = 0,
+        /// Milliseconds between two looks at the chain's head.
+        poll_interval_ms: u64 = 1000,
+        /// Deposits up to this amount (USDC) may be spent as soon as they are in the newest block.
+        #[serde(with = "usdc::decimal")]
+        latest_up_to: Usdc = Usdc::from_micros(100_000_000),
+        /// Deposits up to this amount (USDC) may be spent once their block is safe; larger ones once it is finalized.
+        #[serde(with = "usdc::decimal")]
+        safe_up_to: Usdc = Usdc::from_micros(1_000_000_000),
+    }
+}
+
+section! {
+    /// Keys. Each is a source, never a key: `env:NAME` (hex in that variable), `file:/path` (hex in a file that only its owner
+    /// can read, mode 0600) or `keystore:/path` (encrypted JSON; password in COMPUTE_FUTURES_KEYSTORE_PASSWORD).
+    pub struct KeysConfig {
+        /// The operator's key: signs receipts and posts debits.
+        operator: String = "env:COMPUTE_FUTURES_OPERATOR_KEY".into(),
+        /// The facilitator's key: pays the gas of `exact` payments. Must be another key, because both count nonces on their own.
+        /// Not used with a remote facilitator.
+        facilitator: String = "env:COMPUTE_FUTURES_FACILITATOR_KEY".into(),
+    }
+}
+
+section! {
+    /// Where the books are kept.
+    pub struct LedgerConfig {
+        /// `sqlite:///path/to/ledger.db` for one relayer, `postgres://user:password@host/database` for many.
+        @secret url: String = "sqlite://compute-futures-relayer.db".into(),
+        /// Connections to the database.
+        max_connections: u32 = 16,
+    }
+}
+
+section! {
+    /// When charges are posted to the chain, and at what price.
+    pub struct SettlementConfig {
+        /// Post when this many receipts wait.
+        max_receipts: u32 = 1000,
+        /// Post when this much (USDC, net) waits.
+        #[serde(with = "usdc::decimal")]
+        max_value: Usdc = Usdc::from_micros(50_000_000),
+        /// Post when the oldest receipt has waited this many seconds. Keep it far below terms.refund_delay_seconds (T: refund racing a job).
+        max_age_seconds: u64 = 300,
+        /// Rows in one transaction; an account is one row, rarely two.
+        max_rows: u32 = 200,
+        /// Seconds without confirmation before a transaction is sent again with a higher fee.
+        rebroadcast_seconds: u64 = 30,
+        /// Never pay more than this many gwei per gas.
+        max_fee_gwei: u64 = 50,
+        /// Seconds that a stop waits for the last batch to be confirmed.
+        flush_seconds: u64 = 60,
+    }
+}
+
+section! {
+    /// Who verifies and settles `exact` payments.
+    pub struct FacilitatorConfig {
+        /// URL of a remote x402 facilitator. Empty: the embedded one, with keys.facilitator.
+        url: String = String::new(),
+        /// Name of the environment variable that holds a bearer token for the remote facilitator. Empty: none.
+        token_env: String = String::new(),
+        /// Seconds to wait for an answer to verify.
+        verify_timeout_seconds: u64 = 10,
+        /// Seconds to wait for an answer to settle; then the chain is asked what became of the payment.
+        settle_timeout_seconds: u64 = 60,
+    }
+}
+
+/// What kind of provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// Built in: extractive summaries and hashed embeddings, no network, no weights.
+    #[default]
+    Local,
+    /// Anything that speaks OpenAI's chat/completions and embeddings.
+    OpenAi,
+}
+
+section! {
+    /// One provider of inference.
+    pub struct ProviderConfig {
+        /// Name of your choice; models refer to it, answers and metrics show it.
+        name: String = String::new(),
+        /// `local` (built in) or `openai` (any OpenAI-compatible API).
+        kind: ProviderKind = ProviderKind::Local,
+        /// Base URL up to and including /v1. https, unless allow_insecure and the host is this machine.
+        base_url: String = String::new(),
+        /// Name of the environment variable that holds the API key. Empty: no key is sent.
+        api_key_env: String = String::new(),
+        /// Further headers to send, e.g. { "HTTP-Referer" = "https://example.com" }.
+        headers: BTreeMap<String, String> = BTreeMap::new(),
+        /// Seconds for a whole answer.
+        timeout_seconds: u64 = 120,
+        /// Further attempts after a failed connection, a 429 or a 5xx.
+        retries: u32 = 2,
+        /// Largest answer in bytes.
+        response_limit_bytes: usize = 8 * 1024 * 1024,
+        /// Failures in a row after which the provider is left alone for a while.
+        breaker_failures: u32 = 5,
+        /// How long it is left alone, in seconds.
+        breaker_seconds: u64 = 30,
+        /// Allow plain http to a loopback host.
+        allow_insecure: bool = false,
+    }
+}
+
+section! {
+    /// Where a model runs.
+    pub struct RouteConfig {
+        /// Name of a provider.
+        provider: String = String::new(),
+        /// The provider's own name of the model. Empty: the id of the model.
+        model: String = String::new(),
+    }
+}
+
+section! {
+    /// One model on offer. The rate card that agents see, and whose hash stands in the terms on-chain, is made of these.
+    pub struct ModelConfig {
+        /// Id that clients ask for.
+        id: String = String::new(),
+        /// Name for people. Empty: the id.
+        name: String = String::new(),
+        /// `text-inference` or `embeddings`.
+        kind: JobKind = JobKind::TextInference,
+        /// One sentence for people who choose a model.
+        description: String = String::new(),
+        /// Providers in order of preference; the next is tried when one fails.
+        routes: Vec<RouteConfig> = Vec::new(),
+        /// Price of a call in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_call: Usdc = Usdc::ZERO,
+        /// Price of 1,000 tokens read, in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_1k_input: Usdc = Usdc::ZERO,
+        /// Price of 1,000 tokens written, in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_1k_output: Usdc = Usdc::ZERO,
+        /// Tokens that the model can read and write in one call.
+        context_length: u32 = 131_072,
+        /// Most tokens that one answer may have.
+        max_output_tokens: u32 = 4096,
+        /// Whether `auto` may choose this model; the first healthy one in file order is taken.
+        auto: bool = false,
+    }
+}
+
+section! {
+    /// Price of the call itself, in USDC, on the paid endpoints that are not jobs.
+    pub struct GatesConfig {
+        /// POST /api/v1/compute-futures/deposit
+        #[serde(with = "usdc::decimal")]
+        deposit: Usdc = Usdc::from_micros(10_000),
+        /// GET /api/v1/compute-futures/balance
+        #[serde(with = "usdc::decimal")]
+        balance: Usdc = Usdc::from_micros(1_000),
+        /// POST /api/v1/compute-futures/execute, when paid with `exact`; the job itself is charged from credit.
+        #[serde(with = "usdc::decimal")]
+        execute: Usdc = Usdc::from_micros(1_000),
+        /// GET /api/v1/compute-futures/history
+        #[serde(with = "usdc::decimal")]
+        history: Usdc = Usdc::from_micros(2_000),
+        /// POST /api/v1/compute-futures/refund
+        #[serde(with = "usdc::decimal")]
+        refund: Usdc = Usdc::from_micros(10_000),
+        /// GET /api/v1/compute-futures/pricing
+        #[serde(with = "usdc::decimal")]
+        pricing: Usdc = Usdc::from_micros(1_000),
+    }
+}
+
+section! {
+    /// One step of the volume discount.
+    pub struct TierConfig {
+        /// Total deposits (USDC) that earn it.
+        #[serde(with = "usdc::decimal")]
+        minimum_deposit: Usdc = Usdc::ZERO,
+        /// Discount in basis points: 500 is 5 %.
+        discount_bps: u16 = 0,
+    }
+}
+
+section! {
+    /// What this operator offers to accounts opened from now on; stands on-chain.
+    pub struct TermsConfig {
+        /// Register, and set the terms again when they differ from the chain's, when the relayer starts. Off: it refuses to start instead.
+        set_on_start: bool = true,
+        /// Seconds between an owner's request for a refund and the refund without anyone's help; at most 30 days. Keep it far above
+        /// settlement.max_age_seconds.
+        refund_delay_seconds: u32 = 24 * 60 * 60,
+        /// Smallest deposit that opens an account, in USDC.
+        #[serde(with = "usdc::decimal")]
+        minimum_deposit: Usdc = Usdc::from_micros(1_000_000),
+        /// Raise it with every change of prices: part of the rate card, whose hash stands on-chain.
+        rate_card_version: u32 = 1,
+        /// Up to three steps, both figures rising.
+        tiers: Vec<TierConfig> = compute_futures_protocol::Terms::default_tiers().iter().map(TierConfig::from).collect(),
+    }
+}
+
+impl From<&Tier> for TierConfig {
+    fn from(tier: &Tier) -> Self {
+        Self { minimum_deposit: tier.minimum_deposit, discount_bps: tier.discount_bps }
+    }
+}
+
+section! {
+    /// Where `exact` payments for calls go.
+    pub struct TreasuryConfig {
+        /// Address that is paid. The zero address: the operator's own.
+        pay_to: Address = Address::ZERO,
+    }
+}
+
+section! {
+    /// What one job may ask for.
+    pub struct LimitsConfig {
+        /// Messages in a conversation.
+        max_messages: usize = 512,
+        /// Bytes of text in one job, all messages or inputs together.
+        max_input_bytes: usize = 1024 * 1024,
+        /// Texts in one embeddings job.
+        max_embedding_inputs: usize = 1024,
+        /// Tokens of an answer when the client does not say.
+        default_max_tokens: u32 = 512,
+        /// Seconds that a hold (money reserved for a job in flight) may live; then it is released as failed.
+        hold_seconds: u64 = 300,
+    }
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+section! {
+    /// Logs, to standard error.
+    pub struct LogConfig {
+        /// `pretty` or `json`.
+        format: LogFormat = LogFormat::Pretty,
+        /// What to log, as in `info,compute_futures_relayer=debug`.
+        filter: String = "info".into(),
+    }
+}
