@@ -24,3 +24,39 @@ pub enum ChainError {
     #[error("configuration: {0}")]
     Config(String),
 }
+
+/// Why a node refuses a transaction, read from its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// It has this very transaction.
+    AlreadyKnown,
+    /// The nonce is used: by this transaction, an earlier attempt, or somebody else with the key.
+    NonceTooLow,
+    /// Another transaction with this nonce is waiting and pays as much or more; offer at least 10% more.
+    Underpriced,
+    /// Not enough ether for gas.
+    InsufficientFunds,
+    /// Anything else.
+    Other,
+}
+
+impl ChainError {
+    /// What kind of refusal this is; `None` for errors other than [`ChainError::Rejected`].
+    #[must_use]
+    pub fn rejection(&self) -> Option<Rejection> {
+        let Self::Rejected(words) = self else { return None };
+        let words = words.to_ascii_lowercase();
+        let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+        Some(if says(&["already known", "already imported", "known transaction", "already exists"]) {
+            Rejection::AlreadyKnown
+        } else if says(&["nonce too low", "nonce is too low", "invalid nonce", "old nonce"]) {
+            Rejection::NonceTooLow
+        } else if says(&["underpriced", "fee too low", "gas price too low"]) {
+            Rejection::Underpriced
+        } else if says(&["insufficient funds", "insufficient balance"]) {
+            Rejection::InsufficientFunds
+        } else {
+            Rejection::Other
+        })
+    }
+}

@@ -8,7 +8,7 @@ pub mod evm;
 mod reader;
 mod writer;
 
-pub use error::ChainError;
+pub use error::{ChainError, Rejection};
 pub use event::{ChainEvent, EventKind, EventMeta};
 pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
 pub use writer::{Action, ChainWriter, DebitRow, Fees, SignedTransaction, TransactionOutcome};

@@ -51,6 +51,25 @@ pub struct Fees {
     pub max_priority_fee: u128,
 }
 
+impl Fees {
+    /// Both fees raised by `percent`, at least the 10% that nodes ask for to replace a waiting transaction; rounded up.
+    #[must_use]
+    pub fn bump(self, percent: u32) -> Self {
+        let percent = u128::from(percent.max(10));
+        let raise = |fee: u128| fee.saturating_add(fee.saturating_mul(percent).div_ceil(100)).max(1);
+        Self { max_fee: raise(self.max_fee), max_priority_fee: raise(self.max_priority_fee) }
+    }
+
+    /// The higher of each fee: a bump that also follows the market.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            max_fee: self.max_fee.max(other.max_fee),
+            max_priority_fee: self.max_priority_fee.max(other.max_priority_fee),
+        }
+    }
+}
+
 /// Signed and not yet necessarily broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]

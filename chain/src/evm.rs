@@ -1,1 +1,0 @@
-//! Base and its kin.

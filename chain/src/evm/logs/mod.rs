@@ -1,0 +1,162 @@
+//! Following the contract's events through `eth_getLogs`.
+
+mod authorization;
+mod decode;
+mod span;
+mod wire;
+
+use std::collections::HashMap;
+
+use alloy::primitives::B256;
+use futures::{Stream, StreamExt, TryStreamExt};
+use serde_json::json;
+
+use self::span::Span;
+use self::wire::{WireLog, decode_all};
+use super::EvmReader;
+use super::blocks::{Header, quantity};
+use super::transport::{RpcFailure, parse};
+use crate::{ChainError, ChainEvent};
+
+pub(crate) use self::span::LogSpan;
+
+/// Headers asked for at once when a node leaves the time out of its logs.
+const HEADERS_AT_ONCE: usize = 8;
+
+/// Every event of a range of blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRange {
+    /// First block.
+    pub from: u64,
+    /// Last block.
+    pub to: u64,
+    /// In chain order.
+    pub events: Vec<ChainEvent>,
+}
+
+impl EvmReader {
+    /// All events of blocks `from..=to` as consecutive ranges in order, of a size that suits the provider, with up to
+    /// `concurrency` ranges fetched ahead: for backfills.
+    ///
+    /// After an error the stream may be dropped and started again behind the last range it gave. Near the newest block a
+    /// reorganisation may happen between two ranges: compare block hashes there, or use it for finalized blocks only.
+    pub fn events_stream(
+        &self,
+        from: u64,
+        to: u64,
+        concurrency: usize,
+    ) -> impl Stream<Item = Result<EventRange, ChainError>> + Send + '_ {
+        let spans = futures::stream::unfold(from, move |next| async move {
+            let span = self.log_span.next(next, to)?;
+            Some((span, span.to.saturating_add(1)))
+        });
+        spans
+            .map(move |span| async move {
+                let events = self.events_between(span).await?;
+                Ok(EventRange { from: span.from, to: span.to, events })
+            })
+            .buffered(concurrency.max(1))
+    }
+
+    /// Every event of blocks `from..=to`.
+    pub(super) async fn events_in(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
+        let mut events = Vec::new();
+        let mut next = from;
+        while let Some(span) = self.log_span.next(next, to) {
+            let mut part = self.events_between(span).await?;
+            if events.is_empty() {
+                events = part;
+            } else {
+                events.append(&mut part);
+            }
+            next = match span.to.checked_add(1) {
+                Some(next) => next,
+                None => break,
+            };
+        }
+        Ok(events)
+    }
+
+    /// One span, split where the provider refuses it whole.
+    async fn events_between(&self, span: Span) -> Result<Vec<ChainEvent>, ChainError> {
+        let mut events = Vec::new();
+        // Spans still to fetch, the next one last.
+        let mut pending = vec![span];
+        while let Some(span) = pending.pop() {
+            match self.fetch(span).await {
+                Ok(part) => {
+                    self.log_span.served(span, part.len());
+                    if events.is_empty() {
+                        events = part;
+                    } else {
+                        events.extend(part);
+                    }
+                }
+                Err(FetchError::TooLarge(why)) => {
+                    let Some((first, second)) = span.halves() else {
+                        return Err(ChainError::Unavailable(format!(
+                            "the RPC endpoint refuses the logs of the single block {}: {why}",
+                            span.from
+                        )));
+                    };
+                    tracing::debug!(from = span.from, to = span.to, why, "log range split");
+                    self.log_span.refused(span);
+                    pending.push(second);
+                    pending.push(first);
+                }
+                Err(FetchError::Chain(error)) => return Err(error),
+            }
+        }
+        Ok(events)
+    }
+
+    async fn fetch(&self, span: Span) -> Result<Vec<ChainEvent>, FetchError> {
+        let filter = json!([{
+            "address": self.contract,
+            "fromBlock": quantity(span.from),
+            "toBlock": quantity(span.to),
+        }]);
+        // A node that is behind answers with the logs it has and no hint of it, hence `_at`.
+        let body = match self.rpc.body_at(span.to, "eth_getLogs", &filter).await {
+            Ok(body) => body,
+            Err(RpcFailure::TooLarge(why)) => return Err(FetchError::TooLarge(why)),
+            Err(failure) => return Err(FetchError::Chain(failure.into())),
+        };
+        let logs: Vec<WireLog<'_>> = match parse(&body) {
+            Ok(logs) => logs,
+            Err(RpcFailure::TooLarge(why)) => return Err(FetchError::TooLarge(why)),
+            Err(failure) => return Err(FetchError::Chain(failure.into())),
+        };
+        let (mut events, timeless) =
+            decode_all(&logs, self.contract, span.from, span.to).map_err(FetchError::Chain)?;
+        if timeless {
+            self.fill_times(&mut events).await.map_err(FetchError::Chain)?;
+        }
+        Ok(events)
+    }
+
+    /// Looks up the time of each block once.
+    async fn fill_times(&self, events: &mut [ChainEvent]) -> Result<(), ChainError> {
+        let mut blocks: Vec<B256> = events.iter().map(|event| event.meta.block_hash).collect();
+        blocks.dedup();
+        let times: HashMap<B256, u64> = futures::stream::iter(blocks)
+            .map(|hash| async move {
+                let header: Option<Header> = self.rpc.call("eth_getBlockByHash", (hash, false)).await?;
+                let header =
+                    header.ok_or_else(|| ChainError::Unavailable(format!("block {hash} was reorganised away; ask again")))?;
+                Ok::<_, ChainError>((hash, header.timestamp()))
+            })
+            .buffer_unordered(HEADERS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for event in events {
+            event.meta.block_timestamp = times.get(&event.meta.block_hash).copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+enum FetchError {
+    TooLarge(String),
+    Chain(ChainError),
+}
