@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
 
-import {ComputeFutures} from "../../src/ComputeFutures.sol";
 import {IComputeFutures} from "../../src/interfaces/IComputeFutures.sol";
 import {BaseTest} from "../utils/BaseTest.sol";
 
@@ -29,7 +28,7 @@ contract ConstructorTest is BaseTest {
         assertLe(address(futures).code.length, 24_576);
         assertEq(futures.operatorIndexOf(address(this)), 0);
         (, string memory name, string memory version, uint256 chainId, address verifyingContract,,) =
-            futures.eip712Domain();
+            IERC5267(address(futures)).eip712Domain();
         assertEq(name, "ComputeFutures");
         assertEq(version, "1");
         assertEq(chainId, 8453);
@@ -37,11 +36,14 @@ contract ConstructorTest is BaseTest {
     }
 
     function test_WhenTheTokenHasSixDecimals_NoOperatorYet() external {
-        assertEq(new ComputeFutures(IERC20(address(USDC))).operatorCount(), 0);
+        assertEq(_deploy(address(USDC)).operatorCount(), 0);
     }
 
     function _expectInvalidToken(address token) private {
+        bytes memory initCode = abi.encodePacked(vm.getCode("ComputeFutures.sol:ComputeFutures"), abi.encode(token));
         vm.expectRevert(abi.encodeWithSelector(IComputeFutures.ComputeFutures_InvalidToken.selector, token));
-        new ComputeFutures(IERC20(token));
+        assembly ("memory-safe") {
+            pop(create(0, add(initCode, 0x20), mload(initCode)))
+        }
     }
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-
 import {IComputeFutures} from "../../src/interfaces/IComputeFutures.sol";
-import {TransferFromVault} from "../peers/TransferFromVault.sol";
+import {ITransferFromVault} from "../peers/ITransferFromVault.sol";
 import {BaseTest} from "../utils/BaseTest.sol";
 
 /// @notice Gas of every verb as a whole transaction (`forge test --isolate`), with Circle's USDC. Written to
@@ -15,13 +13,13 @@ contract GasTest is BaseTest {
     string private constant FILE = "ComputeFutures";
     uint256 private constant ONE_SLOT = 22_100;
 
-    TransferFromVault private peer;
+    ITransferFromVault private peer;
     uint64[] private accounts;
     uint256 private peerId;
 
     function setUp() public override {
         super.setUp();
-        peer = new TransferFromVault(IERC20(address(USDC)));
+        peer = ITransferFromVault(vm.deployCode("TransferFromVault.sol:TransferFromVault", abi.encode(USDC)));
         vm.startPrank(owner);
         USDC.approve(address(peer), type(uint256).max);
         peerId = peer.deposit(10 * USD);
@@ -74,14 +72,29 @@ contract GasTest is BaseTest {
     }
 
     function test_DepositWithAuthorization() external isolated {
-        vm.prank(owner);
-        peer.deposit(10 * USD);
-        uint256 limit = vm.lastCallGas().gasTotalUsed + ONE_SLOT;
         IComputeFutures.DepositAuthorization memory a = _authorization(0, 20 * USD, 20 * USD);
-        bytes memory signature = _sign3009(ownerKey, a);
+        bytes memory signature = _sign3009(ownerKey, a, address(peer));
+        bytes32 nonce = _nonce(a);
+        vm.prank(stranger);
+        peer.depositWithAuthorization(owner, a.amount, a.validAfter, a.validBefore, nonce, signature);
+        uint256 limit = _snapshot("peer_depositWithAuthorization") + ONE_SLOT;
+
+        a.salt = keccak256("another nonce");
+        signature = _sign3009(ownerKey, a);
         vm.prank(stranger);
         futures.depositWithAuthorization(a, signature);
         assertLe(_snapshot("depositWithAuthorization"), limit);
+
+        a = _authorization(accounts[0], 10 * USD, 0);
+        signature = _sign3009(ownerKey, a);
+        vm.prank(stranger);
+        futures.depositWithAuthorization(a, signature);
+        _snapshot("depositWithAuthorization_topUp");
+
+        // What a transferFrom-based vault needs first, and a gasless deposit does not.
+        vm.prank(delegate);
+        USDC.approve(address(peer), 20 * USD);
+        _snapshot("peer_approve");
     }
 
     function test_TopUp() external isolated {
@@ -95,12 +108,6 @@ contract GasTest is BaseTest {
         vm.prank(owner);
         futures.topUp(accounts[0], 30 * USD, 0);
         assertLe(_snapshot("topUp_higher_tier"), limit);
-        // Gasless top-up.
-        IComputeFutures.DepositAuthorization memory a = _authorization(accounts[0], 10 * USD, 0);
-        bytes memory signature = _sign3009(ownerKey, a);
-        vm.prank(stranger);
-        futures.depositWithAuthorization(a, signature);
-        _snapshot("topUpWithAuthorization");
     }
 
     function test_Sweep() external isolated {

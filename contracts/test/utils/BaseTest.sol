@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
 
-import {ComputeFutures} from "../../src/ComputeFutures.sol";
 import {IComputeFutures} from "../../src/interfaces/IComputeFutures.sol";
 import {IUsdc} from "./IUsdc.sol";
 
@@ -24,7 +22,7 @@ abstract contract BaseTest is Test {
         "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
     );
 
-    ComputeFutures internal futures;
+    IComputeFutures internal futures;
     address internal operator = makeAddr("operator");
     address internal otherOperator = makeAddr("other operator");
     address internal stranger = makeAddr("stranger");
@@ -41,7 +39,7 @@ abstract contract BaseTest is Test {
         vm.loadAllocs("contracts/fixtures/usdc.alloc.json");
         (owner, ownerKey) = makeAddrAndKey("owner");
         (delegate, delegateKey) = makeAddrAndKey("delegate");
-        futures = new ComputeFutures(IERC20(address(USDC)));
+        futures = _deploy(address(USDC));
         operatorIndex = _register(operator);
         otherIndex = _register(otherOperator);
         _fund(owner, 10_000 * USD);
@@ -49,6 +47,11 @@ abstract contract BaseTest is Test {
     }
 
     // ------------------------------------------------------------------ setup
+
+    /// @dev The artifact, so that tests run what is deployed, whatever they are compiled with.
+    function _deploy(address token) internal returns (IComputeFutures) {
+        return IComputeFutures(vm.deployCode("ComputeFutures.sol:ComputeFutures", abi.encode(token)));
+    }
 
     function _terms() internal pure returns (IComputeFutures.Terms memory terms) {
         terms.refundDelay = REFUND_DELAY;
