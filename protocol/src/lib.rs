@@ -16,12 +16,13 @@ mod receipt;
 mod request;
 pub mod serde_util;
 mod signature;
+mod statement;
 mod terms;
 mod typed_data;
 pub mod usdc;
 
 pub use account::{AccountError, AccountState, DebitOutcome};
-pub use batch::{BatchDocument, ReceiptError, ReceiptFault};
+pub use batch::{BatchDocument, ReceiptError};
 pub use chain::{Chain, UnknownChain};
 pub use deposit::{DepositAuthorization, DepositTerms, deposit_address, deposit_nonce};
 pub use discount::{BPS, DiscountFloor, charge, hold_amount};
@@ -29,9 +30,10 @@ pub use eip3009::{ReceiveWithAuthorization, TokenDomain, TransferWithAuthorizati
 pub use id::{AccountId, FuturesId, IdError, MAX_SEQUENCE};
 pub use merkle::{MerkleError, ReceiptTree, leaf, verify};
 pub use rate_card::{JobKind, ModelRate, RateCard, RateCardError, Usage};
-pub use receipt::{Authorization, AuthorizationError, ExactPayment, SignedReceipt};
+pub use receipt::{Authorization, AuthorizationError, ExactPayment, ReceiptFault, SignedReceipt};
 pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, request_hash};
 pub use signature::{Signature, SignatureError, Signer, recover};
+pub use statement::{Statement, StatementError};
 pub use terms::{MAX_REFUND_DELAY, MAX_THRESHOLD, MAX_TIERS, Terms, TermsError, Tier};
 pub use typed_data::{Domain, JobAuthorization, MAX_BATCH_NUMBER, Receipt, SpendCeiling};
 pub use usdc::{ParseUsdcError, Usdc};

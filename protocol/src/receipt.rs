@@ -36,6 +36,67 @@ impl SignedReceipt {
             authorization,
         }
     }
+
+    /// Checks what needs neither batch nor chain: the hash, the operator's signature, and that the authorisation is the one
+    /// the receipt names and allows what was charged.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn verify(&self, domain: &Domain, operator: Address) -> Result<(), ReceiptFault> {
+        let hash = self.receipt.digest(domain);
+        if hash != self.receipt_hash {
+            return Err(ReceiptFault::Hash(hash));
+        }
+        let signer = self.signature.recover(hash).map_err(ReceiptFault::Signature)?;
+        if signer != operator {
+            return Err(ReceiptFault::NotTheOperator(signer));
+        }
+        let authorization_hash = self.authorization.hash(domain);
+        if authorization_hash != self.receipt.authorization_hash {
+            return Err(ReceiptFault::AuthorizationHash(authorization_hash));
+        }
+        if let Authorization::ComputeFutures { authorization, .. } = &self.authorization {
+            if authorization.account_id != self.receipt.account_id {
+                return Err(ReceiptFault::NotAuthorized("account"));
+            }
+            if authorization.request_hash != self.receipt.request_hash {
+                return Err(ReceiptFault::NotAuthorized("request"));
+            }
+            if authorization.max_charge < self.receipt.charged {
+                return Err(ReceiptFault::NotAuthorized("amount"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptFault {
+    /// The stated hash is not the receipt's.
+    #[error("has hash {0} when recomputed")]
+    Hash(B256),
+    /// Listed twice.
+    #[error("is listed twice")]
+    Duplicate,
+    /// The bytes are no signature.
+    #[error("is not signed: {0}")]
+    Signature(SignatureError),
+    /// Signed by somebody else.
+    #[error("is signed by {0}, not by the operator")]
+    NotTheOperator(Address),
+    /// Of another batch.
+    #[error("belongs to batch {0}")]
+    BatchNumber(u64),
+    /// Of another operator's account.
+    #[error("charges an account of operator {0}")]
+    OperatorIndex(u32),
+    /// The authorisation is not the one the receipt names.
+    #[error("names another authorisation than the one next to it, which has hash {0}")]
+    AuthorizationHash(B256),
+    /// The depositor authorised something else.
+    #[error("differs from its authorisation in {0}")]
+    NotAuthorized(&'static str),
 }
 
 /// How the depositor authorised a job.
