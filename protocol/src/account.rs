@@ -63,10 +63,7 @@ impl AccountState {
     /// When the amount is below the terms' minimum.
     pub fn open(amount: Usdc, ceiling: Usdc, terms: &Terms) -> Result<Self, AccountError> {
         if amount < terms.minimum_deposit {
-            return Err(AccountError::DepositTooSmall {
-                amount,
-                minimum: terms.minimum_deposit,
-            });
+            return Err(AccountError::DepositTooSmall { amount, minimum: terms.minimum_deposit });
         }
         Ok(Self {
             credit: amount,
@@ -83,10 +80,7 @@ impl AccountState {
     /// When the amount is zero or the credit no longer fits in 56 bits.
     pub fn deposit(&mut self, amount: Usdc, terms: &Terms, last_batch: u64) -> Result<(), AccountError> {
         if amount.is_zero() {
-            return Err(AccountError::DepositTooSmall {
-                amount,
-                minimum: Usdc::from_micros(1),
-            });
+            return Err(AccountError::DepositTooSmall { amount, minimum: Usdc::from_micros(1) });
         }
         self.credit = self.credit.checked_add(amount).ok_or(AccountError::CreditOverflow)?;
         self.discount.raise(terms.discount_for(self.credit), last_batch);
@@ -113,22 +107,14 @@ impl AccountState {
         let (net, remainder) = charge(list, discount_bps, self.remainder);
         if self.credit.is_zero() {
             // Nothing was ever deposited, or all of it refunded: the contract does not write such a slot.
-            return DebitOutcome {
-                charged: Usdc::ZERO,
-                discount_bps,
-                uncovered: net,
-            };
+            return DebitOutcome { charged: Usdc::ZERO, discount_bps, uncovered: net };
         }
         let charged = net.min(self.available());
         let uncovered = net.saturating_sub(charged);
         // `charged` is at most what is available, so the sum stays within credit.
         self.charged = Usdc::from_micros(self.charged.micros() + charged.micros());
         self.remainder = if uncovered.is_zero() { remainder } else { 0 };
-        DebitOutcome {
-            charged,
-            discount_bps,
-            uncovered,
-        }
+        DebitOutcome { charged, discount_bps, uncovered }
     }
 
     /// Raises the ceiling.
@@ -137,10 +123,7 @@ impl AccountState {
     /// When it would not rise.
     pub fn raise_ceiling(&mut self, ceiling: Usdc) -> Result<(), AccountError> {
         if ceiling <= self.ceiling {
-            return Err(AccountError::CeilingNotRaised {
-                present: self.ceiling,
-                requested: ceiling,
-            });
+            return Err(AccountError::CeilingNotRaised { present: self.ceiling, requested: ceiling });
         }
         self.ceiling = ceiling;
         Ok(())
@@ -177,33 +160,18 @@ mod tests {
     #[test]
     fn opening_needs_the_minimum() {
         let error = AccountState::open(micros(999_999), Usdc::MAX, &terms()).unwrap_err();
-        assert_eq!(
-            error,
-            AccountError::DepositTooSmall {
-                amount: micros(999_999),
-                minimum: micros(1_000_000)
-            }
-        );
+        assert_eq!(error, AccountError::DepositTooSmall { amount: micros(999_999), minimum: micros(1_000_000) });
         let account = AccountState::open(micros(50_000_000), Usdc::ZERO, &terms()).unwrap();
         assert_eq!(account.discount, DiscountFloor::new(1000));
-        assert_eq!(
-            (account.available(), account.unspent()),
-            (Usdc::ZERO, micros(50_000_000))
-        );
+        assert_eq!((account.available(), account.unspent()), (Usdc::ZERO, micros(50_000_000)));
     }
 
     #[test]
     fn deposits_stay_within_56_bits() {
         let mut account = AccountState::open(Usdc::MAX, Usdc::MAX, &terms()).unwrap();
         let before = account;
-        assert_eq!(
-            account.deposit(micros(1), &terms(), 0),
-            Err(AccountError::CreditOverflow)
-        );
-        assert!(matches!(
-            account.deposit(Usdc::ZERO, &terms(), 0),
-            Err(AccountError::DepositTooSmall { .. })
-        ));
+        assert_eq!(account.deposit(micros(1), &terms(), 0), Err(AccountError::CreditOverflow));
+        assert!(matches!(account.deposit(Usdc::ZERO, &terms(), 0), Err(AccountError::DepositTooSmall { .. })));
         assert_eq!(account, before);
     }
 
@@ -221,14 +189,7 @@ mod tests {
     fn a_row_beyond_the_ceiling_is_clamped() {
         let mut account = AccountState::open(micros(50_000_000), micros(100), &terms()).unwrap();
         let row = account.debit(micros(1_111), 1000, 1);
-        assert_eq!(
-            row,
-            DebitOutcome {
-                charged: micros(100),
-                discount_bps: 1000,
-                uncovered: micros(899)
-            }
-        );
+        assert_eq!(row, DebitOutcome { charged: micros(100), discount_bps: 1000, uncovered: micros(899) });
         assert_eq!((account.charged, account.remainder), (micros(100), 0));
     }
 
@@ -236,10 +197,7 @@ mod tests {
     fn a_row_exactly_at_the_ceiling_keeps_its_remainder() {
         let mut account = AccountState::open(micros(50_000_000), micros(999), &terms()).unwrap();
         let row = account.debit(micros(1_111), 1000, 1);
-        assert_eq!(
-            (row.charged, row.uncovered, account.remainder),
-            (micros(999), Usdc::ZERO, 9_000)
-        );
+        assert_eq!((row.charged, row.uncovered, account.remainder), (micros(999), Usdc::ZERO, 9_000));
     }
 
     #[test]
@@ -302,11 +260,7 @@ mod tests {
         }
 
         fn floor(&self, batch: u64) -> u16 {
-            self.raises
-                .iter()
-                .rev()
-                .find(|(from, _)| *from <= batch)
-                .map_or(0, |(_, bps)| *bps)
+            self.raises.iter().rev().find(|(from, _)| *from <= batch).map_or(0, |(_, bps)| *bps)
         }
 
         fn deposit(&mut self, amount: u64, last_batch: u64) {

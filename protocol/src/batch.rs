@@ -56,12 +56,7 @@ impl BatchDocument {
     /// [`ReceiptError::Empty`] when there are none.
     pub fn new(operator_index: u32, batch_number: u64, receipts: Vec<SignedReceipt>) -> Result<Self, ReceiptError> {
         let root = root_of(&receipts)?;
-        Ok(Self {
-            operator_index,
-            batch_number,
-            root,
-            receipts,
-        })
+        Ok(Self { operator_index, batch_number, root, receipts })
     }
 
     /// The Merkle tree, for proofs.
@@ -91,28 +86,11 @@ impl BatchDocument {
         for (position, signed) in self.receipts.iter().enumerate() {
             let receipt_hash = signed.receipt_hash;
             self.check(signed, domain, operator)
-                .and_then(|()| {
-                    if seen.insert(receipt_hash) {
-                        Ok(())
-                    } else {
-                        Err(ReceiptFault::Duplicate)
-                    }
-                })
-                .map_err(|fault| ReceiptError::Receipt {
-                    position,
-                    receipt_hash,
-                    fault,
-                })?;
+                .and_then(|()| if seen.insert(receipt_hash) { Ok(()) } else { Err(ReceiptFault::Duplicate) })
+                .map_err(|fault| ReceiptError::Receipt { position, receipt_hash, fault })?;
         }
         let computed = root_of(&self.receipts)?;
-        if computed == self.root {
-            Ok(())
-        } else {
-            Err(ReceiptError::Root {
-                computed,
-                stated: self.root,
-            })
-        }
+        if computed == self.root { Ok(()) } else { Err(ReceiptError::Root { computed, stated: self.root }) }
     }
 
     fn check(&self, signed: &SignedReceipt, domain: &Domain, operator: Address) -> Result<(), ReceiptFault> {
@@ -166,10 +144,7 @@ mod tests {
             valid_until: 1_790_000_000,
         };
         let signature = Bytes::from(signer(2).sign(authorization.digest(&domain())));
-        Authorization::ComputeFutures {
-            authorization,
-            signature,
-        }
+        Authorization::ComputeFutures { authorization, signature }
     }
 
     fn receipt(sequence: u64, authorization: &Authorization) -> Receipt {
@@ -217,9 +192,7 @@ mod tests {
             valid_before: payment.valid_before,
             nonce: payment.nonce,
         };
-        payment.signature = signer(2)
-            .sign(transfer.digest(&TokenDomain::usdc(8453, payment.asset)))
-            .into();
+        payment.signature = signer(2).sign(transfer.digest(&TokenDomain::usdc(8453, payment.asset))).into();
         payment
     }
 
@@ -264,52 +237,30 @@ mod tests {
         assert_eq!(receipt["authorization"]["scheme"], "compute-futures");
         assert_eq!(receipt["authorization"]["authorization"]["maxCharge"], "27000");
         let exact = serde_json::to_value(Authorization::Exact { payment: payment() }).unwrap();
-        assert_eq!(
-            (&exact["scheme"], &exact["payment"]["network"]),
-            (&"exact".into(), &"eip155:8453".into())
-        );
+        assert_eq!((&exact["scheme"], &exact["payment"]["network"]), (&"exact".into(), &"eip155:8453".into()));
         assert_eq!(exact["payment"]["validBefore"], U256::MAX.to_string());
     }
 
     #[test]
     fn i7_whatever_is_changed_is_found() {
         let operator = signer(1);
-        assert_eq!(
-            fault(&signer(3), |_| ()),
-            ReceiptFault::NotTheOperator(signer(3).address())
-        );
+        assert_eq!(fault(&signer(3), |_| ()), ReceiptFault::NotTheOperator(signer(3).address()));
         assert_eq!(fault(&operator, |r| r.batch_number = 8), ReceiptFault::BatchNumber(8));
         assert_eq!(
             fault(&operator, |r| r.account_id = AccountId::new(1, 2).unwrap()),
             ReceiptFault::NotAuthorized("account")
         );
-        assert_eq!(
-            fault(&operator, |r| r.request_hash = B256::ZERO),
-            ReceiptFault::NotAuthorized("request")
-        );
-        assert_eq!(
-            fault(&operator, |r| r.charged = Usdc::from_micros(27_001)),
-            ReceiptFault::NotAuthorized("amount")
-        );
-        assert!(matches!(
-            fault(&operator, |r| r.authorization_hash = B256::ZERO),
-            ReceiptFault::AuthorizationHash(_)
-        ));
+        assert_eq!(fault(&operator, |r| r.request_hash = B256::ZERO), ReceiptFault::NotAuthorized("request"));
+        assert_eq!(fault(&operator, |r| r.charged = Usdc::from_micros(27_001)), ReceiptFault::NotAuthorized("amount"));
+        assert!(matches!(fault(&operator, |r| r.authorization_hash = B256::ZERO), ReceiptFault::AuthorizationHash(_)));
     }
 
     #[test]
     fn i7_another_operators_document_is_found() {
-        let document = BatchDocument {
-            operator_index: 2,
-            ..document()
-        };
+        let document = BatchDocument { operator_index: 2, ..document() };
         assert!(matches!(
             document.verify(&domain(), signer(1).address()),
-            Err(ReceiptError::Receipt {
-                position: 0,
-                fault: ReceiptFault::OperatorIndex(1),
-                ..
-            })
+            Err(ReceiptError::Receipt { position: 0, fault: ReceiptFault::OperatorIndex(1), .. })
         ));
     }
 
@@ -318,17 +269,7 @@ mod tests {
         let mut document = document();
         document.receipts[4].receipt.output_hash = B256::ZERO;
         let error = document.verify(&domain(), signer(1).address()).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ReceiptError::Receipt {
-                    position: 4,
-                    fault: ReceiptFault::Hash(_),
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, ReceiptError::Receipt { position: 4, fault: ReceiptFault::Hash(_), .. }), "{error}");
         assert!(error.to_string().starts_with("receipt 4 (0x"), "{error}");
     }
 
@@ -337,24 +278,14 @@ mod tests {
         let operator = signer(1).address();
         let mut dropped = document();
         dropped.receipts.pop();
-        assert!(matches!(
-            dropped.verify(&domain(), operator),
-            Err(ReceiptError::Root { .. })
-        ));
+        assert!(matches!(dropped.verify(&domain(), operator), Err(ReceiptError::Root { .. })));
         let mut added = document();
         added.receipts.push(signed(6));
-        assert!(matches!(
-            added.verify(&domain(), operator),
-            Err(ReceiptError::Root { .. })
-        ));
+        assert!(matches!(added.verify(&domain(), operator), Err(ReceiptError::Root { .. })));
         let repeated = BatchDocument::new(1, 7, vec![signed(1), signed(2), signed(1)]).unwrap();
         assert!(matches!(
             repeated.verify(&domain(), operator),
-            Err(ReceiptError::Receipt {
-                position: 2,
-                fault: ReceiptFault::Duplicate,
-                ..
-            })
+            Err(ReceiptError::Receipt { position: 2, fault: ReceiptFault::Duplicate, .. })
         ));
         let mut empty = document();
         empty.receipts.clear();
@@ -376,36 +307,15 @@ mod tests {
         let document = BatchDocument::new(1, 7, vec![signed]).unwrap();
         assert_eq!(document.verify(&domain(), signer(1).address()), Ok(()));
 
-        let stolen = Authorization::Exact {
-            payment: ExactPayment {
-                from: signer(3).address(),
-                ..payment()
-            },
-        };
-        assert!(matches!(
-            stolen.authorizer(&domain()),
-            Err(AuthorizationError::NotThePayer { .. })
-        ));
-        let wallet = Authorization::Exact {
-            payment: ExactPayment {
-                signature: vec![1; 200].into(),
-                ..payment()
-            },
-        };
+        let stolen = Authorization::Exact { payment: ExactPayment { from: signer(3).address(), ..payment() } };
+        assert!(matches!(stolen.authorizer(&domain()), Err(AuthorizationError::NotThePayer { .. })));
+        let wallet = Authorization::Exact { payment: ExactPayment { signature: vec![1; 200].into(), ..payment() } };
         assert!(matches!(
             wallet.authorizer(&domain()),
             Err(AuthorizationError::Signature(SignatureError::Length(200)))
         ));
-        let solana = Authorization::Exact {
-            payment: ExactPayment {
-                network: Chain::Solana,
-                ..payment()
-            },
-        };
-        assert_eq!(
-            solana.authorizer(&domain()),
-            Err(AuthorizationError::NotEvm(Chain::Solana))
-        );
+        let solana = Authorization::Exact { payment: ExactPayment { network: Chain::Solana, ..payment() } };
+        assert_eq!(solana.authorizer(&domain()), Err(AuthorizationError::NotEvm(Chain::Solana)));
     }
 
     #[test]

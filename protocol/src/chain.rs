@@ -75,9 +75,7 @@ impl Chain {
     /// The chain with this EIP-155 chain id.
     #[must_use]
     pub fn from_evm_chain_id(chain_id: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|chain| chain.evm_chain_id() == Some(chain_id))
+        Self::ALL.into_iter().find(|chain| chain.evm_chain_id() == Some(chain_id))
     }
 }
 

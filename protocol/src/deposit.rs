@@ -84,16 +84,7 @@ pub fn deposit_nonce(
     ceiling: Usdc,
     salt: B256,
 ) -> B256 {
-    keccak256(
-        (
-            operator_index,
-            owner,
-            account.map_or(0, AccountId::get),
-            uint56(ceiling),
-            salt,
-        )
-            .abi_encode(),
-    )
+    keccak256((operator_index, owner, account.map_or(0, AccountId::get), uint56(ceiling), salt).abi_encode())
 }
 
 /// The address of (operator, owner, ceiling, fee) under the ComputeFutures contract at `contract`: an EIP-1167 clone of
@@ -130,34 +121,16 @@ mod tests {
     fn the_nonce_commits_to_what_the_owner_wants() {
         let nonce = authorization().nonce();
         for other in [
-            DepositAuthorization {
-                operator_index: 2,
-                ..authorization()
-            },
-            DepositAuthorization {
-                owner: Address::repeat_byte(2),
-                ..authorization()
-            },
-            DepositAuthorization {
-                account: Some(AccountId::new(1, 1).unwrap()),
-                ..authorization()
-            },
-            DepositAuthorization {
-                ceiling: Usdc::ZERO,
-                ..authorization()
-            },
-            DepositAuthorization {
-                salt: B256::ZERO,
-                ..authorization()
-            },
+            DepositAuthorization { operator_index: 2, ..authorization() },
+            DepositAuthorization { owner: Address::repeat_byte(2), ..authorization() },
+            DepositAuthorization { account: Some(AccountId::new(1, 1).unwrap()), ..authorization() },
+            DepositAuthorization { ceiling: Usdc::ZERO, ..authorization() },
+            DepositAuthorization { salt: B256::ZERO, ..authorization() },
         ] {
             assert_ne!(nonce, other.nonce());
         }
         let signed = authorization().to_eip3009(Address::repeat_byte(3));
-        assert_eq!(
-            (signed.from, signed.to, signed.nonce),
-            (Address::repeat_byte(1), Address::repeat_byte(3), nonce)
-        );
+        assert_eq!((signed.from, signed.to, signed.nonce), (Address::repeat_byte(1), Address::repeat_byte(3), nonce));
         assert_eq!(signed.value, Usdc::from_micros(50_000_000));
     }
 
@@ -177,22 +150,10 @@ mod tests {
         ];
         addresses.extend(
             [
-                DepositTerms {
-                    operator_index: 2,
-                    ..terms
-                },
-                DepositTerms {
-                    owner: contract,
-                    ..terms
-                },
-                DepositTerms {
-                    ceiling: Usdc::ZERO,
-                    ..terms
-                },
-                DepositTerms {
-                    fee: Usdc::ZERO,
-                    ..terms
-                },
+                DepositTerms { operator_index: 2, ..terms },
+                DepositTerms { owner: contract, ..terms },
+                DepositTerms { ceiling: Usdc::ZERO, ..terms },
+                DepositTerms { fee: Usdc::ZERO, ..terms },
             ]
             .map(|other| deposit_address(contract, vault, &other)),
         );
@@ -207,9 +168,6 @@ mod tests {
         let json = serde_json::to_value(authorization()).unwrap();
         assert_eq!(json["validBefore"], "1790000000");
         assert_eq!(json["account"], serde_json::Value::Null);
-        assert_eq!(
-            serde_json::from_value::<DepositAuthorization>(json).unwrap(),
-            authorization()
-        );
+        assert_eq!(serde_json::from_value::<DepositAuthorization>(json).unwrap(), authorization());
     }
 }

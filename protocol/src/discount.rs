@@ -53,21 +53,13 @@ impl DiscountFloor {
     /// The floor of a new account: nothing was charged before, so its discount binds at once.
     #[must_use]
     pub const fn new(discount_bps: u16) -> Self {
-        Self {
-            discount_bps,
-            previous_discount_bps: discount_bps,
-            discount_from_batch: 0,
-        }
+        Self { discount_bps, previous_discount_bps: discount_bps, discount_from_batch: 0 }
     }
 
     /// The least discount for batch number `batch`.
     #[must_use]
     pub const fn at(&self, batch: u64) -> u16 {
-        if batch < self.discount_from_batch {
-            self.previous_discount_bps
-        } else {
-            self.discount_bps
-        }
+        if batch < self.discount_from_batch { self.previous_discount_bps } else { self.discount_bps }
     }
 
     /// A top-up earned `new_bps` while the operator's newest batch was `last_batch`. A discount never falls: a lower or
@@ -131,14 +123,7 @@ mod tests {
         // Nothing takes it back.
         floor.raise(500, 20);
         floor.raise(1000, 20);
-        assert_eq!(
-            floor,
-            DiscountFloor {
-                discount_bps: 1000,
-                previous_discount_bps: 500,
-                discount_from_batch: 10
-            }
-        );
+        assert_eq!(floor, DiscountFloor { discount_bps: 1000, previous_discount_bps: 500, discount_from_batch: 10 });
     }
 
     #[test]

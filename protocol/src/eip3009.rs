@@ -36,17 +36,8 @@ impl TokenDomain {
     #[must_use]
     pub fn usdc(chain_id: u64, token: Address) -> Self {
         // Base Sepolia's token was deployed under its short name.
-        let name = if Some(chain_id) == Chain::BaseSepolia.evm_chain_id() {
-            "USDC"
-        } else {
-            "USD Coin"
-        };
-        Self {
-            name: name.to_owned(),
-            version: "2".to_owned(),
-            chain_id,
-            token,
-        }
+        let name = if Some(chain_id) == Chain::BaseSepolia.evm_chain_id() { "USDC" } else { "USD Coin" };
+        Self { name: name.to_owned(), version: "2".to_owned(), chain_id, token }
     }
 
     /// EIP-712 domain separator.

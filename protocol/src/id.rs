@@ -79,10 +79,7 @@ impl AccountId {
     /// The account's short name on `chain`, among the accounts of its operator.
     #[must_use]
     pub const fn futures_id(self, chain: Chain) -> FuturesId {
-        FuturesId {
-            chain,
-            sequence: self.sequence(),
-        }
+        FuturesId { chain, sequence: self.sequence() }
     }
 }
 
@@ -104,9 +101,7 @@ impl FromStr for AccountId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        crate::serde_util::parse_digits(text)
-            .map_err(|_| IdError::NotAnAccountId)?
-            .try_into()
+        crate::serde_util::parse_digits(text).map_err(|_| IdError::NotAnAccountId)?.try_into()
     }
 }
 
@@ -184,10 +179,7 @@ impl FuturesId {
 /// why single characters and swaps are always caught.
 fn crc8(payload: u32) -> u8 {
     payload.to_be_bytes().iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ byte,
-            |crc, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 },
-        )
+        (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 })
     })
 }
 
@@ -234,18 +226,13 @@ impl FromStr for FuturesId {
         if code.chars().count() != LENGTH {
             return Err(IdError::NotAFuturesId);
         }
-        let code = code
-            .chars()
-            .try_fold(0, |code, character| Ok((code << 5) | digit(character)?))?;
+        let code = code.chars().try_fold(0, |code, character| Ok((code << 5) | digit(character)?))?;
         let payload = (code >> 8) as u32;
         if crc8(payload) != code as u8 {
             return Err(IdError::BadChecksum);
         }
         let number = (payload >> 28) as u8;
-        Self::new(
-            Chain::from_number(number).ok_or(IdError::UnknownChain(number))?,
-            payload & MAX_SEQUENCE,
-        )
+        Self::new(Chain::from_number(number).ok_or(IdError::UnknownChain(number))?, payload & MAX_SEQUENCE)
     }
 }
 
@@ -281,21 +268,8 @@ mod tests {
         assert!(serde_json::from_str::<AccountId>("4294967297").is_err());
         assert_eq!(AccountId::new(0, 1), Err(IdError::NoOperator));
         assert_eq!(AccountId::new(1, 0), Err(IdError::SequenceOutOfRange(0)));
-        assert_eq!(
-            AccountId::new(1, MAX_SEQUENCE + 1),
-            Err(IdError::SequenceOutOfRange(MAX_SEQUENCE + 1))
-        );
-        for bad in [
-            "",
-            "0",
-            "1",
-            "-1",
-            "+4294967297",
-            "04294967297",
-            "4294967297 ",
-            "18446744073709551616",
-            "0x1",
-        ] {
+        assert_eq!(AccountId::new(1, MAX_SEQUENCE + 1), Err(IdError::SequenceOutOfRange(MAX_SEQUENCE + 1)));
+        for bad in ["", "0", "1", "-1", "+4294967297", "04294967297", "4294967297 ", "18446744073709551616", "0x1"] {
             assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
         }
     }
@@ -321,14 +295,9 @@ mod tests {
         // Chain number 4 with a right checksum.
         let payload = (4u32 << 28) | 1;
         let code = (u64::from(payload) << 8) | u64::from(crc8(payload));
-        let text: String = (0..8)
-            .rev()
-            .map(|place| char::from(ALPHABET[(code >> (5 * place)) as usize & 31]))
-            .collect();
-        assert_eq!(
-            format!("CFE-{text}").parse::<FuturesId>(),
-            Err(IdError::UnknownChain(4))
-        );
+        let text: String =
+            (0..8).rev().map(|place| char::from(ALPHABET[(code >> (5 * place)) as usize & 31])).collect();
+        assert_eq!(format!("CFE-{text}").parse::<FuturesId>(), Err(IdError::UnknownChain(4)));
     }
 
     proptest! {

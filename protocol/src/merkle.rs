@@ -20,10 +20,7 @@ pub fn leaf(receipt_hash: B256) -> B256 {
 /// Whether `receipt_hash` is in the tree with this root.
 #[must_use]
 pub fn verify(root: B256, receipt_hash: B256, proof: &[B256]) -> bool {
-    proof
-        .iter()
-        .fold(leaf(receipt_hash), |node, sibling| parent(node, *sibling))
-        == root
+    proof.iter().fold(leaf(receipt_hash), |node, sibling| parent(node, *sibling)) == root
 }
 
 fn parent(a: B256, b: B256) -> B256 {

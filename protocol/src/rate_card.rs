@@ -125,13 +125,8 @@ impl ModelRate {
     pub fn price(&self, usage: &Usage) -> Result<Usdc, RateCardError> {
         let input = per_thousand(self.per_1k_input_tokens, usage.input_tokens);
         let output = per_thousand(self.per_1k_output_tokens, usage.output_tokens);
-        let total = u128::from(self.per_call.micros())
-            .saturating_add(input)
-            .saturating_add(output);
-        u64::try_from(total)
-            .ok()
-            .and_then(|micros| Usdc::try_from(micros).ok())
-            .ok_or(RateCardError::PriceTooLarge)
+        let total = u128::from(self.per_call.micros()).saturating_add(input).saturating_add(output);
+        u64::try_from(total).ok().and_then(|micros| Usdc::try_from(micros).ok()).ok_or(RateCardError::PriceTooLarge)
     }
 }
 
@@ -222,25 +217,13 @@ mod tests {
     }
 
     fn card() -> RateCard {
-        RateCard {
-            version: 1,
-            operator: None,
-            models: vec![model()],
-            gates: BTreeMap::new(),
-        }
+        RateCard { version: 1, operator: None, models: vec![model()], gates: BTreeMap::new() }
     }
 
     #[test]
     fn each_part_is_rounded_up() {
-        let price = |input_tokens, output_tokens| {
-            model()
-                .price(&Usage {
-                    input_tokens,
-                    output_tokens,
-                })
-                .unwrap()
-                .micros()
-        };
+        let price =
+            |input_tokens, output_tokens| model().price(&Usage { input_tokens, output_tokens }).unwrap().micros();
         assert_eq!(price(0, 0), 1000);
         assert_eq!(price(1, 0), 1001);
         assert_eq!(price(0, 1), 1001);
@@ -251,10 +234,7 @@ mod tests {
 
     #[test]
     fn a_price_beyond_every_account_is_an_error() {
-        let usage = Usage {
-            input_tokens: u64::MAX,
-            output_tokens: u64::MAX,
-        };
+        let usage = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX };
         assert!(matches!(model().price(&usage), Err(RateCardError::PriceTooLarge)));
         let dear = ModelRate {
             per_1k_input_tokens: Usdc::MAX,
@@ -263,21 +243,14 @@ mod tests {
             ..model()
         };
         assert!(matches!(dear.price(&usage), Err(RateCardError::PriceTooLarge)));
-        assert!(matches!(
-            dear.price(&Usage {
-                input_tokens: 1,
-                output_tokens: 0
-            }),
-            Err(RateCardError::PriceTooLarge)
-        ));
+        assert!(matches!(dear.price(&Usage { input_tokens: 1, output_tokens: 0 }), Err(RateCardError::PriceTooLarge)));
         assert_eq!(dear.price(&Usage::default()).unwrap(), Usdc::MAX);
     }
 
     #[test]
     fn canonical_form_and_hash() {
         let mut card = card();
-        card.gates
-            .insert("POST /api/v1/compute-futures/execute".into(), micros(1000));
+        card.gates.insert("POST /api/v1/compute-futures/execute".into(), micros(1000));
         let text = String::from_utf8(card.canonical().unwrap()).unwrap();
         assert_eq!(
             text,
@@ -296,18 +269,9 @@ mod tests {
     #[test]
     fn models_have_ids_of_their_own() {
         assert!(card().validate().is_ok());
-        let twice = RateCard {
-            models: vec![model(), model()],
-            ..card()
-        };
+        let twice = RateCard { models: vec![model(), model()], ..card() };
         assert!(matches!(twice.validate(), Err(RateCardError::DuplicateModel(id)) if id == "local/extract"));
-        let nameless = RateCard {
-            models: vec![ModelRate {
-                id: String::new(),
-                ..model()
-            }],
-            ..card()
-        };
+        let nameless = RateCard { models: vec![ModelRate { id: String::new(), ..model() }], ..card() };
         assert!(matches!(nameless.validate(), Err(RateCardError::EmptyModelId)));
         assert_eq!(card().model("local/extract"), Some(&model()));
         assert_eq!(card().model("nobody"), None);

@@ -29,12 +29,7 @@ impl SignedReceipt {
     pub fn sign(receipt: Receipt, authorization: Authorization, domain: &Domain, operator: &Signer) -> Self {
         let receipt_hash = receipt.digest(domain);
         let signature = operator.sign(receipt_hash).into();
-        Self {
-            receipt,
-            receipt_hash,
-            signature,
-            authorization,
-        }
+        Self { receipt, receipt_hash, signature, authorization }
     }
 
     /// Checks what needs neither batch nor chain: the hash, the operator's signature, and that the authorisation is the one
@@ -213,18 +208,12 @@ impl Authorization {
     /// When the signature is not an ECDSA signature, or not the payer's.
     pub fn authorizer(&self, domain: &Domain) -> Result<Address, AuthorizationError> {
         match self {
-            Self::ComputeFutures {
-                authorization,
-                signature,
-            } => Ok(recover(authorization.digest(domain), signature)?),
+            Self::ComputeFutures { authorization, signature } => Ok(recover(authorization.digest(domain), signature)?),
             Self::Exact { payment } => {
                 let digest = payment.digest().ok_or(AuthorizationError::NotEvm(payment.network))?;
                 let signer = recover(digest, &payment.signature)?;
                 if signer != payment.from {
-                    return Err(AuthorizationError::NotThePayer {
-                        from: payment.from,
-                        signer,
-                    });
+                    return Err(AuthorizationError::NotThePayer { from: payment.from, signer });
                 }
                 Ok(signer)
             }

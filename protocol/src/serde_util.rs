@@ -50,11 +50,7 @@ pub mod u64_string {
     /// # Errors
     /// When the value is not a string of digits, or does not fit in 64 bits.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        super::from_text(
-            deserializer,
-            "a decimal string, such as \"1790000000\"",
-            super::parse_digits,
-        )
+        super::from_text(deserializer, "a decimal string, such as \"1790000000\"", super::parse_digits)
     }
 }
 
@@ -71,14 +67,10 @@ pub mod batch_number {
     /// # Errors
     /// When the value is not a string of digits, or exceeds 2^40 − 1.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        super::from_text(
-            deserializer,
-            "a decimal string, such as \"12\"",
-            |text| match super::parse_digits(text)? {
-                number if number > MAX_BATCH_NUMBER => Err("a batch number has at most 40 bits".to_owned()),
-                number => Ok(number),
-            },
-        )
+        super::from_text(deserializer, "a decimal string, such as \"12\"", |text| match super::parse_digits(text)? {
+            number if number > MAX_BATCH_NUMBER => Err("a batch number has at most 40 bits".to_owned()),
+            number => Ok(number),
+        })
     }
 }
 
@@ -109,8 +101,7 @@ pub mod u256_string {
 
 pub(crate) fn parse_digits(text: &str) -> Result<u64, String> {
     check_digits(text)?;
-    text.parse()
-        .map_err(|_| "the number does not fit in 64 bits".to_owned())
+    text.parse().map_err(|_| "the number does not fit in 64 bits".to_owned())
 }
 
 fn check_digits(text: &str) -> Result<(), String> {

@@ -43,9 +43,7 @@ pub enum SignatureError {
 /// # Errors
 /// When the bytes are not a canonical 65-byte signature. Any well-formed one recovers to *some* address: compare it.
 pub fn recover(digest: B256, signature: &[u8]) -> Result<Address, SignatureError> {
-    let bytes: &[u8; 65] = signature
-        .try_into()
-        .map_err(|_| SignatureError::Length(signature.len()))?;
+    let bytes: &[u8; 65] = signature.try_into().map_err(|_| SignatureError::Length(signature.len()))?;
     let recovery = match bytes[64] {
         v @ (0 | 1) => v,
         v @ (27 | 28) => v - 27,
@@ -98,10 +96,7 @@ impl TryFrom<&[u8]> for Signature {
     type Error = SignatureError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| SignatureError::Length(bytes.len()))
+        bytes.try_into().map(Self).map_err(|_| SignatureError::Length(bytes.len()))
     }
 }
 
@@ -153,10 +148,7 @@ impl Signer {
     /// When they are not a private key.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
         let key = SecretKey::from_byte_array(*bytes).map_err(|_| SignatureError::InvalidKey)?;
-        Ok(Self {
-            key,
-            address: address_of(&key.public_key(SECP256K1)),
-        })
+        Ok(Self { key, address: address_of(&key.public_key(SECP256K1)) })
     }
 
     /// From hex, with or without `0x`.
@@ -215,10 +207,7 @@ mod tests {
 
     #[test]
     fn address_of_a_known_key() {
-        assert_eq!(
-            signer().address().to_string(),
-            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
-        );
+        assert_eq!(signer().address().to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
         assert_eq!(Signer::from_hex(&KEY[2..]).unwrap().address(), signer().address());
     }
 
@@ -231,10 +220,7 @@ mod tests {
             assert!(bad.len() < 8 || !error.to_string().contains(bad));
         }
         let debug = format!("{:?}", signer());
-        assert!(
-            debug.contains("0xf39F") && !debug.to_lowercase().contains("ac0974"),
-            "{debug}"
-        );
+        assert!(debug.contains("0xf39F") && !debug.to_lowercase().contains("ac0974"), "{debug}");
     }
 
     #[test]
@@ -248,10 +234,7 @@ mod tests {
         assert_eq!(recover(digest, &zero_or_one), Ok(signer().address()));
 
         assert_eq!(recover(digest, &good[..64]), Err(SignatureError::Length(64)));
-        assert_eq!(
-            recover(digest, &[&good[..], &[0]].concat()),
-            Err(SignatureError::Length(66))
-        );
+        assert_eq!(recover(digest, &[&good[..], &[0]].concat()), Err(SignatureError::Length(66)));
         for v in [2, 26, 29, 255] {
             let mut bad = good;
             bad[64] = v;

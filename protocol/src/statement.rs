@@ -45,12 +45,7 @@ impl Statement {
     /// Before the first receipt.
     #[must_use]
     pub const fn new(account: AccountId) -> Self {
-        Self {
-            account,
-            receipts: 0,
-            charged: Usdc::ZERO,
-            remainder: 0,
-        }
+        Self { account, receipts: 0, charged: Usdc::ZERO, remainder: 0 }
     }
 
     /// Takes the next receipt into account.
@@ -64,23 +59,13 @@ impl Statement {
         }
         let expected = self.receipts + 1;
         if receipt.sequence != expected {
-            return Err(StatementError::Sequence {
-                expected,
-                found: receipt.sequence,
-            });
+            return Err(StatementError::Sequence { expected, found: receipt.sequence });
         }
         let (due, remainder) = charge(receipt.list_amount, receipt.discount_bps, self.remainder);
-        let charged = self
-            .charged
-            .checked_add(receipt.charged)
-            .ok_or(StatementError::Overflow)?;
+        let charged = self.charged.checked_add(receipt.charged).ok_or(StatementError::Overflow)?;
         (self.receipts, self.charged, self.remainder) = (expected, charged, remainder);
         if receipt.charged != due {
-            return Err(StatementError::Charge {
-                sequence: expected,
-                expected: due,
-                stated: receipt.charged,
-            });
+            return Err(StatementError::Charge { sequence: expected, expected: due, stated: receipt.charged });
         }
         Ok(())
     }
@@ -143,14 +128,7 @@ mod tests {
         for (sequence, charged) in [(1, 0), (2, 1), (3, 1)] {
             assert_eq!(statement.add(&receipt(sequence, 1, charged)), Ok(()));
         }
-        assert_eq!(
-            (
-                statement.receipts(),
-                statement.charged().micros(),
-                statement.remainder()
-            ),
-            (3, 2, 7000)
-        );
+        assert_eq!((statement.receipts(), statement.charged().micros(), statement.remainder()), (3, 2, 7000));
         assert_eq!(statement.account(), account(1));
     }
 
@@ -159,37 +137,18 @@ mod tests {
         let mut statement = Statement::new(account(1));
         statement.add(&receipt(1, 10, 9)).unwrap();
         let before = statement;
-        assert_eq!(
-            statement.add(&receipt(3, 10, 9)),
-            Err(StatementError::Sequence { expected: 2, found: 3 })
-        );
-        assert_eq!(
-            statement.add(&receipt(1, 10, 9)),
-            Err(StatementError::Sequence { expected: 2, found: 1 })
-        );
-        let foreign = Receipt {
-            account_id: account(2),
-            ..receipt(2, 10, 9)
-        };
+        assert_eq!(statement.add(&receipt(3, 10, 9)), Err(StatementError::Sequence { expected: 2, found: 3 }));
+        assert_eq!(statement.add(&receipt(1, 10, 9)), Err(StatementError::Sequence { expected: 2, found: 1 }));
+        let foreign = Receipt { account_id: account(2), ..receipt(2, 10, 9) };
         assert_eq!(statement.add(&foreign), Err(StatementError::AnotherAccount(account(2))));
         assert_eq!(statement, before);
         let nine = Usdc::from_micros(9);
         let ten = Usdc::from_micros(10);
         assert_eq!(
             statement.add(&receipt(2, 10, 10)),
-            Err(StatementError::Charge {
-                sequence: 2,
-                expected: nine,
-                stated: ten
-            })
+            Err(StatementError::Charge { sequence: 2, expected: nine, stated: ten })
         );
-        assert_eq!(
-            (statement.add(&receipt(3, 10, 9)), statement.charged().micros()),
-            (Ok(()), 28)
-        );
-        assert_eq!(
-            statement.add(&receipt(4, 0, Usdc::MAX.micros())),
-            Err(StatementError::Overflow)
-        );
+        assert_eq!((statement.add(&receipt(3, 10, 9)), statement.charged().micros()), (Ok(()), 28));
+        assert_eq!(statement.add(&receipt(4, 0, Usdc::MAX.micros())), Err(StatementError::Overflow));
     }
 }

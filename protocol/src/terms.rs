@@ -67,10 +67,7 @@ impl Terms {
     #[must_use]
     pub fn default_tiers() -> Vec<Tier> {
         [(10, 500), (50, 1000), (200, 1500)]
-            .map(|(usdc, discount_bps)| Tier {
-                minimum_deposit: Usdc::from_micros(usdc * 1_000_000),
-                discount_bps,
-            })
+            .map(|(usdc, discount_bps)| Tier { minimum_deposit: Usdc::from_micros(usdc * 1_000_000), discount_bps })
             .to_vec()
     }
 
@@ -127,20 +124,12 @@ impl Terms {
     /// Name of the highest tier whose discount is at most `discount_bps`; for accounts of which the rate is known.
     #[must_use]
     pub fn tier_name_for_discount(&self, discount_bps: u16) -> &'static str {
-        Self::name_of_position(
-            self.tiers
-                .iter()
-                .take_while(|tier| tier.discount_bps <= discount_bps)
-                .count(),
-        )
+        Self::name_of_position(self.tiers.iter().take_while(|tier| tier.discount_bps <= discount_bps).count())
     }
 
     /// The tier that `total` reaches, with its position from 1.
     fn tier_for(&self, total: Usdc) -> Option<(usize, &Tier)> {
-        (1..)
-            .zip(&self.tiers)
-            .take_while(|(_, tier)| tier.minimum_deposit <= total)
-            .last()
+        (1..).zip(&self.tiers).take_while(|(_, tier)| tier.minimum_deposit <= total).last()
     }
 
     /// Tiers are known by their place: first builder, second scale, third enterprise.
@@ -170,20 +159,14 @@ mod tests {
             rate_card_hash: B256::ZERO,
             tiers: tiers
                 .iter()
-                .map(|&(minimum, discount_bps)| Tier {
-                    minimum_deposit: usdc(minimum),
-                    discount_bps,
-                })
+                .map(|&(minimum, discount_bps)| Tier { minimum_deposit: usdc(minimum), discount_bps })
                 .collect(),
         }
     }
 
     #[test]
     fn default_tiers_are_the_published_ones() {
-        let terms = Terms {
-            tiers: Terms::default_tiers(),
-            ..terms(&[])
-        };
+        let terms = Terms { tiers: Terms::default_tiers(), ..terms(&[]) };
         assert_eq!(terms.validate(), Ok(()));
         let micro = Usdc::from_micros(1);
         for (total, bps, name) in [
@@ -196,11 +179,7 @@ mod tests {
             (usdc(200), 1500, "enterprise"),
             (Usdc::MAX, 1500, "enterprise"),
         ] {
-            assert_eq!(
-                (terms.discount_for(total), terms.tier_name(total)),
-                (bps, name),
-                "{total}"
-            );
+            assert_eq!((terms.discount_for(total), terms.tier_name(total)), (bps, name), "{total}");
             assert_eq!(terms.tier_name_for_discount(bps), name);
         }
         // An operator may give more than a tier: the name is that of the tier it reaches.
@@ -230,20 +209,11 @@ mod tests {
         ] {
             assert_eq!(terms(tiers).validate(), Err(error));
         }
-        let long = Terms {
-            refund_delay: MAX_REFUND_DELAY + 1,
-            ..terms(&[])
-        };
+        let long = Terms { refund_delay: MAX_REFUND_DELAY + 1, ..terms(&[]) };
         assert_eq!(long.validate(), Err(RefundDelayTooLong(MAX_REFUND_DELAY + 1)));
-        let free = Terms {
-            minimum_deposit: Usdc::ZERO,
-            ..terms(&[])
-        };
+        let free = Terms { minimum_deposit: Usdc::ZERO, ..terms(&[]) };
         assert_eq!(free.validate(), Err(NoMinimumDeposit));
-        let huge = Terms {
-            minimum_deposit: Usdc::MAX,
-            ..terms(&[])
-        };
+        let huge = Terms { minimum_deposit: Usdc::MAX, ..terms(&[]) };
         assert_eq!(huge.validate(), Err(ThresholdTooLarge(Usdc::MAX)));
         // A first tier for everybody is fine.
         assert_eq!(terms(&[(0, 1), (1, 9_999)]).validate(), Ok(()));

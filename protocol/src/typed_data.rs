@@ -216,10 +216,7 @@ mod tests {
     #[test]
     fn types_are_spelled_as_documented() {
         use sol_types as t;
-        assert_eq!(
-            t::SpendCeiling::eip712_encode_type(),
-            "SpendCeiling(uint64 accountId,uint56 ceiling)"
-        );
+        assert_eq!(t::SpendCeiling::eip712_encode_type(), "SpendCeiling(uint64 accountId,uint56 ceiling)");
         assert_eq!(
             t::JobAuthorization::eip712_encode_type(),
             "JobAuthorization(uint64 accountId,bytes32 requestHash,bytes32 nonce,uint56 maxCharge,uint64 validUntil)"
@@ -246,10 +243,7 @@ mod tests {
             ("\"4294967297\"", "\"1\""),
             ("0x0303", "0x03"),
         ] {
-            assert!(
-                serde_json::from_str::<JobAuthorization>(&json.replacen(good, bad, 1)).is_err(),
-                "{bad}"
-            );
+            assert!(serde_json::from_str::<JobAuthorization>(&json.replacen(good, bad, 1)).is_err(), "{bad}");
         }
     }
 
@@ -270,14 +264,8 @@ mod tests {
         let domain = Domain::new(8453, Address::repeat_byte(9));
         let mut digests = vec![
             receipt().digest(&domain),
-            receipt().digest(&Domain {
-                chain_id: 84532,
-                ..domain
-            }),
-            receipt().digest(&Domain {
-                contract: Address::repeat_byte(8),
-                ..domain
-            }),
+            receipt().digest(&Domain { chain_id: 84532, ..domain }),
+            receipt().digest(&Domain { contract: Address::repeat_byte(8), ..domain }),
         ];
         let changes: [fn(&mut Receipt); 11] = [
             |r| r.account_id = AccountId::new(2, 1).unwrap(),

@@ -79,9 +79,7 @@ impl Usdc {
         I: IntoIterator,
         I::Item: Into<Self>,
     {
-        amounts
-            .into_iter()
-            .try_fold(Self::ZERO, |sum, amount| sum.checked_add(amount.into()))
+        amounts.into_iter().try_fold(Self::ZERO, |sum, amount| sum.checked_add(amount.into()))
     }
 
     /// Reads a decimal string of USDC: `"50"`, `"0.027"`. At most six decimals, no sign, no exponent.
@@ -121,11 +119,7 @@ impl TryFrom<u64> for Usdc {
     type Error = ParseUsdcError;
 
     fn try_from(micros: u64) -> Result<Self, Self::Error> {
-        if micros > Self::MAX.0 {
-            Err(ParseUsdcError::TooLarge)
-        } else {
-            Ok(Self(micros))
-        }
+        if micros > Self::MAX.0 { Err(ParseUsdcError::TooLarge) } else { Ok(Self(micros)) }
     }
 }
 
@@ -186,9 +180,7 @@ impl FromStr for Usdc {
         }
         // Both parts are digits only, so a failure to parse can only mean too many of them.
         let whole: u64 = whole.parse().map_err(|_| ParseUsdcError::TooLarge)?;
-        let fraction: u64 = format!("{fraction:0<DECIMALS$}")
-            .parse()
-            .map_err(|_| ParseUsdcError::TooLarge)?;
+        let fraction: u64 = format!("{fraction:0<DECIMALS$}").parse().map_err(|_| ParseUsdcError::TooLarge)?;
         whole
             .checked_mul(ONE)
             .and_then(|micros| micros.checked_add(fraction))
@@ -315,10 +307,7 @@ mod tests {
         assert_eq!(Usdc::MAX.micros(), 72_057_594_037_927_935);
         assert_eq!(Usdc::from_micros(u64::MAX), Usdc::MAX);
         assert_eq!(Usdc::try_from(Usdc::MAX.micros() + 1), Err(ParseUsdcError::TooLarge));
-        assert_eq!(
-            Usdc::try_from(alloy_primitives::U256::MAX),
-            Err(ParseUsdcError::TooLarge)
-        );
+        assert_eq!(Usdc::try_from(alloy_primitives::U256::MAX), Err(ParseUsdcError::TooLarge));
         assert_eq!(Usdc::MAX.checked_add(Usdc::from_micros(1)), None);
         assert_eq!(Usdc::ZERO.checked_sub(Usdc::from_micros(1)), None);
         assert_eq!(Usdc::MAX.checked_mul(2), None);
@@ -330,21 +319,10 @@ mod tests {
     #[test]
     fn json_is_a_string_of_micros() {
         assert_eq!(serde_json::to_string(&Usdc::from_micros(27_000)).unwrap(), "\"27000\"");
-        assert_eq!(
-            serde_json::from_str::<Usdc>("\"27000\"").unwrap(),
-            Usdc::from_micros(27_000)
-        );
-        for bad in [
-            "27000",
-            "\"0.027\"",
-            "\"-1\"",
-            "\"\"",
-            "\"1e3\"",
-            "\"00\"",
-            "27000.0",
-            "null",
-            "\"72057594037927936\"",
-        ] {
+        assert_eq!(serde_json::from_str::<Usdc>("\"27000\"").unwrap(), Usdc::from_micros(27_000));
+        for bad in
+            ["27000", "\"0.027\"", "\"-1\"", "\"\"", "\"1e3\"", "\"00\"", "27000.0", "null", "\"72057594037927936\""]
+        {
             assert!(serde_json::from_str::<Usdc>(bad).is_err(), "{bad}");
         }
         let message = serde_json::from_str::<Usdc>("0.027").unwrap_err().to_string();
@@ -358,9 +336,7 @@ mod tests {
             #[serde(with = "crate::usdc::decimal")]
             price: Usdc,
         }
-        let config = Config {
-            price: Usdc::from_micros(27_000),
-        };
+        let config = Config { price: Usdc::from_micros(27_000) };
         assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"price":"0.027"}"#);
         assert_eq!(serde_json::from_str::<Config>(r#"{"price":"0.027"}"#).unwrap(), config);
         assert!(serde_json::from_str::<Config>(r#"{"price":0.027}"#).is_err());

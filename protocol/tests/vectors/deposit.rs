@@ -25,13 +25,7 @@ fn deposit_nonces() {
             id => Some(AccountId::try_from(id).unwrap()),
         };
         let operator = number(row, "operatorIndex").try_into().unwrap();
-        let nonce = deposit_nonce(
-            operator,
-            parse(row, "owner"),
-            account,
-            usdc(row, "ceiling"),
-            parse(row, "salt"),
-        );
+        let nonce = deposit_nonce(operator, parse(row, "owner"), account, usdc(row, "ceiling"), parse(row, "salt"));
         assert_eq!(nonce, parse::<B256>(row, "nonce"));
     }
 }

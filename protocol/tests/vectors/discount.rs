@@ -4,18 +4,7 @@ use serde_json::{Value, json};
 use crate::check_or_write;
 
 const BPS: [u16; 9] = [0, 1, 333, 500, 1000, 1500, 5000, 9999, 10_000];
-const AMOUNTS: [u64; 10] = [
-    0,
-    1,
-    2,
-    7,
-    9_999,
-    10_000,
-    27_000,
-    1_000_001,
-    (1 << 55) + 12_345,
-    (1 << 56) - 1,
-];
+const AMOUNTS: [u64; 10] = [0, 1, 2, 7, 9_999, 10_000, 27_000, 1_000_001, (1 << 55) + 12_345, (1 << 56) - 1];
 
 fn micros(amount: u64) -> Usdc {
     Usdc::from_micros(amount)
@@ -54,25 +43,14 @@ struct Life {
 impl Life {
     fn open(name: &'static str, amount: u64, ceiling: u64) -> Self {
         let state = AccountState::open(micros(amount), micros(ceiling), &terms()).unwrap();
-        let mut life = Self {
-            name,
-            state,
-            last_batch: 0,
-            steps: Vec::new(),
-        };
+        let mut life = Self { name, state, last_batch: 0, steps: Vec::new() };
         life.note("open", amount, 0, json!({}));
         life
     }
 
     /// `extra` overrides the fields that only some actions have.
     fn note(&mut self, action: &str, amount: u64, stated_bps: u16, extra: Value) {
-        let AccountState {
-            credit,
-            charged,
-            ceiling,
-            remainder,
-            discount,
-        } = self.state;
+        let AccountState { credit, charged, ceiling, remainder, discount } = self.state;
         let mut step = json!({
             "action": action,
             "amount": amount,
@@ -142,13 +120,7 @@ fn lives() -> Vec<Value> {
             .batch(&[(7, 1000), (3, 333), (1, 9999)])
             .batch(&[(30_000, 1000)]),
         Life::open("stated above, at and below the floor", 50_000_000, max)
-            .batch(&[
-                (10_001, 0),
-                (10_001, 999),
-                (10_001, 1000),
-                (10_001, 1001),
-                (10_001, 9999),
-            ])
+            .batch(&[(10_001, 0), (10_001, 999), (10_001, 1000), (10_001, 1001), (10_001, 9999)])
             .batch(&[(10_001, 10_000), (10_001, 10_001), (10_001, 65_535)]),
         Life::open("clamped to the ceiling, then raised", 50_000_000, 1_000_000)
             .batch(&[(1_111_111, 1000), (1, 1000), (1_000_000, 1000)])
@@ -223,10 +195,7 @@ fn random_life(numbers: &mut Numbers) -> Value {
 fn discount() {
     let charges: Vec<Value> = AMOUNTS
         .iter()
-        .flat_map(|&list| {
-            BPS.iter()
-                .flat_map(move |&bps| [0, 1, 5_000, 9_999].map(|before| (list, bps, before)))
-        })
+        .flat_map(|&list| BPS.iter().flat_map(move |&bps| [0, 1, 5_000, 9_999].map(|before| (list, bps, before))))
         .map(|(list, bps, before)| {
             let (charged, after) = charge(micros(list), bps, before);
             json!({
@@ -270,11 +239,9 @@ fn discount() {
 /// The floor of an account over batches, after raises at given batches.
 fn floors() -> Vec<Value> {
     let mut rows = Vec::new();
-    for (first, raises) in [
-        (0u16, vec![(500u16, 0u64)]),
-        (500, vec![(1000, 4), (1500, 5)]),
-        (500, vec![(1000, 4), (1500, 7)]),
-    ] {
+    for (first, raises) in
+        [(0u16, vec![(500u16, 0u64)]), (500, vec![(1000, 4), (1500, 5)]), (500, vec![(1000, 4), (1500, 7)])]
+    {
         let mut floor = DiscountFloor::new(first);
         for (bps, last_batch) in raises {
             floor.raise(bps, last_batch);

@@ -16,24 +16,8 @@ fn row(chain: Chain, sequence: u32) -> Value {
 
 #[test]
 fn futures_ids() {
-    let sequences = [
-        1,
-        2,
-        31,
-        32,
-        255,
-        256,
-        1000,
-        65_535,
-        1_000_000,
-        0x0abc_def0,
-        MAX_SEQUENCE - 1,
-        MAX_SEQUENCE,
-    ];
-    let ids: Vec<Value> = Chain::ALL
-        .iter()
-        .flat_map(|chain| sequences.map(|sequence| row(*chain, sequence)))
-        .collect();
+    let sequences = [1, 2, 31, 32, 255, 256, 1000, 65_535, 1_000_000, 0x0abc_def0, MAX_SEQUENCE - 1, MAX_SEQUENCE];
+    let ids: Vec<Value> = Chain::ALL.iter().flat_map(|chain| sequences.map(|sequence| row(*chain, sequence))).collect();
     let spellings = ["cfe-00000087", "CFE-OOOOOO87", "cfe-oooo0087"]
         .map(|spelling| json!({ "futuresId": spelling, "means": spelling.parse::<FuturesId>().unwrap().to_string() }));
     let rejected = [
@@ -50,10 +34,7 @@ fn futures_ids() {
         assert!(id.parse::<FuturesId>().is_err(), "{id}: {why}");
         json!({ "futuresId": id, "why": why })
     });
-    check_or_write(
-        "futures_id.json",
-        &json!({ "ids": ids, "rejected": rejected, "spellings": spellings }),
-    );
+    check_or_write("futures_id.json", &json!({ "ids": ids, "rejected": rejected, "spellings": spellings }));
 }
 
 #[test]

@@ -17,9 +17,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/vectors")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name)
 }
 
 fn load(name: &str) -> Value {
@@ -59,9 +57,7 @@ fn text<'a>(row: &'a Value, key: &str) -> &'a str {
 }
 
 fn parse<T: FromStr>(row: &Value, key: &str) -> T {
-    text(row, key)
-        .parse()
-        .unwrap_or_else(|_| panic!("{key} reads {}", row[key]))
+    text(row, key).parse().unwrap_or_else(|_| panic!("{key} reads {}", row[key]))
 }
 
 fn usdc(row: &Value, key: &str) -> compute_futures_protocol::Usdc {

@@ -3,12 +3,7 @@ use compute_futures_protocol::{B256, ReceiptTree, leaf, verify};
 use crate::{load, number, parse, rows};
 
 fn hashes(row: &serde_json::Value, key: &str) -> Vec<B256> {
-    row[key]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|hash| hash.as_str().unwrap().parse().unwrap())
-        .collect()
+    row[key].as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect()
 }
 
 #[test]
@@ -28,13 +23,7 @@ fn proofs_are_openzeppelins() {
         let (root, receipt, proof) = (parse(row, "root"), parse(row, "receiptHash"), hashes(row, "proof"));
         assert_eq!(leaf(receipt), parse::<B256>(row, "leaf"));
         assert!(verify(root, receipt, &proof));
-        let tree = rows(&vectors, "trees")
-            .iter()
-            .find(|tree| tree["root"] == row["root"])
-            .unwrap();
-        assert_eq!(
-            ReceiptTree::new(&hashes(tree, "receiptHashes")).unwrap().proof(receipt),
-            Some(proof)
-        );
+        let tree = rows(&vectors, "trees").iter().find(|tree| tree["root"] == row["root"]).unwrap();
+        assert_eq!(ReceiptTree::new(&hashes(tree, "receiptHashes")).unwrap().proof(receipt), Some(proof));
     }
 }

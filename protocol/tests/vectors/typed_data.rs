@@ -17,10 +17,7 @@ fn check(vectors: &Value, row: &Value, struct_hash: B256, digest: B256) {
     let signer = Signer::from_hex(text(vectors, "signerKey")).unwrap();
     let signature: Signature = parse(row, "signature");
     assert_eq!(Signature::from(signer.sign(digest)), signature);
-    assert_eq!(
-        recover(digest, signature.as_bytes()).unwrap(),
-        parse::<Address>(vectors, "signer")
-    );
+    assert_eq!(recover(digest, signature.as_bytes()).unwrap(), parse::<Address>(vectors, "signer"));
 }
 
 fn domain(vectors: &Value, row: &Value) -> Domain {
@@ -39,16 +36,8 @@ fn domain_separators() {
 fn spend_ceilings() {
     let vectors = load("typed_data.json");
     for row in rows(&vectors, "spendCeilings") {
-        let message = SpendCeiling {
-            account_id: account(row),
-            ceiling: usdc(row, "ceiling"),
-        };
-        check(
-            &vectors,
-            row,
-            message.struct_hash(),
-            message.digest(&domain(&vectors, row)),
-        );
+        let message = SpendCeiling { account_id: account(row), ceiling: usdc(row, "ceiling") };
+        check(&vectors, row, message.struct_hash(), message.digest(&domain(&vectors, row)));
     }
 }
 
@@ -63,12 +52,7 @@ fn job_authorizations() {
             max_charge: usdc(row, "maxCharge"),
             valid_until: number(row, "validUntil"),
         };
-        check(
-            &vectors,
-            row,
-            message.struct_hash(),
-            message.digest(&domain(&vectors, row)),
-        );
+        check(&vectors, row, message.struct_hash(), message.digest(&domain(&vectors, row)));
     }
 }
 
@@ -89,12 +73,7 @@ fn receipts() {
             charged: usdc(row, "charged"),
             issued_at: number(row, "issuedAt"),
         };
-        check(
-            &vectors,
-            row,
-            message.struct_hash(),
-            message.digest(&domain(&vectors, row)),
-        );
+        check(&vectors, row, message.struct_hash(), message.digest(&domain(&vectors, row)));
     }
 }
 
@@ -119,13 +98,5 @@ macro_rules! eip3009 {
     };
 }
 
-eip3009!(
-    transfers_with_authorization,
-    "transferWithAuthorizations",
-    TransferWithAuthorization
-);
-eip3009!(
-    receives_with_authorization,
-    "receiveWithAuthorizations",
-    ReceiveWithAuthorization
-);
+eip3009!(transfers_with_authorization, "transferWithAuthorizations", TransferWithAuthorization);
+eip3009!(receives_with_authorization, "receiveWithAuthorizations", ReceiveWithAuthorization);
