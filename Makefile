@@ -24,13 +24,15 @@ bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md
 	@scripts/need.sh rust npm postgres
 	@scripts/bench.sh
 
-gen: ## Write what is generated and committed (ABI, verification input)
+gen: ## Write what is generated and committed (ABI, verification input, vectors)
 	@scripts/need.sh npm
 	@node contracts/script/gen.mjs
+	@node tests/vectors/generate.mjs
 
 gen-check: ## Fail when a generated file is out of date
 	@scripts/need.sh npm
 	@node contracts/script/gen.mjs --check
+	@node tests/vectors/generate.mjs --check
 
 gas: ## Write new gas snapshots
 	@scripts/need.sh npm

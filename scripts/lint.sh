@@ -29,6 +29,7 @@ run 'forge fmt' forge fmt --check
 run 'shell scripts' shells
 run 'file lengths' scripts/lengths.sh
 run 'generated files' node contracts/script/gen.mjs --check
+run 'vectors' node tests/vectors/generate.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 run 'cargo deny' advisories
 say 'lint: all clean'
