@@ -28,6 +28,7 @@ run 'rustfmt' cargo fmt --all --check
 run 'forge fmt' forge fmt --check
 run 'shell scripts' shells
 run 'file lengths' scripts/lengths.sh
+run 'promises' scripts/promises.sh
 run 'generated files' node contracts/script/gen.mjs --check
 run 'vectors' node tests/vectors/generate.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
