@@ -21,7 +21,8 @@ pub fn request_hash(method: &str, path_and_query: &str, body: &[u8]) -> B256 {
 #[error("the value has no canonical JSON form: {0}")]
 pub struct CanonicalJsonError(String);
 
-/// Canonical JSON (RFC 8785): sorted keys, no white space, one spelling per value.
+/// Canonical JSON (RFC 8785): sorted keys, no white space, one spelling per value. Numbers are written as JavaScript writes
+/// them, so integers beyond 2^53 lose digits: whatever can be that large travels as a string.
 ///
 /// # Errors
 /// When the value cannot be written as JSON.
