@@ -3,7 +3,14 @@
 pub mod catalog;
 pub mod config;
 pub mod error;
+pub mod failpoint;
+/// HTTP.
+pub mod http {
+    pub mod endpoints;
+    pub mod shapes;
+}
+pub mod jobs;
+pub mod ledger;
 pub mod payment;
 pub mod providers;
-pub mod failpoint;
-pub mod ledger;
+pub mod telemetry;
