@@ -28,8 +28,18 @@ pub struct ChainEvent {
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum EventKind {
-    TermsSet { operator_index: u32, operator: Address, terms_version: u32, terms: Terms },
-    AccountOpened { account: AccountId, owner: Address, operator_index: u32, terms_version: u32 },
+    TermsSet {
+        operator_index: u32,
+        operator: Address,
+        terms_version: u32,
+        terms: Terms,
+    },
+    AccountOpened {
+        account: AccountId,
+        owner: Address,
+        operator_index: u32,
+        terms_version: u32,
+    },
     Deposited {
         account: AccountId,
         payer: Address,
@@ -39,11 +49,35 @@ pub enum EventKind {
         previous_discount_bps: u16,
         discount_from_batch: u64,
     },
-    Swept { account: AccountId, deposit_address: Address, amount: Usdc, fee: Usdc },
-    Recovered { deposit_address: Address, owner: Address, token: Address, amount: String },
-    CeilingRaised { account: AccountId, signer: Address, ceiling: Usdc },
-    DelegateSet { account: AccountId, delegate: Option<Address> },
-    BatchPosted { operator_index: u32, batch_number: u64, receipts_root: B256, receipt_count: u32, row_count: u32, charged: Usdc },
+    Swept {
+        account: AccountId,
+        deposit_address: Address,
+        amount: Usdc,
+        fee: Usdc,
+    },
+    Recovered {
+        deposit_address: Address,
+        owner: Address,
+        token: Address,
+        amount: String,
+    },
+    CeilingRaised {
+        account: AccountId,
+        signer: Address,
+        ceiling: Usdc,
+    },
+    DelegateSet {
+        account: AccountId,
+        delegate: Option<Address>,
+    },
+    BatchPosted {
+        operator_index: u32,
+        batch_number: u64,
+        receipts_root: B256,
+        receipt_count: u32,
+        row_count: u32,
+        charged: Usdc,
+    },
     Debited {
         account: AccountId,
         batch_number: u64,
@@ -53,7 +87,12 @@ pub enum EventKind {
         total_charged: Usdc,
         remainder: u16,
     },
-    DebitShortfall { account: AccountId, batch_number: u64, list_amount: Usdc, uncovered: Usdc },
+    DebitShortfall {
+        account: AccountId,
+        batch_number: u64,
+        list_amount: Usdc,
+        uncovered: Usdc,
+    },
     /// A row for an account of another operator, or (a `DebitShortfall` on chain) for a number no account can have: nothing was
     /// charged. Rows are whatever the operator wrote, so this must never stop a reader.
     ForeignDebit {
@@ -63,7 +102,20 @@ pub enum EventKind {
         account: u64,
         list_amount: Usdc,
     },
-    RefundRequested { account: AccountId, owner: Address, refundable_at: u64 },
-    Refunded { account: AccountId, owner: Address, amount: Usdc, by_operator: bool },
-    EarningsWithdrawn { operator_index: u32, to: Address, amount: Usdc },
+    RefundRequested {
+        account: AccountId,
+        owner: Address,
+        refundable_at: u64,
+    },
+    Refunded {
+        account: AccountId,
+        owner: Address,
+        amount: Usdc,
+        by_operator: bool,
+    },
+    EarningsWithdrawn {
+        operator_index: u32,
+        to: Address,
+        amount: Usdc,
+    },
 }

@@ -106,7 +106,13 @@ pub trait ChainReader: Send + Sync + 'static {
     /// Whether `signature` over `digest` is `signer`'s (ECDSA, or EIP-1271 when it has code).
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError>;
     /// `verifyReceipt` of the contract.
-    async fn verify_receipt(&self, operator_index: u32, batch_number: u64, receipt_hash: B256, proof: &[B256]) -> Result<bool, ChainError>;
+    async fn verify_receipt(
+        &self,
+        operator_index: u32,
+        batch_number: u64,
+        receipt_hash: B256,
+        proof: &[B256],
+    ) -> Result<bool, ChainError>;
     /// Root stored for a batch; `None` when not posted.
     async fn batch_root(&self, operator_index: u32, batch_number: u64) -> Result<Option<B256>, ChainError>;
 }

@@ -21,24 +21,72 @@ pub struct DebitRow {
 #[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[allow(missing_docs)]
 pub enum Action {
-    SetTerms { terms: Terms },
-    PostDebits { batch_number: u64, receipts_root: B256, receipt_count: u32, rows: Vec<DebitRow> },
-    CloseAccount { account: AccountId },
-    WithdrawEarnings { to: Address, amount: Usdc },
+    SetTerms {
+        terms: Terms,
+    },
+    PostDebits {
+        batch_number: u64,
+        receipts_root: B256,
+        receipt_count: u32,
+        rows: Vec<DebitRow>,
+    },
+    CloseAccount {
+        account: AccountId,
+    },
+    WithdrawEarnings {
+        to: Address,
+        amount: Usdc,
+    },
     /// Caller's own USDC; approves first where needed (user verbs, not the relayer).
-    Approve { amount: Usdc },
-    Deposit { operator_index: u32, owner: Address, amount: Usdc, ceiling: Usdc },
-    TopUp { account: AccountId, amount: Usdc, ceiling: Usdc },
-    DepositWithAuthorization { authorization: DepositAuthorization, signature: Bytes },
-    Sweep { terms: DepositTerms },
-    Recover { terms: DepositTerms, token: Address },
-    RaiseCeiling { account: AccountId, ceiling: Usdc },
-    RaiseCeilingWithSignature { account: AccountId, ceiling: Usdc, signature: Bytes },
-    SetDelegate { account: AccountId, delegate: Option<Address> },
-    RequestRefund { account: AccountId },
-    Refund { account: AccountId },
+    Approve {
+        amount: Usdc,
+    },
+    Deposit {
+        operator_index: u32,
+        owner: Address,
+        amount: Usdc,
+        ceiling: Usdc,
+    },
+    TopUp {
+        account: AccountId,
+        amount: Usdc,
+        ceiling: Usdc,
+    },
+    DepositWithAuthorization {
+        authorization: DepositAuthorization,
+        signature: Bytes,
+    },
+    Sweep {
+        terms: DepositTerms,
+    },
+    Recover {
+        terms: DepositTerms,
+        token: Address,
+    },
+    RaiseCeiling {
+        account: AccountId,
+        ceiling: Usdc,
+    },
+    RaiseCeilingWithSignature {
+        account: AccountId,
+        ceiling: Usdc,
+        signature: Bytes,
+    },
+    SetDelegate {
+        account: AccountId,
+        delegate: Option<Address>,
+    },
+    RequestRefund {
+        account: AccountId,
+    },
+    Refund {
+        account: AccountId,
+    },
     /// A plain USDC transfer (to a deposit address).
-    Transfer { to: Address, amount: Usdc },
+    Transfer {
+        to: Address,
+        amount: Usdc,
+    },
     /// Fills a nonce gap: a zero-value transfer to the sender itself.
     Noop,
 }

@@ -49,10 +49,7 @@ pub(super) fn quantity(number: u64) -> String {
 impl EvmReader {
     /// The newest block at every call; safe and finalized are asked for again when it changed.
     pub(super) async fn read_heads(&self) -> Result<Heads, ChainError> {
-        let latest: Header = self
-            .rpc
-            .newest("eth_getBlockByNumber", ("latest", false), Header::number)
-            .await?;
+        let latest: Header = self.rpc.newest("eth_getBlockByNumber", ("latest", false), Header::number).await?;
         let cached = *self.heads_cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(heads) = cached
             && heads.latest.hash == latest.hash

@@ -19,10 +19,7 @@ pub(super) struct Addresses {
 /// Receiver and call data. No action sends ether.
 pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes), ChainError> {
     let data = match action {
-        Action::SetTerms { terms } => abi::setTermsCall {
-            terms: abi_terms(terms),
-        }
-        .abi_encode(),
+        Action::SetTerms { terms } => abi::setTermsCall { terms: abi_terms(terms) }.abi_encode(),
         Action::PostDebits { batch_number, receipts_root, receipt_count, rows } => abi::postDebitsCall {
             batchNumber: batch(*batch_number)?,
             receiptsRoot: *receipts_root,

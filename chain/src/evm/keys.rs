@@ -106,8 +106,12 @@ fn from_env(name: &str) -> Result<Zeroizing<String>, ChainError> {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => Ok(Zeroizing::new(value)),
         Ok(_) => Err(ChainError::Config(format!("environment variable {name} is empty"))),
-        Err(std::env::VarError::NotPresent) => Err(ChainError::Config(format!("environment variable {name} is not set"))),
-        Err(std::env::VarError::NotUnicode(_)) => Err(ChainError::Config(format!("environment variable {name} is not text"))),
+        Err(std::env::VarError::NotPresent) => {
+            Err(ChainError::Config(format!("environment variable {name} is not set")))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(ChainError::Config(format!("environment variable {name} is not text")))
+        }
     }
 }
 
@@ -126,7 +130,10 @@ fn from_private_file(path: &Path) -> Result<Zeroizing<String>, ChainError> {
     }
     let us = rustix::process::geteuid().as_raw();
     if about.uid() != us {
-        return Err(trouble(format!("belongs to user {}, but this process runs as user {us}; change its owner", about.uid())));
+        return Err(trouble(format!(
+            "belongs to user {}, but this process runs as user {us}; change its owner",
+            about.uid()
+        )));
     }
     if about.len() > MOST_BYTES {
         return Err(trouble(format!("has {} bytes; that is no key", about.len())));
@@ -199,16 +206,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes = alloy::hex::decode(KEY).unwrap();
         let mut random = alloy::signers::k256::elliptic_curve::rand_core::OsRng;
-        let (_, name) =
-            PrivateKeySigner::encrypt_keystore(folder.path(), &mut random, bytes, "right", Some("keystore")).unwrap();
-        let keystore = folder.path().join(name);
+        PrivateKeySigner::encrypt_keystore(folder.path(), &mut random, bytes, "right", Some("keystore")).unwrap();
+        let keystore = folder.path().join("keystore");
         set_permissions(&keystore, Permissions::from_mode(0o600)).unwrap();
         let (_folder, password_file) = file_with(0o600, "right\n");
-        let source = KeySource::Keystore { keystore: keystore.clone(), password_env: None, password_file: Some(password_file) };
+        let source =
+            KeySource::Keystore { keystore: keystore.clone(), password_env: None, password_file: Some(password_file) };
         assert_eq!(source.load().unwrap().address().to_string(), ADDRESS);
 
         let (_folder, password_file) = file_with(0o600, "wrong");
-        let source = KeySource::Keystore { keystore: keystore.clone(), password_env: None, password_file: Some(password_file) };
+        let source =
+            KeySource::Keystore { keystore: keystore.clone(), password_env: None, password_file: Some(password_file) };
         assert!(message(&source).contains("check the password"));
         let source = KeySource::Keystore { keystore, password_env: None, password_file: None };
         assert!(message(&source).contains("password_env or password_file"));

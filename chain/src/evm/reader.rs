@@ -40,7 +40,10 @@ pub struct EvmReader {
 
 impl fmt::Debug for EvmReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EvmReader").field("chain", &self.chain).field("contract", &self.contract).finish_non_exhaustive()
+        f.debug_struct("EvmReader")
+            .field("chain", &self.chain)
+            .field("contract", &self.contract)
+            .finish_non_exhaustive()
     }
 }
 
@@ -275,7 +278,9 @@ impl ChainReader for EvmReader {
         let id = self.view(self.contract, abi::accountOfDepositAddressCall { depositAddress_: address }).await?;
         match id {
             0 => Ok(None),
-            id => AccountId::try_from(id).map(Some).map_err(|error| ChainError::Inconsistent(format!("account {id}: {error}"))),
+            id => AccountId::try_from(id)
+                .map(Some)
+                .map_err(|error| ChainError::Inconsistent(format!("account {id}: {error}"))),
         }
     }
 
@@ -333,7 +338,8 @@ impl ChainReader for EvmReader {
 
     async fn batch_root(&self, operator_index: u32, batch_number: u64) -> Result<Option<B256>, ChainError> {
         let Some(batch) = batch_argument(batch_number) else { return Ok(None) };
-        let root = self.view(self.contract, abi::batchRootCall { operatorIndex: operator_index, batchNumber: batch }).await?;
+        let root =
+            self.view(self.contract, abi::batchRootCall { operatorIndex: operator_index, batchNumber: batch }).await?;
         Ok(Some(root).filter(|root| !root.is_zero()))
     }
 }

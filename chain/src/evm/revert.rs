@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use alloy::dyn_abi::{DynSolValue, ErrorExt};
-use alloy::json_abi::{Error as AbiError, JsonAbi};
+use alloy::json_abi::{ContractObject, Error as AbiError, JsonAbi};
 use alloy::primitives::Selector;
 use alloy::sol_types::{Panic, Revert, SolError};
 
@@ -12,7 +12,10 @@ use crate::ChainError;
 
 /// Errors of the contract and of the libraries in it. Committed and generated: that it parses is tested.
 static ERRORS: LazyLock<JsonAbi> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../contracts/abi/ComputeFutures.json")).unwrap_or_default()
+    serde_json::from_str::<ContractObject>(include_str!("../../../contracts/abi/ComputeFutures.json"))
+        .ok()
+        .and_then(|contract| contract.abi)
+        .unwrap_or_default()
 });
 
 /// Turns a refused call into [`ChainError::Reverted`] where it was a revert.
@@ -51,7 +54,9 @@ fn describe(data: &[u8]) -> (String, String) {
     }
     let known = data.first_chunk::<4>().and_then(|selector| find(Selector::from(*selector)));
     match known {
-        Some(error) => (error.name.clone(), arguments(error, data).unwrap_or_else(|| alloy::hex::encode_prefixed(data))),
+        Some(error) => {
+            (error.name.clone(), arguments(error, data).unwrap_or_else(|| alloy::hex::encode_prefixed(data)))
+        }
         None => ("UnknownError".into(), alloy::hex::encode_prefixed(data)),
     }
 }
@@ -63,7 +68,8 @@ fn find(selector: Selector) -> Option<&'static AbiError> {
 /// `accountId: 4294967297, caller: 0x…`
 fn arguments(error: &AbiError, data: &[u8]) -> Option<String> {
     let decoded = error.decode_error(data).ok()?;
-    let named = error.inputs.iter().zip(&decoded.body).map(|(input, value)| format!("{}: {}", input.name, print(value)));
+    let named =
+        error.inputs.iter().zip(&decoded.body).map(|(input, value)| format!("{}: {}", input.name, print(value)));
     Some(named.collect::<Vec<_>>().join(", "))
 }
 
@@ -90,7 +96,8 @@ mod tests {
 
     #[test]
     fn errors_of_the_contract_carry_name_and_arguments() {
-        let data = abi::ComputeFutures_NotOwner { accountId: 4_294_967_297, caller: Address::repeat_byte(0x11) }.abi_encode();
+        let data =
+            abi::ComputeFutures_NotOwner { accountId: 4_294_967_297, caller: Address::repeat_byte(0x11) }.abi_encode();
         assert_eq!(
             describe(&data),
             (

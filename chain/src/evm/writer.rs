@@ -43,7 +43,10 @@ pub struct EvmWriter {
 
 impl fmt::Debug for EvmWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EvmWriter").field("sender", &self.key.address()).field("reader", &self.reader).finish_non_exhaustive()
+        f.debug_struct("EvmWriter")
+            .field("sender", &self.key.address())
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,8 +74,7 @@ impl EvmWriter {
     }
 
     fn encode(&self, action: &Action) -> Result<(Address, Bytes), ChainError> {
-        let at =
-            Addresses { contract: self.reader.contract, token: self.reader.token, sender: self.key.address() };
+        let at = Addresses { contract: self.reader.contract, token: self.reader.token, sender: self.key.address() };
         encode(action, at)
     }
 
@@ -98,8 +100,7 @@ impl EvmWriter {
     async fn send(&self, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
         let gas_limit = self.estimate(action).await?;
         let fees = self.suggest_fees().await?;
-        let nonce: U64 =
-            self.reader.rpc.call("eth_getTransactionCount", (self.key.address(), "pending")).await?;
+        let nonce: U64 = self.reader.rpc.call("eth_getTransactionCount", (self.key.address(), "pending")).await?;
         let transaction = self.sign(action, nonce.to(), gas_limit, fees)?;
         self.broadcast(&transaction).await?;
         let outcome = self.wait(transaction.hash).await?;
@@ -206,7 +207,10 @@ impl ChainWriter for EvmWriter {
         let error = match self.reader.rpc.call::<_, B256>("eth_sendRawTransaction", [&transaction.raw]).await {
             Ok(hash) if hash == transaction.hash => return Ok(()),
             Ok(hash) => {
-                return Err(ChainError::Inconsistent(format!("hash {hash} in answer to transaction {}", transaction.hash)));
+                return Err(ChainError::Inconsistent(format!(
+                    "hash {hash} in answer to transaction {}",
+                    transaction.hash
+                )));
             }
             Err(failure) => ChainError::from(failure),
         };

@@ -41,12 +41,7 @@ impl EvmReader {
         }
     }
 
-    async fn authorization_in(
-        &self,
-        span: Span,
-        authorizer: Address,
-        nonce: B256,
-    ) -> Result<Option<B256>, ChainError> {
+    async fn authorization_in(&self, span: Span, authorizer: Address, nonce: B256) -> Result<Option<B256>, ChainError> {
         let mut pending = vec![span];
         while let Some(span) = pending.pop() {
             let filter = json!([{

@@ -8,11 +8,7 @@ use super::super::bindings::ComputeFutures as abi;
 use crate::{ChainError, EventKind, EventMeta};
 
 /// Decodes one event; `None` when the ABI does not know it (a later contract may say more).
-pub(super) fn decode_event(
-    topics: &[B256],
-    data: &[u8],
-    meta: &EventMeta,
-) -> Result<Option<EventKind>, ChainError> {
+pub(super) fn decode_event(topics: &[B256], data: &[u8], meta: &EventMeta) -> Result<Option<EventKind>, ChainError> {
     let Some(&signature) = topics.first() else {
         tracing::debug!(block = meta.block_number, log = meta.log_index, "anonymous event ignored");
         return Ok(None);

@@ -127,8 +127,7 @@ impl EvmReader {
             Err(RpcFailure::TooLarge(why)) => return Err(FetchError::TooLarge(why)),
             Err(failure) => return Err(FetchError::Chain(failure.into())),
         };
-        let (mut events, timeless) =
-            decode_all(&logs, self.contract, span.from, span.to).map_err(FetchError::Chain)?;
+        let (mut events, timeless) = decode_all(&logs, self.contract, span.from, span.to).map_err(FetchError::Chain)?;
         if timeless {
             self.fill_times(&mut events).await.map_err(FetchError::Chain)?;
         }
@@ -142,8 +141,8 @@ impl EvmReader {
         let times: HashMap<B256, u64> = futures::stream::iter(blocks)
             .map(|hash| async move {
                 let header: Option<Header> = self.rpc.call("eth_getBlockByHash", (hash, false)).await?;
-                let header =
-                    header.ok_or_else(|| ChainError::Unavailable(format!("block {hash} was reorganised away; ask again")))?;
+                let header = header
+                    .ok_or_else(|| ChainError::Unavailable(format!("block {hash} was reorganised away; ask again")))?;
                 Ok::<_, ChainError>((hash, header.timestamp()))
             })
             .buffer_unordered(HEADERS_AT_ONCE)

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use alloy::primitives::{Address, B256, FixedBytes};
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use super::decode::decode_event;
 use crate::{ChainError, ChainEvent, EventMeta};
@@ -72,7 +72,8 @@ impl<'de> Deserialize<'de> for Topics {
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Topics, A::Error> {
                 let mut topics = Topics::default();
                 while let Some(Hex(word, _)) = sequence.next_element::<Hex<'de, 32>>()? {
-                    let slot = topics.words.get_mut(topics.count).ok_or_else(|| A::Error::custom("more than four topics"))?;
+                    let slot =
+                        topics.words.get_mut(topics.count).ok_or_else(|| A::Error::custom("more than four topics"))?;
                     *slot = FixedBytes(word);
                     topics.count += 1;
                 }
@@ -132,7 +133,8 @@ pub(super) fn decode_all(
     if !events.is_sorted_by_key(place) {
         events.sort_by_key(place);
     }
-    if let Some(twice) = events.array_windows().find(|[one, next]| place(one) == place(next)).map(|[one, _]| place(one)) {
+    if let Some(twice) = events.array_windows().find(|[one, next]| place(one) == place(next)).map(|[one, _]| place(one))
+    {
         return Err(inconsistent(format!("two logs with number {} in block {}", twice.1, twice.0)));
     }
     Ok((events, timeless))

@@ -126,8 +126,14 @@ fn asks_too_much(payload: &ErrorPayload) -> bool {
 
 /// Blocks too new or too old for the node.
 fn lacks_block(payload: &ErrorPayload) -> bool {
-    const WORDS: [&str; 6] =
-        ["header not found", "missing trie node", "state not available", "state is not available", "historical state", "pruned"];
+    const WORDS: [&str; 6] = [
+        "header not found",
+        "missing trie node",
+        "state not available",
+        "state is not available",
+        "historical state",
+        "pruned",
+    ];
     let message = payload.message.to_ascii_lowercase();
     payload.code != 3 && WORDS.iter().any(|words| message.contains(words))
 }
@@ -200,7 +206,8 @@ mod tests {
 
     #[test]
     fn missing_blocks_are_recognised() {
-        for message in ["header not found", "missing trie node 0xabc (path )", "required historical state unavailable"] {
+        for message in ["header not found", "missing trie node 0xabc (path )", "required historical state unavailable"]
+        {
             assert_eq!(classify(-32000, message), "behind", "{message}");
         }
     }

@@ -167,7 +167,8 @@ impl Endpoint {
             };
         }
         // Some nodes send a JSON-RPC error under a 4xx or 5xx status.
-        if let Err(failure @ (RpcFailure::Refused(_) | RpcFailure::TooLarge(_) | RpcFailure::Behind(_))) = parse::<serde::de::IgnoredAny>(&body)
+        if let Err(failure @ (RpcFailure::Refused(_) | RpcFailure::TooLarge(_) | RpcFailure::Behind(_))) =
+            parse::<serde::de::IgnoredAny>(&body)
         {
             return Err(failure);
         }

@@ -1,0 +1,167 @@
+//! What a test chain can do and a real one cannot.
+
+use std::fmt;
+use std::time::Duration;
+
+use alloy::primitives::{Address, Bytes, U64, U256};
+use alloy::sol_types::SolCall;
+use compute_futures_protocol::{Chain, Usdc};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::genesis::{MINTER, USDC};
+use crate::ChainError;
+use crate::evm::EvmConfig;
+use crate::evm::bindings::IUsdc;
+use crate::evm::blocks::quantity;
+use crate::evm::transport::Rpc;
+
+/// Cheat codes of a local chain, reached by its URL: also one that another process started.
+#[derive(Clone)]
+pub struct Cheats {
+    rpc: Rpc,
+}
+
+impl fmt::Debug for Cheats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cheats")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mined {
+    block_number: U64,
+    status: U64,
+}
+
+impl Cheats {
+    /// Cheat codes of the chain at `url`.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn attach(url: &Url) -> Result<Self, ChainError> {
+        let mut config = EvmConfig::new(Chain::Base, vec![url.clone()], Address::ZERO, USDC);
+        // Mining many blocks takes its time.
+        config.request_timeout = Duration::from_secs(120);
+        Ok(Self { rpc: Rpc::new(&config)? })
+    }
+
+    /// Gives an address USDC out of nothing.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn mint(&self, to: Address, amount: Usdc) -> Result<(), ChainError> {
+        let call = IUsdc::mintCall { to, amount: U256::from(amount.micros()) };
+        self.transact(MINTER, USDC, call.abi_encode().into()).await.map(drop)
+    }
+
+    /// Sets what an address has for gas, in wei.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn set_ether(&self, of: Address, wei: u128) -> Result<(), ChainError> {
+        self.cheat("anvil_setBalance", json!([of, U256::from(wei)])).await
+    }
+
+    /// Puts code at an address: a contract wallet, for instance.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn set_code(&self, at: Address, code: &Bytes) -> Result<(), ChainError> {
+        self.cheat("anvil_setCode", json!([at, code])).await
+    }
+
+    /// Mines empty blocks (and what waits in the pool).
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn mine(&self, blocks: u64) -> Result<(), ChainError> {
+        self.cheat("anvil_mine", json!([quantity(blocks)])).await
+    }
+
+    /// Moves the clock and mines a block there.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn advance_time(&self, by: Duration) -> Result<(), ChainError> {
+        self.cheat("evm_increaseTime", json!([by.as_secs()])).await?;
+        self.mine(1).await
+    }
+
+    /// Replaces the newest `depth` blocks by empty ones: their transactions are gone.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn reorg(&self, depth: u64) -> Result<(), ChainError> {
+        self.cheat("anvil_reorg", json!([depth, []])).await
+    }
+
+    /// A block this often (whole seconds; zero stops it).
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn set_interval_mining(&self, every: Duration) -> Result<(), ChainError> {
+        self.cheat("evm_setIntervalMining", json!([every.as_secs()])).await
+    }
+
+    /// Whether each transaction gets a block at once.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn set_automine(&self, on: bool) -> Result<(), ChainError> {
+        self.cheat("evm_setAutomine", json!([on])).await
+    }
+
+    /// Forgets transactions that wait in the pool.
+    ///
+    /// # Errors
+    /// When the node does not do it.
+    pub async fn drop_waiting_transactions(&self) -> Result<(), ChainError> {
+        self.cheat("anvil_dropAllTransactions", json!([])).await
+    }
+
+    /// Sends a transaction from any address, without its key, and sees that it is mined; answers the block.
+    ///
+    /// # Errors
+    /// [`ChainError::Reverted`] when it fails.
+    pub async fn transact(&self, from: Address, to: Address, input: Bytes) -> Result<u64, ChainError> {
+        self.cheat("anvil_impersonateAccount", json!([from])).await?;
+        let transaction = json!({"from": from, "to": to, "input": input});
+        let hash: alloy::primitives::B256 = self
+            .rpc
+            .call("eth_sendTransaction", [transaction])
+            .await
+            .map_err(|failure| crate::evm::revert::refusal(failure, &[]))?;
+        let mut receipt: Option<Mined> = self.rpc.call("eth_getTransactionReceipt", [hash]).await?;
+        if receipt.is_none() {
+            self.mine(1).await?;
+            receipt = self.rpc.call("eth_getTransactionReceipt", [hash]).await?;
+        }
+        match receipt {
+            Some(mined) if !mined.status.is_zero() => Ok(mined.block_number.to()),
+            Some(_) => Err(ChainError::Reverted { name: "Error".into(), detail: format!("transaction {hash} failed") }),
+            None => Err(ChainError::Unavailable(format!("transaction {hash} is in no block"))),
+        }
+    }
+
+    pub(super) async fn code(&self, at: Address) -> Result<Bytes, ChainError> {
+        Ok(self.rpc.call("eth_getCode", (at, "latest")).await?)
+    }
+
+    pub(super) async fn dump(&self) -> Result<Bytes, ChainError> {
+        // With the blocks and their logs.
+        Ok(self.rpc.call("anvil_dumpState", [true]).await?)
+    }
+
+    pub(super) async fn load(&self, state: &Bytes) -> Result<(), ChainError> {
+        self.cheat("anvil_loadState", json!([state])).await
+    }
+
+    async fn cheat(&self, method: &'static str, params: Value) -> Result<(), ChainError> {
+        let _: IgnoredAny = self.rpc.call(method, params).await?;
+        Ok(())
+    }
+}

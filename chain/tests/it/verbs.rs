@@ -1,0 +1,1 @@
+//! Every verb, from the call to its event.
