@@ -1,7 +1,9 @@
 //! What people and operators sign on EVM chains (EIP-712). The contract hashes the same structures.
 
+use std::sync::LazyLock;
+
 use alloy_primitives::{Address, B256, U256, Uint, keccak256};
-use alloy_sol_types::{Eip712Domain, SolStruct};
+use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 use serde::{Deserialize, Serialize};
 
 use crate::serde_util::{batch_number, u64_string};
@@ -66,10 +68,15 @@ impl Domain {
         Self { chain_id, contract }
     }
 
-    /// EIP-712 domain separator.
+    /// EIP-712 domain separator. Computed for every signature, so what never changes is hashed once.
     #[must_use]
     pub fn separator(&self) -> B256 {
-        self.eip712().separator()
+        static FIXED: LazyLock<[B256; 3]> = LazyLock::new(|| {
+            let types = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
+            [types, DOMAIN_NAME, DOMAIN_VERSION].map(keccak256)
+        });
+        let [types, name, version] = *FIXED;
+        keccak256((types, name, version, U256::from(self.chain_id), self.contract).abi_encode())
     }
 
     /// The same for alloy's signing functions.
