@@ -40,6 +40,8 @@ CREATE TABLE accounts (
     row_batch BIGINT NOT NULL,
     row_bps BIGINT NOT NULL,
     closing BIGINT NOT NULL,
+    -- 1: a reorg gave this id to another owner; the first one's receipts are never posted against the second.
+    void BIGINT NOT NULL,
     frozen TEXT,
     CHECK (settled <= total_charged)
 );
@@ -196,8 +198,6 @@ CREATE TABLE outbox (
     state TEXT NOT NULL CHECK (state IN ('queued', 'sent', 'confirmed', 'failed')),
     -- The event that confirms the action whoever sent it, e.g. batch:7.
     subject TEXT NOT NULL,
-    -- Waits until this purpose is confirmed or failed.
-    after_purpose TEXT,
     nonce BIGINT UNIQUE,
     gas_limit BIGINT,
     confirmed_tx BYTEA,

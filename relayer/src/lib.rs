@@ -11,6 +11,8 @@ pub mod http {
 }
 pub mod jobs;
 pub mod ledger;
+pub mod settlement;
+pub mod follow;
 pub mod payment;
 pub mod providers;
 pub mod telemetry;

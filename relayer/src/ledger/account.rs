@@ -46,6 +46,8 @@ pub(crate) struct Account {
     pub(crate) row_batch: u64,
     pub(crate) row_bps: u16,
     pub(crate) closing: bool,
+    /// A reorg gave the id to another owner: the first one's receipts are never posted.
+    pub(crate) void: bool,
     pub(crate) frozen: Option<String>,
 }
 
@@ -96,16 +98,18 @@ impl Account {
 
     /// Credit − charged − pending: what the owner would get back if everything were posted now.
     pub(crate) fn balance(&self) -> Usdc {
-        Usdc::from_micros(
-            self.credit
-                .micros()
-                .saturating_sub(self.chain_charged.micros() + self.pending().micros()),
-        )
+        Usdc::from_micros(self.credit.micros().saturating_sub(self.chain_charged.micros() + self.pending().micros()))
     }
 
     /// Whether more was spent than there is: only a reorg or a foreign debit does that.
     pub(crate) fn overdrawn(&self) -> bool {
         self.committed() > self.credit.micros()
+    }
+
+    /// What was charged here and never covered on chain: nobody but us charges the account, so it is what the two sums differ
+    /// by.
+    pub(crate) fn write_off(&mut self) {
+        self.written_off = self.settled.saturating_sub(self.chain_charged);
     }
 
     /// Refuses accounts that take no new jobs.
@@ -115,10 +119,7 @@ impl Account {
         } else if self.refundable_at != 0 || self.closing {
             Err(LedgerError::RefundRequested(self.id))
         } else if let Some(reason) = &self.frozen {
-            Err(LedgerError::AccountFrozen {
-                account: self.id,
-                reason: reason.clone(),
-            })
+            Err(LedgerError::AccountFrozen { account: self.id, reason: reason.clone() })
         } else {
             Ok(())
         }
@@ -138,45 +139,29 @@ impl Account {
         if self.spendable_under(confirmed) < needed {
             let available = self.spendable_under(confirmed);
             return Err(if self.spendable_under(self.credit) >= needed {
-                LedgerError::DepositUnconfirmed {
-                    available,
-                    needed,
-                    unconfirmed: self.unconfirmed,
-                }
+                LedgerError::DepositUnconfirmed { available, needed, unconfirmed: self.unconfirmed }
             } else {
                 LedgerError::InsufficientCredit { available, needed }
             });
         }
-        let offered = request
-            .spend_ceiling
-            .as_ref()
-            .map_or(Usdc::ZERO, |signed| signed.ceiling);
+        let offered = request.spend_ceiling.as_ref().map_or(Usdc::ZERO, |signed| signed.ceiling);
         let ceiling = self.ceiling();
         let raises_ceiling = self.spendable_under(ceiling) < needed && offered > ceiling;
         if self.spendable_under(ceiling.max(offered)) < needed {
             let needed = Usdc::from_micros(self.committed() + needed.micros());
-            return Err(LedgerError::CeilingTooLow {
-                ceiling: ceiling.max(offered),
-                needed,
-            });
+            return Err(LedgerError::CeilingTooLow { ceiling: ceiling.max(offered), needed });
         }
         self.held = self.held.checked_add(needed).ok_or_else(|| self.overflow())?;
         if raises_ceiling {
             self.signed_ceiling = offered;
         }
-        Ok(Reserved {
-            hold: needed,
-            raises_ceiling,
-        })
+        Ok(Reserved { hold: needed, raises_ceiling })
     }
 
     /// Gives a hold back.
     pub(crate) fn release(&mut self, hold: Usdc) -> Result<(), LedgerError> {
         self.held = self.held.checked_sub(hold).ok_or_else(|| {
-            LedgerError::Corrupt(format!(
-                "account {} holds {} USDC, less than a job's {hold} USDC",
-                self.id, self.held
-            ))
+            LedgerError::Corrupt(format!("account {} holds {} USDC, less than a job's {hold} USDC", self.id, self.held))
         })?;
         Ok(())
     }
@@ -187,11 +172,7 @@ impl Account {
         let discount_bps = self.discount_bps.max(hold.discount_bps);
         let (charged, remainder) = charge(list, discount_bps, self.remainder);
         if charged > hold.amount {
-            return Err(LedgerError::AboveHold {
-                job_id: hold.job_id,
-                charge: charged,
-                hold: hold.amount,
-            });
+            return Err(LedgerError::AboveHold { job_id: hold.job_id, charge: charged, hold: hold.amount });
         }
         let total_charged = self.total_charged.checked_add(charged).ok_or_else(|| self.overflow())?;
         let total_list = self.total_list.checked_add(list).ok_or_else(|| self.overflow())?;
@@ -203,13 +184,7 @@ impl Account {
         self.sequence += 1;
         self.row_batch = batch;
         self.row_bps = discount_bps;
-        Ok(Priced {
-            sequence: self.sequence,
-            discount_bps,
-            charged,
-            remainder,
-            opens_row,
-        })
+        Ok(Priced { sequence: self.sequence, discount_bps, charged, remainder, opens_row })
     }
 
     fn overflow(&self) -> LedgerError {
@@ -222,7 +197,7 @@ macro_rules! columns {
     () => {
         "id, owner, delegate, terms_version, opened_at, credit, unconfirmed, chain_charged, chain_ceiling, chain_remainder, \
          discount_bps, refundable_at, closed, held, total_charged, settled, written_off, total_list, remainder, \
-         signed_ceiling, sequence, row_batch, row_bps, closing, frozen"
+         signed_ceiling, sequence, row_batch, row_bps, closing, void, frozen"
     };
 }
 
@@ -232,10 +207,8 @@ pub(crate) const SELECT_ONE: &str = concat!("SELECT ", columns!(), " FROM accoun
 pub(crate) const SELECT_OF_OWNER: &str = concat!("SELECT ", columns!(), " FROM accounts WHERE owner = $1 ORDER BY id");
 
 static LOAD: Rows = Rows::list(concat!("SELECT ", columns!(), " FROM accounts WHERE id IN "), "");
-static LOCK: Rows = Rows::list(
-    concat!("SELECT ", columns!(), " FROM accounts WHERE id IN "),
-    " ORDER BY id FOR UPDATE",
-);
+static LOCK: Rows =
+    Rows::list(concat!("SELECT ", columns!(), " FROM accounts WHERE id IN "), " ORDER BY id FOR UPDATE");
 static STORE: Rows = Rows::values(
     "UPDATE accounts SET held = v.column2, total_charged = v.column3, total_list = v.column4, remainder = v.column5, \
      signed_ceiling = v.column6, sequence = v.column7, row_batch = v.column8, row_bps = v.column9 FROM (VALUES ",
@@ -271,6 +244,7 @@ pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Account, LedgerError> {
         row_batch: columns.int()?,
         row_bps: columns.small()?,
         closing: columns.flag()?,
+        void: columns.flag()?,
         frozen: columns.optional_text()?,
     })
 }
@@ -286,9 +260,7 @@ pub(crate) async fn lock(
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement
-        .fetch(connection, ids, |query, id| query.bind(int(id.get())))
-        .await?;
+    let rows = statement.fetch(connection, ids, |query, id| query.bind(int(id.get()))).await?;
     // A padded list repeats ids, but a row matches once.
     rows.iter().map(read).collect()
 }
@@ -309,5 +281,43 @@ pub(crate) async fn store(connection: &mut AnyConnection, accounts: &[&Account])
                 .bind(i64::from(account.row_bps))
         })
         .await?;
+    Ok(())
+}
+
+/// Stores what the chain changes; creates the account when it is new.
+pub(crate) async fn store_mirror(connection: &mut AnyConnection, account: &Account) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO accounts (id, owner, delegate, terms_version, opened_at, credit, unconfirmed, chain_charged, \
+         chain_ceiling, chain_remainder, discount_bps, refundable_at, closed, settled, written_off, closing, void, \
+         frozen, held, total_charged, total_list, remainder, signed_ceiling, sequence, row_batch, row_bps) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, 0, 0, 0, 0, 0, 0, 0) \
+         ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, delegate = excluded.delegate, \
+         terms_version = excluded.terms_version, opened_at = excluded.opened_at, credit = excluded.credit, \
+         unconfirmed = excluded.unconfirmed, chain_charged = excluded.chain_charged, \
+         chain_ceiling = excluded.chain_ceiling, chain_remainder = excluded.chain_remainder, \
+         discount_bps = excluded.discount_bps, refundable_at = excluded.refundable_at, closed = excluded.closed, \
+         settled = excluded.settled, written_off = excluded.written_off, closing = excluded.closing, \
+         void = excluded.void, frozen = excluded.frozen",
+    )
+    .bind(int(account.id.get()))
+    .bind(account.owner.to_vec())
+    .bind(account.delegate.map(|delegate| delegate.to_vec()))
+    .bind(i64::from(account.terms_version))
+    .bind(int(account.opened_at))
+    .bind(micros(account.credit))
+    .bind(micros(account.unconfirmed))
+    .bind(micros(account.chain_charged))
+    .bind(micros(account.chain_ceiling))
+    .bind(i64::from(account.chain_remainder))
+    .bind(i64::from(account.discount_bps))
+    .bind(int(account.refundable_at))
+    .bind(i64::from(account.closed))
+    .bind(micros(account.settled))
+    .bind(micros(account.written_off))
+    .bind(i64::from(account.closing))
+    .bind(i64::from(account.void))
+    .bind(account.frozen.clone())
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -55,9 +55,7 @@ impl Command {
         match self {
             Self::Charge(request) => Some(request.facts.job_id),
             Self::Release { job } => Some(*job),
-            Self::PaymentReady {
-                charge: Some(facts), ..
-            } => Some(facts.job_id),
+            Self::PaymentReady { charge: Some(facts), .. } => Some(facts.job_id),
             _ => None,
         }
     }

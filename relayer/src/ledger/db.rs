@@ -75,12 +75,7 @@ impl Db {
             Engine::Sqlite => 1,
             Engine::Postgres => usize::try_from(config.connections.max(2)).unwrap_or(2),
         };
-        Ok(Self {
-            engine,
-            pool,
-            writer: Arc::new(Semaphore::new(writers)),
-            _lock: lock,
-        })
+        Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), _lock: lock })
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTx, LedgerError> {
@@ -89,11 +84,7 @@ impl Db {
             .await
             .map_err(|_| LedgerError::Unavailable("the ledger is closed".into()))?;
         let inner = self.pool.begin_with(self.engine.begin_write()).await?;
-        Ok(WriteTx {
-            inner,
-            engine: self.engine,
-            _permit: permit,
-        })
+        Ok(WriteTx { inner, engine: self.engine, _permit: permit })
     }
 
     /// Closes every connection. Whatever was committed is on disk already.
@@ -121,11 +112,7 @@ fn sqlite_url(url: &str) -> Result<(String, String), LedgerError> {
         )));
     }
     let separator = if rest.contains('?') { '&' } else { '?' };
-    let mode = if rest.contains("mode=") {
-        String::new()
-    } else {
-        format!("{separator}mode=rwc")
-    };
+    let mode = if rest.contains("mode=") { String::new() } else { format!("{separator}mode=rwc") };
     Ok((format!("sqlite://{rest}{mode}"), path.to_owned()))
 }
 
@@ -143,9 +130,9 @@ fn lock_file(database: &str) -> Result<std::fs::File, LedgerError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(LedgerError::Config(format!(
             "another process uses the ledger {database}; stop it first, or use PostgreSQL to run several relayers at once"
         ))),
-        Err(std::fs::TryLockError::Error(error)) => Err(LedgerError::Config(format!(
-            "the ledger's lock file {path} cannot be locked: {error}"
-        ))),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(LedgerError::Config(format!("the ledger's lock file {path} cannot be locked: {error}")))
+        }
     }
 }
 
@@ -162,9 +149,7 @@ pub(crate) async fn require_identity(db: &Db, identity: &OperatorIdentity) -> Re
     .bind(i64::from(identity.operator_index))
     .execute(tx.connection())
     .await?;
-    let row = sqlx::query("SELECT chain, contract, operator_index FROM identity")
-        .fetch_one(tx.connection())
-        .await?;
+    let row = sqlx::query("SELECT chain, contract, operator_index FROM identity").fetch_one(tx.connection()).await?;
     let mut columns = Columns::of(&row);
     let (chain, contract, index) = (columns.text()?, columns.address()?, columns.int()?);
     if chain != identity.chain.caip2()

@@ -35,14 +35,6 @@ impl Engine {
         }
     }
 
-    /// Locks the rows a SELECT returns until the transaction ends. Under SQLite's single writer they are locked already.
-    pub(crate) const fn for_update(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE",
-        }
-    }
-
     /// Run on every new connection. `synchronous = FULL` makes a commit survive a power cut; `busy_timeout` covers backups
     /// and the command line reading beside us.
     pub(crate) const fn on_connect(self) -> &'static [&'static str] {
@@ -55,10 +47,7 @@ impl Engine {
                 "PRAGMA cache_size = -32768",
                 "PRAGMA wal_autocheckpoint = 4000",
             ],
-            Self::Postgres => &[
-                "SET default_transaction_isolation = 'read committed'",
-                "SET lock_timeout = '30s'",
-            ],
+            Self::Postgres => &["SET default_transaction_isolation = 'read committed'", "SET lock_timeout = '30s'"],
         }
     }
 }

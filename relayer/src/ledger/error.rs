@@ -119,11 +119,7 @@ impl From<sqlx::Error> for LedgerError {
             let transient = database.code().is_some_and(|code| super::dialect::is_transient(&code));
             let unique = database.is_unique_violation();
             if transient || unique {
-                return Self::Conflict {
-                    detail: error.to_string(),
-                    transient,
-                    unique,
-                };
+                return Self::Conflict { detail: error.to_string(), transient, unique };
             }
         }
         match error {

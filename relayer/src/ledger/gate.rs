@@ -89,10 +89,7 @@ impl Ledger {
                 .fetch_one(connection)
                 .await?;
         let mut columns = Columns::of(&row);
-        let named = NamedPayment {
-            payment_id: columns.hash()?,
-            request_hash: columns.hash()?,
-        };
+        let named = NamedPayment { payment_id: columns.hash()?, request_hash: columns.hash()? };
         tx.commit().await?;
         Ok(named)
     }
@@ -214,11 +211,7 @@ impl Ledger {
                  WHERE look_ms <= $1 ORDER BY look_ms LIMIT $2 FOR UPDATE SKIP LOCKED"
             }
         };
-        let rows = sqlx::query(text)
-            .bind(int(now))
-            .bind(i64::from(limit))
-            .fetch_all(&mut *connection)
-            .await?;
+        let rows = sqlx::query(text).bind(int(now)).bind(i64::from(limit)).fetch_all(&mut *connection).await?;
         let mut due = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut columns = Columns::of(row);
@@ -247,9 +240,7 @@ impl Ledger {
     /// # Errors
     /// When the database fails.
     pub async fn watched_addresses(&self) -> Result<u64, LedgerError> {
-        let row = sqlx::query("SELECT COUNT(*) FROM deposit_addresses")
-            .fetch_one(&self.db.pool)
-            .await?;
+        let row = sqlx::query("SELECT COUNT(*) FROM deposit_addresses").fetch_one(&self.db.pool).await?;
         Columns::of(&row).int()
     }
 

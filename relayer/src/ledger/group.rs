@@ -75,17 +75,10 @@ impl<'a> Group<'a> {
             .collect();
 
         let mut jobs: BTreeSet<B256> = commands.iter().filter_map(|command| command.job()).collect();
-        jobs.extend(
-            payments
-                .values()
-                .filter_map(|payment| payment.charge.as_ref().map(|charge| charge.job_id)),
-        );
+        jobs.extend(payments.values().filter_map(|payment| payment.charge.as_ref().map(|charge| charge.job_id)));
         let jobs = sorted(jobs);
-        let holds: HashMap<B256, Hold> = holds::lock(connection, engine, &jobs)
-            .await?
-            .into_iter()
-            .map(|hold| (hold.job_id, hold))
-            .collect();
+        let holds: HashMap<B256, Hold> =
+            holds::lock(connection, engine, &jobs).await?.into_iter().map(|hold| (hold.job_id, hold)).collect();
 
         let missing: Vec<B256> = jobs.iter().copied().filter(|job| !holds.contains_key(job)).collect();
         let issued: HashMap<B256, Issued> = receipts::of_jobs(connection, &missing)
@@ -133,11 +126,9 @@ impl<'a> Group<'a> {
 
     fn apply(&mut self, command: &Command) -> Answer {
         match command {
-            Command::Hold {
-                request,
-                authorization,
-                authorization_hash,
-            } => self.hold(request, authorization, *authorization_hash).map(Reply::Hold),
+            Command::Hold { request, authorization, authorization_hash } => {
+                self.hold(request, authorization, *authorization_hash).map(Reply::Hold)
+            }
             Command::Charge(request) => {
                 let charged = self.charge(&request.facts, |billing| (request.render)(billing))?;
                 Ok(Reply::Charged(Box::new(charged)))
@@ -147,11 +138,7 @@ impl<'a> Group<'a> {
             Command::PaymentReady { id, answer, charge } => {
                 self.payment_ready(*id, answer, charge.as_ref()).map(|()| Reply::Done)
             }
-            Command::PaymentSettled {
-                id,
-                transaction,
-                render,
-            } => self
+            Command::PaymentSettled { id, transaction, render } => self
                 .payment_settled(*id, transaction, |template, billing| render(template, billing))
                 .map(|settled| Reply::Settled(Box::new(settled))),
             Command::PaymentFailed { id, reason } => self.payment_failed(*id, reason).map(|()| Reply::Done),
@@ -167,10 +154,7 @@ impl<'a> Group<'a> {
                 Some((job, None)) => Err(LedgerError::AnswerExpired(*job)),
             };
         }
-        let account = self
-            .accounts
-            .get_mut(&request.account)
-            .ok_or(LedgerError::UnknownAccount(request.account))?;
+        let account = self.accounts.get_mut(&request.account).ok_or(LedgerError::UnknownAccount(request.account))?;
         account.require_active()?;
         self.context.require_settlement_keeps_up()?;
         let reserved = account.hold(request)?;
@@ -178,18 +162,12 @@ impl<'a> Group<'a> {
         if reserved.raises_ceiling
             && let Some(signed) = &request.spend_ceiling
         {
-            self.new_ceilings
-                .push((request.account, signed.ceiling, signed.signature.clone()));
+            self.new_ceilings.push((request.account, signed.ceiling, signed.signature.clone()));
         }
         self.touched_accounts.insert(request.account);
         self.uses.insert(
             (request.account, request.key),
-            Used {
-                account: request.account,
-                key: request.key,
-                request_hash: request.request_hash,
-                job: None,
-            },
+            Used { account: request.account, key: request.key, request_hash: request.request_hash, job: None },
         );
         self.new_holds.push(Hold {
             job_id: request.job_id,
@@ -206,10 +184,7 @@ impl<'a> Group<'a> {
             authorization: authorization.to_owned(),
             held_at_ms: now_ms(),
         });
-        Ok(HoldOutcome::Held {
-            hold: reserved.hold,
-            discount_bps,
-        })
+        Ok(HoldOutcome::Held { hold: reserved.hold, discount_bps })
     }
 
     /// Charges a job, or returns what it was charged before.
@@ -221,18 +196,9 @@ impl<'a> Group<'a> {
         if let Some(issued) = self.issued.get(&facts.job_id) {
             return self.charged_before(issued);
         }
-        let hold = self
-            .holds
-            .get(&facts.job_id)
-            .ok_or(LedgerError::UnknownJob(facts.job_id))?;
-        let account = self
-            .accounts
-            .get_mut(&hold.account)
-            .ok_or(LedgerError::UnknownAccount(hold.account))?;
-        let batch = self
-            .batch
-            .as_mut()
-            .ok_or_else(|| LedgerError::Corrupt("a charge without an open batch".into()))?;
+        let hold = self.holds.get(&facts.job_id).ok_or(LedgerError::UnknownJob(facts.job_id))?;
+        let account = self.accounts.get_mut(&hold.account).ok_or(LedgerError::UnknownAccount(hold.account))?;
+        let batch = self.batch.as_mut().ok_or_else(|| LedgerError::Corrupt("a charge without an open batch".into()))?;
         let priced = account.charge(facts.list_amount, hold, batch.number)?;
         let receipt = Receipt {
             account_id: hold.account,
@@ -248,12 +214,8 @@ impl<'a> Group<'a> {
             issued_at: now_ms() / 1000,
         };
         let identity = &self.context.identity;
-        let signed = SignedReceipt::sign(
-            receipt.clone(),
-            from_json(&hold.authorization)?,
-            &identity.domain,
-            &identity.signer,
-        );
+        let signed =
+            SignedReceipt::sign(receipt.clone(), from_json(&hold.authorization)?, &identity.domain, &identity.signer);
         let billing = Billing {
             receipt: signed,
             charged: priced.charged,
@@ -308,10 +270,7 @@ impl<'a> Group<'a> {
         let Some(hold) = self.holds.get(&job) else {
             return Ok(());
         };
-        let account = self
-            .accounts
-            .get_mut(&hold.account)
-            .ok_or(LedgerError::UnknownAccount(hold.account))?;
+        let account = self.accounts.get_mut(&hold.account).ok_or(LedgerError::UnknownAccount(hold.account))?;
         account.release(hold.amount)?;
         self.touched_accounts.insert(hold.account);
         self.uses.remove(&(hold.account, hold.key));
@@ -370,10 +329,7 @@ impl<'a> Group<'a> {
         }
         let payment = self.payments.get_mut(&id).ok_or(LedgerError::UnknownPayment(id))?;
         if payment.state != State::Working {
-            return Err(LedgerError::PaymentState {
-                id,
-                state: payment.state.name(),
-            });
+            return Err(LedgerError::PaymentState { id, state: payment.state.name() });
         }
         payment.state = State::Ready;
         payment.answer = Some(answer.clone());
@@ -407,22 +363,13 @@ impl<'a> Group<'a> {
                 match charge {
                     Some(facts) => {
                         let charged = self.charge(&facts, |billing| render(&template, Some(billing)))?;
-                        Settled {
-                            answer: charged.answer.clone(),
-                            charged: Some(charged),
-                        }
+                        Settled { answer: charged.answer.clone(), charged: Some(charged) }
                     }
-                    None => Settled {
-                        answer: render(&template, None),
-                        charged: None,
-                    },
+                    None => Settled { answer: render(&template, None), charged: None },
                 }
             }
             state @ (State::Working | State::Failed) => {
-                return Err(LedgerError::PaymentState {
-                    id,
-                    state: state.name(),
-                });
+                return Err(LedgerError::PaymentState { id, state: state.name() });
             }
         };
         if let Some(payment) = self.payments.get_mut(&id) {
@@ -439,10 +386,7 @@ impl<'a> Group<'a> {
         match payment.state {
             State::Failed => return Ok(()),
             State::Settled => {
-                return Err(LedgerError::PaymentState {
-                    id,
-                    state: State::Settled.name(),
-                });
+                return Err(LedgerError::PaymentState { id, state: State::Settled.name() });
             }
             State::Working | State::Ready => {}
         }
@@ -481,11 +425,7 @@ impl<'a> Group<'a> {
             .execute(&mut *connection)
             .await?;
         }
-        let accounts: Vec<&Account> = self
-            .touched_accounts
-            .iter()
-            .filter_map(|id| self.accounts.get(id))
-            .collect();
+        let accounts: Vec<&Account> = self.touched_accounts.iter().filter_map(|id| self.accounts.get(id)).collect();
         if !accounts.is_empty() {
             account::store(connection, &accounts).await?;
         }

@@ -115,27 +115,16 @@ async fn events(db: &Db, account: AccountId, before: u64, limit: u32) -> Result<
         let kind = match columns.json()? {
             EventKind::Deposited { amount, .. } => HistoryKind::Deposit { amount, transaction },
             EventKind::CeilingRaised { ceiling, .. } => HistoryKind::Ceiling { ceiling, transaction },
-            EventKind::DebitShortfall {
-                uncovered,
-                batch_number,
-                ..
-            } => HistoryKind::Shortfall {
-                uncovered,
-                batch_number,
-                transaction,
-            },
-            EventKind::RefundRequested { refundable_at, .. } => HistoryKind::RefundRequested {
-                refundable_at,
-                transaction,
-            },
+            EventKind::DebitShortfall { uncovered, batch_number, .. } => {
+                HistoryKind::Shortfall { uncovered, batch_number, transaction }
+            }
+            EventKind::RefundRequested { refundable_at, .. } => {
+                HistoryKind::RefundRequested { refundable_at, transaction }
+            }
             EventKind::Refunded { amount, .. } => HistoryKind::Refund { amount, transaction },
             _ => continue,
         };
-        entries.push(HistoryEntry {
-            cursor: (at << SHIFT) | (log_index & LOW),
-            at,
-            kind,
-        });
+        entries.push(HistoryEntry { cursor: (at << SHIFT) | (log_index & LOW), at, kind });
     }
     Ok(entries)
 }

@@ -34,10 +34,8 @@ macro_rules! columns {
 }
 
 static LOAD: Rows = Rows::list(concat!("SELECT ", columns!(), " FROM holds WHERE job_id IN "), "");
-static LOCK: Rows = Rows::list(
-    concat!("SELECT ", columns!(), " FROM holds WHERE job_id IN "),
-    " ORDER BY job_id FOR UPDATE",
-);
+static LOCK: Rows =
+    Rows::list(concat!("SELECT ", columns!(), " FROM holds WHERE job_id IN "), " ORDER BY job_id FOR UPDATE");
 static INSERT: Rows = Rows::values(concat!("INSERT INTO holds (", columns!(), ") VALUES "), 13, "");
 static DELETE: Rows = Rows::list("DELETE FROM holds WHERE job_id IN ", "");
 
@@ -51,9 +49,7 @@ pub(crate) async fn lock(
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement
-        .fetch(connection, jobs, |query, job| query.bind(bytes(*job)))
-        .await?;
+    let rows = statement.fetch(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
     rows.iter().map(read).collect()
 }
 
@@ -100,8 +96,6 @@ pub(crate) async fn insert(connection: &mut AnyConnection, holds: &[Hold]) -> Re
 
 /// Removes holds that became charges or were released.
 pub(crate) async fn delete(connection: &mut AnyConnection, jobs: &[B256]) -> Result<(), sqlx::Error> {
-    DELETE
-        .update(connection, jobs, |query, job| query.bind(bytes(*job)))
-        .await?;
+    DELETE.update(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
     Ok(())
 }

@@ -33,10 +33,7 @@ pub(crate) async fn begin(db: &Db, config: &LedgerConfig) -> Result<u64, LedgerE
 pub(crate) async fn end(db: &Db, context: &Context) {
     let ended = async {
         let mut tx = db.begin_write().await?;
-        sqlx::query("DELETE FROM leases WHERE id = $1")
-            .bind(int(context.lease))
-            .execute(tx.connection())
-            .await?;
+        sqlx::query("DELETE FROM leases WHERE id = $1").bind(int(context.lease)).execute(tx.connection()).await?;
         tx.commit().await
     };
     if let Err(error) = ended.await {
@@ -79,14 +76,7 @@ async fn round(db: &Db, context: &Context, queue: &mpsc::Sender<Queued>) -> Resu
         tracing::warn!(%job, "releasing the hold of a job that nobody works on any more");
         metrics::counter!("relayer_orphaned_holds_total").increment(1);
         let (reply, done) = oneshot::channel();
-        if queue
-            .send(Queued {
-                command: Command::Release { job },
-                reply,
-            })
-            .await
-            .is_err()
-        {
+        if queue.send(Queued { command: Command::Release { job }, reply }).await.is_err() {
             return Ok(());
         }
         if let Ok(Err(error)) = done.await {
@@ -102,10 +92,7 @@ pub(crate) async fn orphans(db: &Db, context: &Context) -> Result<Vec<B256>, Led
     let now = now_ms();
     let too_old = now.saturating_sub(context.config.hold_seconds * 1000);
     let mut tx = db.begin_write().await?;
-    sqlx::query("DELETE FROM leases WHERE expires_ms < $1")
-        .bind(int(now))
-        .execute(tx.connection())
-        .await?;
+    sqlx::query("DELETE FROM leases WHERE expires_ms < $1").bind(int(now)).execute(tx.connection()).await?;
     sqlx::query(
         "UPDATE payments SET state = 'failed', reason = 'the process that worked on it stopped' \
          WHERE state = 'working' AND (created_ms < $1 OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.id = payments.lease))",

@@ -8,11 +8,11 @@
 //!
 //! See `docs/adr/004-ledger.md`.
 
-mod account;
+pub(crate) mod account;
 mod command;
 mod config;
-mod db;
-mod dialect;
+pub(crate) mod db;
+pub(crate) mod dialect;
 mod documents;
 mod error;
 mod gate;
@@ -21,8 +21,8 @@ mod history;
 mod holds;
 mod leases;
 mod payments;
-mod receipts;
-mod sql;
+pub(crate) mod receipts;
+pub(crate) mod sql;
 mod types;
 mod views;
 mod writer;
@@ -94,11 +94,7 @@ impl Progress {
 
     /// Number, receipts and rows of the open batch, as this process last saw it.
     pub(crate) fn open_batch(&self) -> (u64, u64, u64) {
-        (
-            self.batch.load(Ordering::Relaxed),
-            self.receipts.load(Ordering::Relaxed),
-            self.rows.load(Ordering::Relaxed),
-        )
+        (self.batch.load(Ordering::Relaxed), self.receipts.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed))
     }
 
     /// Opens or closes the tap for new holds.
@@ -119,10 +115,7 @@ impl Context {
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ledger")
-            .field("engine", &self.db.engine)
-            .field("identity", &self.context.identity)
-            .finish()
+        f.debug_struct("Ledger").field("engine", &self.db.engine).field("identity", &self.context.identity).finish()
     }
 }
 
@@ -149,16 +142,9 @@ impl Ledger {
         let ledger = Self { db, context, queue };
         let released = ledger.release_orphans().await?;
         if released > 0 {
-            tracing::info!(
-                released,
-                "released the holds of jobs that a stopped process left behind"
-            );
+            tracing::info!(released, "released the holds of jobs that a stopped process left behind");
         }
-        tokio::spawn(leases::keep(
-            ledger.db.clone(),
-            Arc::clone(&ledger.context),
-            ledger.queue.downgrade(),
-        ));
+        tokio::spawn(leases::keep(ledger.db.clone(), Arc::clone(&ledger.context), ledger.queue.downgrade()));
         Ok(ledger)
     }
 
@@ -227,14 +213,7 @@ impl Ledger {
     pub async fn hold(&self, request: HoldRequest) -> Result<HoldOutcome, LedgerError> {
         let authorization = sql::to_json(&request.authorization)?;
         let authorization_hash = request.authorization.hash(&self.context.identity.domain);
-        match self
-            .ask(Command::Hold {
-                request: Box::new(request),
-                authorization,
-                authorization_hash,
-            })
-            .await?
-        {
+        match self.ask(Command::Hold { request: Box::new(request), authorization, authorization_hash }).await? {
             Reply::Hold(outcome) => Ok(outcome),
             other => Err(unexpected(&other)),
         }
@@ -283,12 +262,7 @@ impl Ledger {
         answer: &StoredAnswer,
         charge: Option<ChargeFacts>,
     ) -> Result<(), LedgerError> {
-        self.ask(Command::PaymentReady {
-            id,
-            answer: answer.clone(),
-            charge,
-        })
-        .await?;
+        self.ask(Command::PaymentReady { id, answer: answer.clone(), charge }).await?;
         crate::failpoint!("payment::after_ready");
         Ok(())
     }
@@ -305,11 +279,7 @@ impl Ledger {
         render: RenderSettled,
     ) -> Result<Settled, LedgerError> {
         crate::failpoint!("payment::after_settle");
-        let command = Command::PaymentSettled {
-            id,
-            transaction: transaction.to_owned(),
-            render,
-        };
+        let command = Command::PaymentSettled { id, transaction: transaction.to_owned(), render };
         match self.ask(command).await? {
             Reply::Settled(settled) => Ok(*settled),
             other => Err(unexpected(&other)),
@@ -321,12 +291,7 @@ impl Ledger {
     /// # Errors
     /// When it settled before.
     pub async fn payment_failed(&self, id: B256, reason: &str) -> Result<(), LedgerError> {
-        self.ask(Command::PaymentFailed {
-            id,
-            reason: reason.to_owned(),
-        })
-        .await
-        .map(|_| ())
+        self.ask(Command::PaymentFailed { id, reason: reason.to_owned() }).await.map(|_| ())
     }
 
     /// Payments whose work is done and whose settlement is not known, oldest first.
@@ -335,11 +300,7 @@ impl Ledger {
     /// When the database fails.
     pub async fn unresolved_payments(&self) -> Result<Vec<UnresolvedPayment>, LedgerError> {
         let mut connection = self.db.pool.acquire().await?;
-        payments::ready(&mut connection)
-            .await?
-            .iter()
-            .map(payments::Payment::unresolved)
-            .collect()
+        payments::ready(&mut connection).await?.iter().map(payments::Payment::unresolved).collect()
     }
 
     /// Σ gate payments settled (they go to the gate's address, not through the contract).
@@ -372,10 +333,7 @@ impl Ledger {
     async fn ask(&self, command: Command) -> Result<Reply, LedgerError> {
         let (reply, answer) = oneshot::channel();
         let closed = |_| LedgerError::Unavailable("the ledger is closed".into());
-        self.queue
-            .send(Queued { command, reply })
-            .await
-            .map_err(|_| closed(()))?;
+        self.queue.send(Queued { command, reply }).await.map_err(|_| closed(()))?;
         answer.await.map_err(|_| closed(()))?
     }
 }
@@ -395,7 +353,5 @@ pub fn new_job_id() -> B256 {
 
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }

@@ -75,10 +75,8 @@ macro_rules! columns {
 }
 
 static LOAD: Rows = Rows::list(concat!("SELECT ", columns!(), " FROM payments WHERE id IN "), "");
-static LOCK: Rows = Rows::list(
-    concat!("SELECT ", columns!(), " FROM payments WHERE id IN "),
-    " ORDER BY id FOR UPDATE",
-);
+static LOCK: Rows =
+    Rows::list(concat!("SELECT ", columns!(), " FROM payments WHERE id IN "), " ORDER BY id FOR UPDATE");
 
 /// Loads payments and locks them until the transaction ends.
 pub(crate) async fn lock(
@@ -90,29 +88,21 @@ pub(crate) async fn lock(
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement
-        .fetch(connection, ids, |query, id| query.bind(bytes(*id)))
-        .await?;
+    let rows = statement.fetch(connection, ids, |query, id| query.bind(bytes(*id))).await?;
     rows.iter().map(read).collect()
 }
 
 /// One payment, as it is now.
 pub(crate) async fn find(connection: &mut AnyConnection, id: B256) -> Result<Option<Payment>, LedgerError> {
-    let rows = LOAD
-        .fetch(connection, &[id], |query, id| query.bind(bytes(*id)))
-        .await?;
+    let rows = LOAD.fetch(connection, &[id], |query, id| query.bind(bytes(*id))).await?;
     rows.first().map(read).transpose()
 }
 
 /// Payments whose work is done and whose settlement is not known.
 pub(crate) async fn ready(connection: &mut AnyConnection) -> Result<Vec<Payment>, LedgerError> {
-    let rows = sqlx::query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM payments WHERE state = 'ready' ORDER BY ready_ms"
-    ))
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM payments WHERE state = 'ready' ORDER BY ready_ms"))
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(read).collect()
 }
 

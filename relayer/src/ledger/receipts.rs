@@ -47,11 +47,8 @@ macro_rules! columns {
 }
 
 /// The receipts of a batch without their answers, in the order they are published.
-pub(crate) const SELECT_BATCH: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM receipts WHERE batch_number = $1 ORDER BY account, sequence"
-);
+pub(crate) const SELECT_BATCH: &str =
+    concat!("SELECT ", columns!(), " FROM receipts WHERE batch_number = $1 ORDER BY account, sequence");
 /// The newest receipts of an account at or before a second and below a sequence.
 pub(crate) const SELECT_HISTORY: &str = concat!(
     "SELECT ",
@@ -60,27 +57,16 @@ pub(crate) const SELECT_HISTORY: &str = concat!(
      ORDER BY sequence DESC LIMIT $4"
 );
 
-static BY_JOB: Rows = Rows::list(
-    concat!(
-        "SELECT ",
-        columns!(),
-        ", answer_status, answer FROM receipts WHERE job_id IN "
-    ),
-    "",
-);
-static INSERT: Rows = Rows::values(
-    concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer) VALUES "),
-    20,
-    "",
-);
+static BY_JOB: Rows =
+    Rows::list(concat!("SELECT ", columns!(), ", answer_status, answer FROM receipts WHERE job_id IN "), "");
+static INSERT: Rows =
+    Rows::values(concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer) VALUES "), 20, "");
 static BY_KEY: Rows = Rows::list(
     "SELECT account, idempotency_key, request_hash, job_id, answer_status, answer FROM receipts WHERE idempotency_key IN ",
     "",
 );
-static HELD_KEY: Rows = Rows::list(
-    "SELECT account, idempotency_key, request_hash FROM holds WHERE idempotency_key IN ",
-    "",
-);
+static HELD_KEY: Rows =
+    Rows::list("SELECT account, idempotency_key, request_hash FROM holds WHERE idempotency_key IN ", "");
 
 /// Reads one receipt without its answer.
 pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Issued, LedgerError> {
@@ -131,17 +117,12 @@ fn read_columns(columns: &mut Columns<'_>) -> Result<Issued, LedgerError> {
 
 fn answer(columns: &mut Columns<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
     let status = columns.status()?;
-    Ok(columns.optional_bytes()?.map(|body| StoredAnswer {
-        status,
-        body: Bytes::from(body),
-    }))
+    Ok(columns.optional_bytes()?.map(|body| StoredAnswer { status, body: Bytes::from(body) }))
 }
 
 /// The receipts of jobs, with their answers.
 pub(crate) async fn of_jobs(connection: &mut AnyConnection, jobs: &[B256]) -> Result<Vec<Issued>, LedgerError> {
-    let rows = BY_JOB
-        .fetch(connection, jobs, |query, job| query.bind(bytes(*job)))
-        .await?;
+    let rows = BY_JOB.fetch(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
     rows.iter()
         .map(|row| {
             let mut columns = Columns::of(row);
@@ -165,22 +146,11 @@ pub(crate) struct Used {
 /// What is known about idempotency keys, of any account.
 pub(crate) async fn uses_of(connection: &mut AnyConnection, keys: &[B256]) -> Result<Vec<Used>, LedgerError> {
     let mut uses = Vec::new();
-    for row in HELD_KEY
-        .fetch(connection, keys, |query, key| query.bind(bytes(*key)))
-        .await?
-    {
+    for row in HELD_KEY.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await? {
         let mut columns = Columns::of(&row);
-        uses.push(Used {
-            account: columns.account()?,
-            key: columns.hash()?,
-            request_hash: columns.hash()?,
-            job: None,
-        });
+        uses.push(Used { account: columns.account()?, key: columns.hash()?, request_hash: columns.hash()?, job: None });
     }
-    for row in BY_KEY
-        .fetch(connection, keys, |query, key| query.bind(bytes(*key)))
-        .await?
-    {
+    for row in BY_KEY.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await? {
         let mut columns = Columns::of(&row);
         uses.push(Used {
             account: columns.account()?,

@@ -33,24 +33,12 @@ pub(crate) struct Rows {
 impl Rows {
     /// `INSERT INTO t (…) VALUES ` + rows, or `UPDATE … FROM (VALUES ` + rows + `) AS v …`.
     pub(crate) const fn values(prefix: &'static str, columns: usize, suffix: &'static str) -> Self {
-        Self {
-            prefix,
-            columns,
-            suffix,
-            tuples: true,
-            texts: [const { OnceLock::new() }; SIZES],
-        }
+        Self { prefix, columns, suffix, tuples: true, texts: [const { OnceLock::new() }; SIZES] }
     }
 
     /// `… IN ` + list.
     pub(crate) const fn list(prefix: &'static str, suffix: &'static str) -> Self {
-        Self {
-            prefix,
-            columns: 1,
-            suffix,
-            tuples: false,
-            texts: [const { OnceLock::new() }; SIZES],
-        }
+        Self { prefix, columns: 1, suffix, tuples: false, texts: [const { OnceLock::new() }; SIZES] }
     }
 
     fn text(&'static self, rows: usize) -> &'static str {
@@ -109,11 +97,7 @@ impl Rows {
     ) -> Result<u64, sqlx::Error> {
         let mut affected = 0;
         for chunk in rows.chunks(MOST_ROWS) {
-            affected += self
-                .padded(chunk, &bind)
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
+            affected += self.padded(chunk, &bind).execute(&mut *connection).await?.rows_affected();
         }
         Ok(affected)
     }
@@ -134,9 +118,7 @@ impl Rows {
 
     fn padded<T>(&'static self, chunk: &[T], bind: impl Fn(Bound, &T) -> Bound) -> Bound {
         let size = chunk.len().next_power_of_two();
-        (0..size)
-            .filter_map(|index| chunk.get(index).or(chunk.last()))
-            .fold(sqlx::query(self.text(size)), bind)
+        (0..size).filter_map(|index| chunk.get(index).or(chunk.last())).fold(sqlx::query(self.text(size)), bind)
     }
 }
 

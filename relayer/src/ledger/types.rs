@@ -246,11 +246,7 @@ pub enum HistoryKind {
     /// The ceiling rose on chain.
     Ceiling { ceiling: Usdc, transaction: B256 },
     /// Part of a debit was not covered on chain.
-    Shortfall {
-        uncovered: Usdc,
-        batch_number: u64,
-        transaction: B256,
-    },
+    Shortfall { uncovered: Usdc, batch_number: u64, transaction: B256 },
     /// The owner asked for a refund.
     RefundRequested { refundable_at: u64, transaction: B256 },
     /// Everything unspent went back to the owner.

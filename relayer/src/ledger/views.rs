@@ -12,18 +12,12 @@ use super::types::AccountView;
 use super::{Context, LedgerError};
 
 pub(crate) async fn account(db: &Db, context: &Context, id: AccountId) -> Result<Option<AccountView>, LedgerError> {
-    let row = sqlx::query(account::SELECT_ONE)
-        .bind(int(id.get()))
-        .fetch_optional(&db.pool)
-        .await?;
+    let row = sqlx::query(account::SELECT_ONE).bind(int(id.get())).fetch_optional(&db.pool).await?;
     row.map(|row| Ok(view(context, &account::read(&row)?))).transpose()
 }
 
 pub(crate) async fn accounts_of(db: &Db, context: &Context, owner: Address) -> Result<Vec<AccountView>, LedgerError> {
-    let rows = sqlx::query(account::SELECT_OF_OWNER)
-        .bind(owner.to_vec())
-        .fetch_all(&db.pool)
-        .await?;
+    let rows = sqlx::query(account::SELECT_OF_OWNER).bind(owner.to_vec()).fetch_all(&db.pool).await?;
     rows.iter().map(|row| Ok(view(context, &account::read(row)?))).collect()
 }
 
@@ -72,15 +66,10 @@ fn tier(context: &Context, account: &Account) -> &'static str {
 
 /// Terms seen on chain so far.
 pub(crate) async fn known_terms(db: &Db) -> Result<HashMap<u32, Terms>, LedgerError> {
-    let rows = sqlx::query("SELECT event_json FROM chain_events WHERE kind = 'termsSet'")
-        .fetch_all(&db.pool)
-        .await?;
+    let rows = sqlx::query("SELECT event_json FROM chain_events WHERE kind = 'termsSet'").fetch_all(&db.pool).await?;
     let mut known = HashMap::new();
     for row in &rows {
-        if let EventKind::TermsSet {
-            terms_version, terms, ..
-        } = Columns::of(row).json()?
-        {
+        if let EventKind::TermsSet { terms_version, terms, .. } = Columns::of(row).json()? {
             known.insert(terms_version, terms);
         }
     }

@@ -44,9 +44,7 @@ async fn decide(db: &Db, context: &Context, commands: &[&Command]) -> Vec<Result
             for command in commands {
                 let alone = [*command];
                 answers.push(match commit(db, context, &alone).await {
-                    Ok(mut answers) => answers
-                        .pop()
-                        .unwrap_or_else(|| Err(LedgerError::Corrupt("no answer".into()))),
+                    Ok(mut answers) => answers.pop().unwrap_or_else(|| Err(LedgerError::Corrupt("no answer".into()))),
                     Err(error) => Err(named(error, &alone)),
                 });
             }
@@ -93,10 +91,7 @@ async fn commit(db: &Db, context: &Context, commands: &[&Command]) -> Result<Vec
                 attempt += 1;
             }
             Err(LedgerError::Conflict { unique, detail, .. }) => {
-                return Err(Failure {
-                    error: LedgerError::Unavailable(detail),
-                    unique,
-                });
+                return Err(Failure { error: LedgerError::Unavailable(detail), unique });
             }
             Err(error) => return Err(Failure { error, unique: false }),
         }
