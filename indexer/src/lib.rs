@@ -1,9 +1,24 @@
 //! The indexer: follows the contracts and serves balances, history, proofs.
+//!
+//! One event walks `follow` (chain → ranges) → `project` (events → rows) → `store` (rows → SQL); one request walks
+//! `http/<resource>` → `store`. `receipts` fetches what operators publish and checks it; `audit` re-derives an account's
+//! charges from chain and receipts alone. Everything stored is derived from the chain and can be deleted.
 
+pub mod audit;
 pub mod config;
 pub mod error;
+mod failpoint;
+pub mod follow;
+pub mod http;
 pub mod project;
+pub mod receipts;
+pub mod solvency;
+mod startup;
 pub mod store;
+mod telemetry;
 
-pub use config::Config;
+pub use audit::{AuditReport, Finding, audit};
+pub use config::{Config, OperatorSource};
 pub use error::{IndexerError, Result};
+pub use startup::{Options, connect, run, run_on, run_with};
+pub use telemetry::init as init_telemetry;

@@ -73,9 +73,7 @@ impl Config {
         for (index, source) in &self.receipts.operators {
             let key = format!("receipts.operators.{index}");
             if index.parse::<u32>().is_ok_and(|i| i > 0 && i.to_string() == *index) {
-                source
-                    .check()
-                    .map_err(|reason| IndexerError::Config(format!("{key}.url: {reason}")))?;
+                source.check().map_err(|reason| IndexerError::Config(format!("{key}.url: {reason}")))?;
             } else {
                 return refuse(format!("{key}: the key is an operator index, a number from 1"));
             }
@@ -113,12 +111,7 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
     }
     Ok(match List::deserialize(deserializer)? {
         List::Items(items) => items,
-        List::Text(text) => text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        List::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
     })
 }
 
@@ -149,10 +142,8 @@ mod tests {
 
     #[test]
     fn sources_are_https_unless_allowed() {
-        let source = |url: &str, allow_insecure| super::super::OperatorSource {
-            url: url.parse().unwrap(),
-            allow_insecure,
-        };
+        let source =
+            |url: &str, allow_insecure| super::super::OperatorSource { url: url.parse().unwrap(), allow_insecure };
         source("https://relayer.example", false).check().unwrap();
         source("http://127.0.0.1:4020", true).check().unwrap();
         for (url, insecure) in [
@@ -164,20 +155,12 @@ mod tests {
             assert!(source(url, insecure).check().is_err(), "{url}");
         }
         assert!(
-            refusal(|c| drop(
-                c.receipts
-                    .operators
-                    .insert("0".into(), source("https://r.example", false))
-            ))
-            .contains("operators.0")
+            refusal(|c| drop(c.receipts.operators.insert("0".into(), source("https://r.example", false))))
+                .contains("operators.0")
         );
         assert!(
-            refusal(|c| drop(
-                c.receipts
-                    .operators
-                    .insert("01".into(), source("https://r.example", false))
-            ))
-            .contains("operators.01")
+            refusal(|c| drop(c.receipts.operators.insert("01".into(), source("https://r.example", false))))
+                .contains("operators.01")
         );
     }
 
@@ -190,25 +173,14 @@ mod tests {
                 "[chain]\ncontract = \"0x0000000000000000000000000000000000000001\"\n[follow]\nprefetch = 2\n",
             )?;
             jail.set_env("COMPUTE_FUTURES_INDEXER__FOLLOW__PREFETCH", "7");
-            jail.set_env(
-                "COMPUTE_FUTURES_INDEXER__CHAIN__RPC_URLS",
-                "http://a.example, http://b.example",
-            );
-            jail.set_env(
-                "COMPUTE_FUTURES_INDEXER__RECEIPTS__OPERATORS__1__URL",
-                "https://relayer.example",
-            );
+            jail.set_env("COMPUTE_FUTURES_INDEXER__CHAIN__RPC_URLS", "http://a.example, http://b.example");
+            jail.set_env("COMPUTE_FUTURES_INDEXER__RECEIPTS__OPERATORS__1__URL", "https://relayer.example");
             let config = Config::load(Some(Path::new("indexer.toml"))).unwrap();
             assert_eq!(config.follow.prefetch, 7);
             assert_eq!(config.chain.rpc_urls, ["http://a.example", "http://b.example"]);
             assert_eq!(config.receipts.operators["1"].url.as_str(), "https://relayer.example/");
             jail.set_env("COMPUTE_FUTURES_INDEXER__FOLLOW__PREFECTH", "7");
-            assert!(
-                Config::load(Some(Path::new("indexer.toml")))
-                    .unwrap_err()
-                    .to_string()
-                    .contains("prefecth")
-            );
+            assert!(Config::load(Some(Path::new("indexer.toml"))).unwrap_err().to_string().contains("prefecth"));
             Ok(())
         });
     }

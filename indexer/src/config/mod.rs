@@ -100,20 +100,14 @@ pub struct DatabaseConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self {
-            url: "sqlite:compute-futures-indexer.db".into(),
-            connections: 8,
-        }
+        Self { url: "sqlite:compute-futures-indexer.db".into(), connections: 8 }
     }
 }
 
 /// The URL may hold a password.
 impl fmt::Debug for DatabaseConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseConfig")
-            .field("url", &"hidden")
-            .field("connections", &self.connections)
-            .finish()
+        f.debug_struct("DatabaseConfig").field("url", &"hidden").field("connections", &self.connections).finish()
     }
 }
 
@@ -131,13 +125,7 @@ pub struct FollowConfig {
 
 impl Default for FollowConfig {
     fn default() -> Self {
-        Self {
-            poll_interval_ms: 1000,
-            events_per_range: 5000,
-            max_range_blocks: 10_000,
-            prefetch: 4,
-            extra_window: 64,
-        }
+        Self { poll_interval_ms: 1000, events_per_range: 5000, max_range_blocks: 10_000, prefetch: 4, extra_window: 64 }
     }
 }
 
@@ -170,13 +158,7 @@ pub struct ReceiptsConfig {
 
 impl Default for ReceiptsConfig {
     fn default() -> Self {
-        Self {
-            concurrency: 4,
-            timeout_seconds: 30,
-            max_bytes: 64 << 20,
-            retry_seconds: 5,
-            operators: BTreeMap::new(),
-        }
+        Self { concurrency: 4, timeout_seconds: 30, max_bytes: 64 << 20, retry_seconds: 5, operators: BTreeMap::new() }
     }
 }
 
@@ -202,10 +184,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            filter: "info".into(),
-            format: LogFormat::Text,
-        }
+        Self { filter: "info".into(), format: LogFormat::Text }
     }
 }
 

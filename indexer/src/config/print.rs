@@ -46,10 +46,8 @@ fn toml(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) if entries.is_empty() => "{}".into(),
         Value::Object(entries) => {
-            let entries: Vec<String> = entries
-                .iter()
-                .map(|(key, value)| format!("{} = {}", Value::from(key.as_str()), toml(value)))
-                .collect();
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{} = {}", Value::from(key.as_str()), toml(value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
         plain => plain.to_string(),
@@ -78,10 +76,7 @@ mod tests {
             let (_, body) = EXAMPLE.split_once(&format!("[{section}]\n")).unwrap();
             let body = body.split("\n[").next().unwrap();
             for key in keys.as_object().unwrap().keys() {
-                assert!(
-                    body.contains(&format!("\n{key} = ")),
-                    "{section}.{key} is not in the example"
-                );
+                assert!(body.contains(&format!("\n{key} = ")), "{section}.{key} is not in the example");
             }
         }
     }
@@ -94,10 +89,7 @@ mod tests {
         config.database.url = "postgres://me:secret@db/x".into();
         config.receipts.operators.insert(
             "1".into(),
-            super::super::OperatorSource {
-                url: "https://relayer.example".parse().unwrap(),
-                allow_insecure: false,
-            },
+            super::super::OperatorSource { url: "https://relayer.example".parse().unwrap(), allow_insecure: false },
         );
         let text = config.print();
         assert!(text.contains("prefetch = 9"));

@@ -21,10 +21,7 @@ impl Fold {
         let at = self.at;
         self.journal(UndoKind::Operator, u64::from(index));
         self.mark_operator(index);
-        let row = self
-            .operators
-            .entry(index)
-            .or_insert_with(|| OperatorRow::new(index, operator, at));
+        let row = self.operators.entry(index).or_insert_with(|| OperatorRow::new(index, operator, at));
         let expected = row.terms_version + 1;
         let known = row.operator;
         row.terms_version = version;
@@ -39,13 +36,7 @@ impl Fold {
             );
         }
         if known != operator {
-            self.report(
-                "operator_changed",
-                Some(index),
-                None,
-                None,
-                format!("{known} became {operator}"),
-            );
+            self.report("operator_changed", Some(index), None, None, format!("{known} became {operator}"));
         }
         self.terms.insert((index, version), terms.clone());
         self.rows.terms.push([
@@ -100,20 +91,14 @@ impl Fold {
             self.report("charge", None, Some(id), Some(batch), detail);
         }
         if total > state.credit.min(state.ceiling) {
-            let detail = format!(
-                "{total} USDC charged, credit {}, ceiling {} (I-2)",
-                state.credit, state.ceiling
-            );
+            let detail = format!("{total} USDC charged, credit {}, ceiling {} (I-2)", state.credit, state.ceiling);
             self.report("charged_beyond_ceiling", None, Some(id), Some(batch), detail);
         }
 
         let operator = self.operator_mut(id.operator_index());
         operator.debit_count += 1;
         operator.listed += list.micros();
-        operator.unspent = operator
-            .unspent
-            .wrapping_add(unspent.micros())
-            .wrapping_sub(before.micros());
+        operator.unspent = operator.unspent.wrapping_add(unspent.micros()).wrapping_sub(before.micros());
         let open = self.batches.entry((id.operator_index(), batch)).or_default();
         open.charged += charged.micros();
         open.rows += 1;
@@ -135,11 +120,8 @@ impl Fold {
     pub(super) fn shortfall(&mut self, id: AccountId, batch: u64, list: Usdc, uncovered: Usdc) {
         let at = self.at;
         let open = self.batches.entry((id.operator_index(), batch)).or_default();
-        let announced = open
-            .expected
-            .iter()
-            .position(|e| *e == (id, list, uncovered))
-            .map(|i| open.expected.swap_remove(i));
+        let announced =
+            open.expected.iter().position(|e| *e == (id, list, uncovered)).map(|i| open.expected.swap_remove(i));
         if announced.is_none() {
             // Nothing was charged for this row, so no debit came before it.
             open.rows += 1;
@@ -281,8 +263,6 @@ impl Fold {
             let detail = format!("{} micro-USDC withdrawn of {earnings} earned (I-1)", amount.micros());
             self.report("withdrawn_beyond_earnings", Some(index), None, None, detail);
         }
-        self.rows
-            .withdrawals
-            .push([at.into(), tx.into(), index.into(), to.into(), amount.into()]);
+        self.rows.withdrawals.push([at.into(), tx.into(), index.into(), to.into(), amount.into()]);
     }
 }

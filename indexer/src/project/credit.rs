@@ -10,18 +10,8 @@ impl Fold {
         let at = self.at;
         self.journal(UndoKind::Account, id.get());
         self.mark_account(id);
-        if self
-            .accounts
-            .insert(id, AccountRow::new(id, owner, terms_version, at))
-            .is_some()
-        {
-            self.report(
-                "opened_twice",
-                None,
-                Some(id),
-                None,
-                "the account was opened before".into(),
-            );
+        if self.accounts.insert(id, AccountRow::new(id, owner, terms_version, at)).is_some() {
+            self.report("opened_twice", None, Some(id), None, "the account was opened before".into());
         }
         let operator = self.operator_mut(id.operator_index());
         let expected = operator.last_sequence + 1;
@@ -85,13 +75,9 @@ impl Fold {
                 );
                 self.report("deposit", None, Some(id), None, detail);
             }
-            Some(Err(refusal)) => self.report(
-                "deposit",
-                None,
-                Some(id),
-                None,
-                format!("the model refuses it: {refusal}"),
-            ),
+            Some(Err(refusal)) => {
+                self.report("deposit", None, Some(id), None, format!("the model refuses it: {refusal}"))
+            }
             None => self.report(
                 "deposit",
                 None,
@@ -103,10 +89,7 @@ impl Fold {
 
         let operator = self.operator_mut(id.operator_index());
         operator.deposited += amount.micros();
-        operator.unspent = operator
-            .unspent
-            .wrapping_add(unspent.micros())
-            .wrapping_sub(before.unspent().micros());
+        operator.unspent = operator.unspent.wrapping_add(unspent.micros()).wrapping_sub(before.unspent().micros());
         self.rows.deposits.push([
             at.into(),
             tx.into(),
@@ -126,14 +109,7 @@ impl Fold {
         let operator = self.operator_mut(id.operator_index());
         operator.fees += fee.micros();
         operator.earnings += fee.micros();
-        self.rows.sweeps.push([
-            at.into(),
-            tx.into(),
-            id.into(),
-            deposit_address.into(),
-            amount.into(),
-            fee.into(),
-        ]);
+        self.rows.sweeps.push([at.into(), tx.into(), id.into(), deposit_address.into(), amount.into(), fee.into()]);
     }
 
     pub(super) fn ceiling_raised(&mut self, tx: B256, id: AccountId, signer: Address, ceiling: Usdc) {
@@ -144,13 +120,7 @@ impl Fold {
         let raised = model.raise_ceiling(ceiling);
         row.state.ceiling = ceiling;
         if let Err(refusal) = raised {
-            self.report(
-                "ceiling",
-                None,
-                Some(id),
-                None,
-                format!("the model refuses it: {refusal}"),
-            );
+            self.report("ceiling", None, Some(id), None, format!("the model refuses it: {refusal}"));
         }
         if !may_sign {
             self.report(
@@ -161,23 +131,17 @@ impl Fold {
                 format!("{signer} is neither owner nor delegate (I-2)"),
             );
         }
-        self.rows
-            .ceilings
-            .push([at.into(), tx.into(), id.into(), signer.into(), ceiling.into()]);
+        self.rows.ceilings.push([at.into(), tx.into(), id.into(), signer.into(), ceiling.into()]);
     }
 
     pub(super) fn delegate_set(&mut self, tx: B256, id: AccountId, delegate: Option<Address>) {
         self.account_mut(id).delegate = delegate;
-        self.rows
-            .delegates
-            .push([self.at.into(), tx.into(), id.into(), delegate.into()]);
+        self.rows.delegates.push([self.at.into(), tx.into(), id.into(), delegate.into()]);
     }
 
     pub(super) fn refund_requested(&mut self, tx: B256, id: AccountId, owner: Address, refundable_at: u64) {
         self.account_mut(id).refundable_at = Some(refundable_at);
-        self.rows
-            .refund_requests
-            .push([self.at.into(), tx.into(), id.into(), owner.into(), refundable_at.into()]);
+        self.rows.refund_requests.push([self.at.into(), tx.into(), id.into(), owner.into(), refundable_at.into()]);
     }
 
     pub(super) fn refunded(&mut self, tx: B256, id: AccountId, owner: Address, amount: Usdc, by_operator: bool) {
@@ -188,13 +152,7 @@ impl Fold {
         row.refunded = Usdc::from_micros(row.refunded.micros() + amount.micros());
         let known_owner = row.owner;
         if was_closed {
-            self.report(
-                "closed_twice",
-                None,
-                Some(id),
-                None,
-                "the account was refunded before".into(),
-            );
+            self.report("closed_twice", None, Some(id), None, "the account was refunded before".into());
         }
         if amount != unspent {
             self.report(
@@ -218,13 +176,6 @@ impl Fold {
         operator.refunded += amount.micros();
         operator.unspent = operator.unspent.wrapping_sub(unspent.micros());
         operator.open_accounts = operator.open_accounts.saturating_sub(u64::from(!was_closed));
-        self.rows.refunds.push([
-            at.into(),
-            tx.into(),
-            id.into(),
-            owner.into(),
-            amount.into(),
-            by_operator.into(),
-        ]);
+        self.rows.refunds.push([at.into(), tx.into(), id.into(), owner.into(), amount.into(), by_operator.into()]);
     }
 }

@@ -64,7 +64,7 @@ pub struct Fold {
     changed_accounts: HashSet<AccountId>,
     changed_operators: HashSet<u32>,
     pub(super) rows: Ledger,
-    discrepancies: u64,
+    discrepancies: Vec<Discrepancy>,
     pub(super) batches: HashMap<(u32, u64), OpenBatch>,
     block: u64,
     pub(super) at: Position,
@@ -77,8 +77,8 @@ pub struct Folded {
     pub bulks: Vec<Bulk>,
     /// Accounts that are not what they were.
     pub accounts: Vec<AccountId>,
-    /// How many discrepancies were found.
-    pub discrepancies: u64,
+    /// What the chain says and the model does not; among `bulks` too.
+    pub discrepancies: Vec<Discrepancy>,
 }
 
 impl Fold {
@@ -99,7 +99,7 @@ impl Fold {
             changed_accounts: HashSet::new(),
             changed_operators: HashSet::new(),
             rows: Ledger::new(),
-            discrepancies: 0,
+            discrepancies: Vec::new(),
             batches: HashMap::new(),
             block: 0,
             at: Position::start_of(0),
@@ -128,18 +128,12 @@ impl Fold {
         self.at = at;
         let tx = event.meta.transaction;
         match &event.kind {
-            EventKind::TermsSet {
-                operator_index,
-                operator,
-                terms_version,
-                terms,
-            } => self.terms_set(tx, *operator_index, *operator, *terms_version, terms),
-            EventKind::AccountOpened {
-                account,
-                owner,
-                terms_version,
-                ..
-            } => self.account_opened(*account, *owner, *terms_version),
+            EventKind::TermsSet { operator_index, operator, terms_version, terms } => {
+                self.terms_set(tx, *operator_index, *operator, *terms_version, terms)
+            }
+            EventKind::AccountOpened { account, owner, terms_version, .. } => {
+                self.account_opened(*account, *owner, *terms_version)
+            }
             EventKind::Deposited {
                 account,
                 payer,
@@ -156,18 +150,10 @@ impl Fold {
                 };
                 self.deposited(tx, *account, *payer, *amount, *credit, discount);
             }
-            EventKind::Swept {
-                account,
-                deposit_address,
-                amount,
-                fee,
-            } => self.swept(tx, *account, *deposit_address, *amount, *fee),
-            EventKind::Recovered {
-                deposit_address,
-                owner,
-                token,
-                amount,
-            } => self.rows.recoveries.push([
+            EventKind::Swept { account, deposit_address, amount, fee } => {
+                self.swept(tx, *account, *deposit_address, *amount, *fee)
+            }
+            EventKind::Recovered { deposit_address, owner, token, amount } => self.rows.recoveries.push([
                 at.into(),
                 tx.into(),
                 (*deposit_address).into(),
@@ -175,11 +161,9 @@ impl Fold {
                 (*token).into(),
                 amount.as_str().into(),
             ]),
-            EventKind::CeilingRaised {
-                account,
-                signer,
-                ceiling,
-            } => self.ceiling_raised(tx, *account, *signer, *ceiling),
+            EventKind::CeilingRaised { account, signer, ceiling } => {
+                self.ceiling_raised(tx, *account, *signer, *ceiling)
+            }
             EventKind::DelegateSet { account, delegate } => self.delegate_set(tx, *account, *delegate),
             EventKind::BatchPosted {
                 operator_index,
@@ -218,40 +202,35 @@ impl Fold {
                     *remainder,
                 );
             }
-            EventKind::DebitShortfall {
-                account,
-                batch_number,
-                list_amount,
-                uncovered,
-            } => {
+            EventKind::DebitShortfall { account, batch_number, list_amount, uncovered } => {
                 self.shortfall(*account, *batch_number, *list_amount, *uncovered);
             }
-            EventKind::ForeignDebit {
-                operator_index,
-                batch_number,
-                account,
-                list_amount,
-            } => {
+            EventKind::ForeignDebit { operator_index, batch_number, account, list_amount } => {
                 self.foreign_debit(*operator_index, *batch_number, *account, *list_amount);
             }
-            EventKind::RefundRequested {
-                account,
-                owner,
-                refundable_at,
-            } => self.refund_requested(tx, *account, *owner, *refundable_at),
-            EventKind::Refunded {
-                account,
-                owner,
-                amount,
-                by_operator,
-            } => self.refunded(tx, *account, *owner, *amount, *by_operator),
-            EventKind::EarningsWithdrawn {
-                operator_index,
-                to,
-                amount,
-            } => self.earnings_withdrawn(tx, *operator_index, *to, *amount),
+            EventKind::RefundRequested { account, owner, refundable_at } => {
+                self.refund_requested(tx, *account, *owner, *refundable_at)
+            }
+            EventKind::Refunded { account, owner, amount, by_operator } => {
+                self.refunded(tx, *account, *owner, *amount, *by_operator)
+            }
+            EventKind::EarningsWithdrawn { operator_index, to, amount } => {
+                self.earnings_withdrawn(tx, *operator_index, *to, *amount)
+            }
         }
         Ok(())
+    }
+
+    /// The account as it stands after the events applied so far.
+    #[must_use]
+    pub fn account(&self, id: AccountId) -> Option<&AccountRow> {
+        self.accounts.get(&id)
+    }
+
+    /// The operator as it stands after the events applied so far.
+    #[must_use]
+    pub fn operator(&self, index: u32) -> Option<&OperatorRow> {
+        self.operators.get(&index)
     }
 
     /// Closes the range: every changed row, every new row.
@@ -270,15 +249,14 @@ impl Fold {
         for row in indices.iter().filter_map(|index| self.operators.get(index)) {
             row.push_to(&mut operators);
         }
+        for discrepancy in &self.discrepancies {
+            discrepancy.push_to(&mut self.rows.discrepancies);
+        }
         let mut bulks = self.rows.into_bulks();
         bulks.push(accounts);
         bulks.push(operators);
         bulks.retain(|bulk| !bulk.is_empty());
-        Folded {
-            bulks,
-            accounts: changed,
-            discrepancies: self.discrepancies,
-        }
+        Folded { bulks, accounts: changed, discrepancies: self.discrepancies }
     }
 
     /// The account, about to change. What it was is journaled while its block can be replaced; an account that no event
@@ -298,10 +276,7 @@ impl Fold {
             self.operator_mut(operator).open_accounts += 1;
         }
         let at = self.at;
-        let row = self
-            .accounts
-            .entry(id)
-            .or_insert_with(|| AccountRow::new(id, Address::ZERO, 0, at));
+        let row = self.accounts.entry(id).or_insert_with(|| AccountRow::new(id, Address::ZERO, 0, at));
         row.updated_at = at.as_u64();
         row
     }
@@ -320,10 +295,7 @@ impl Fold {
             );
         }
         let at = self.at;
-        let row = self
-            .operators
-            .entry(index)
-            .or_insert_with(|| OperatorRow::new(index, Address::ZERO, at));
+        let row = self.operators.entry(index).or_insert_with(|| OperatorRow::new(index, Address::ZERO, at));
         row.updated_at = at.as_u64();
         row
     }
@@ -334,18 +306,10 @@ impl Fold {
             return;
         }
         let prior = match kind {
-            UndoKind::Account => AccountId::try_from(id)
-                .ok()
-                .and_then(|id| self.accounts.get(&id))
-                .map(to_json),
-            UndoKind::Operator => u32::try_from(id)
-                .ok()
-                .and_then(|index| self.operators.get(&index))
-                .map(to_json),
+            UndoKind::Account => AccountId::try_from(id).ok().and_then(|id| self.accounts.get(&id)).map(to_json),
+            UndoKind::Operator => u32::try_from(id).ok().and_then(|index| self.operators.get(&index)).map(to_json),
         };
-        self.rows
-            .undo
-            .push([self.block.into(), Value::from(kind as i64), id.into(), prior.into()]);
+        self.rows.undo.push([self.block.into(), Value::from(kind as i64), id.into(), prior.into()]);
     }
 
     pub(super) fn mark_account(&mut self, id: AccountId) {
@@ -366,26 +330,7 @@ impl Fold {
     ) {
         let position = self.at;
         let operator_index = operator_index.or(account.map(AccountId::operator_index));
-        tracing::warn!(
-            code,
-            block = position.block(),
-            log = position.log_index(),
-            operator_index,
-            ?account,
-            batch_number,
-            detail,
-            "chain and model disagree"
-        );
-        Discrepancy {
-            position,
-            code,
-            operator_index,
-            account,
-            batch_number,
-            detail,
-        }
-        .push_to(&mut self.rows.discrepancies);
-        self.discrepancies += 1;
+        self.discrepancies.push(Discrepancy { position, code, operator_index, account, batch_number, detail });
     }
 
     /// A transaction lives in one block, so at its end every debit must have found its batch.
@@ -408,4 +353,12 @@ impl Fold {
 fn to_json(row: &impl serde::Serialize) -> String {
     // Plain structs of numbers and addresses: always serialisable. An empty text would fail to restore, loudly.
     serde_json::to_string(row).unwrap_or_default()
+}
+
+/// Rows to put back as they were.
+pub fn restored(accounts: impl Iterator<Item = AccountRow>, operators: impl Iterator<Item = OperatorRow>) -> [Bulk; 2] {
+    let mut bulks = [Bulk::new(&tables::ACCOUNTS), Bulk::new(&tables::OPERATORS)];
+    accounts.for_each(|row| row.push_to(&mut bulks[0]));
+    operators.for_each(|row| row.push_to(&mut bulks[1]));
+    bulks
 }

@@ -15,7 +15,7 @@ mod tables;
 
 pub use account::AccountRow;
 pub use check::Discrepancy;
-pub use fold::{Fold, Folded, Touched, touched};
+pub use fold::{Fold, Folded, Touched, restored, touched};
 pub use operator::OperatorRow;
 pub use position::Position;
 pub use tables::{BLOCKS, RECEIPTS, ROLLED_BACK, UndoKind};

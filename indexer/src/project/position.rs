@@ -16,10 +16,7 @@ impl Position {
     /// A log index or block number that no chain has.
     pub fn of(meta: &EventMeta) -> Result<Self, ChainError> {
         if meta.log_index >> LOG_BITS != 0 || meta.block_number >> (63 - LOG_BITS) != 0 {
-            return Err(ChainError::Inconsistent(format!(
-                "log {} of block {}",
-                meta.log_index, meta.block_number
-            )));
+            return Err(ChainError::Inconsistent(format!("log {} of block {}", meta.log_index, meta.block_number)));
         }
         Ok(Self(meta.block_number << LOG_BITS | meta.log_index))
     }
@@ -70,13 +67,7 @@ mod tests {
     use super::*;
 
     fn meta(block_number: u64, log_index: u64) -> EventMeta {
-        EventMeta {
-            block_number,
-            log_index,
-            block_hash: B256::ZERO,
-            block_timestamp: 0,
-            transaction: B256::ZERO,
-        }
+        EventMeta { block_number, log_index, block_hash: B256::ZERO, block_timestamp: 0, transaction: B256::ZERO }
     }
 
     proptest! {

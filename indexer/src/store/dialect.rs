@@ -63,22 +63,12 @@ impl Bulk {
                 ColumnType::Text => Column::Text(Vec::new()),
             })
             .collect();
-        Self {
-            table,
-            columns,
-            rows: 0,
-        }
+        Self { table, columns, rows: 0 }
     }
 
     /// Adds a row; the values stand in the order of the table's columns and have their types.
     pub fn push<const N: usize>(&mut self, row: [Value; N]) {
-        assert_eq!(
-            N,
-            self.columns.len(),
-            "a row of {} has {} columns",
-            self.table.name,
-            self.columns.len()
-        );
+        assert_eq!(N, self.columns.len(), "a row of {} has {} columns", self.table.name, self.columns.len());
         for (column, value) in self.columns.iter_mut().zip(row) {
             match (column, value) {
                 (Column::Int(column), Value::Int(v)) => column.push(v),
@@ -107,10 +97,7 @@ impl Bulk {
         let mut from = 0;
         while from < self.rows {
             let left = self.rows - from;
-            let chunk = SQLITE_CHUNKS
-                .into_iter()
-                .find(|size| *size <= left && *size <= most)
-                .unwrap_or(1);
+            let chunk = SQLITE_CHUNKS.into_iter().find(|size| *size <= left && *size <= most).unwrap_or(1);
             let mut query = sqlx::query(AssertSqlSafe(self.sqlite_statement(chunk)));
             for row in from..from + chunk {
                 for column in &mut self.columns {
@@ -144,24 +131,14 @@ impl Bulk {
     }
 
     fn names(&self) -> String {
-        self.table
-            .columns
-            .iter()
-            .map(|(name, _)| *name)
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.table.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
 
     /// Anonymous placeholders: SQLite looks named ones up one by one.
     fn sqlite_statement(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
         let rows = vec![row.as_str(); rows].join(", ");
-        format!(
-            "INSERT INTO {} ({}) VALUES {rows} {}",
-            self.table.name,
-            self.names(),
-            self.table.conflict
-        )
+        format!("INSERT INTO {} ({}) VALUES {rows} {}", self.table.name, self.names(), self.table.conflict)
     }
 
     fn postgres_statement(&self) -> String {

@@ -32,7 +32,7 @@ enum Pool {
     Postgres(PgPool),
 }
 
-/// A write transaction. Dropped without [`Tx::commit`], it never happened.
+/// A transaction. Dropped without [`Tx::commit`], it never happened.
 pub struct Tx {
     inner: TxInner,
 }
@@ -61,6 +61,17 @@ impl Store {
         let inner = match &self.pool {
             Pool::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { inner })
+    }
+
+    /// Starts a transaction that sees one state of the database, whatever is written meanwhile.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        let inner = match &self.pool {
+            Pool::Sqlite { read, .. } => TxInner::Sqlite(read.begin().await?),
+            Pool::Postgres(pool) => {
+                TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
         };
         Ok(Tx { inner })
     }
@@ -104,10 +115,8 @@ impl Tx {
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             TxInner::Postgres(tx) => {
-                let rows = sqlx::query(AssertSqlSafe(format!("{sql} = ANY($1)")))
-                    .bind(ids)
-                    .fetch_all(&mut **tx)
-                    .await?;
+                let rows =
+                    sqlx::query(AssertSqlSafe(format!("{sql} = ANY($1)"))).bind(ids).fetch_all(&mut **tx).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -172,10 +181,5 @@ async fn postgres_all<'e>(
     for argument in arguments {
         query = argument.clone().bind_postgres(query);
     }
-    Ok(query
-        .fetch_all(executor)
-        .await?
-        .into_iter()
-        .map(Row::Postgres)
-        .collect())
+    Ok(query.fetch_all(executor).await?.into_iter().map(Row::Postgres).collect())
 }

@@ -29,9 +29,7 @@ impl Store {
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             open_postgres(url, connections).await?
         } else {
-            return Err(IndexerError::Config(
-                "database must start with sqlite: or postgres:".into(),
-            ));
+            return Err(IndexerError::Config("database must start with sqlite: or postgres:".into()));
         };
         match &pool {
             Pool::Sqlite { write, .. } => MIGRATIONS.run(write).await?,
@@ -60,11 +58,8 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Pool> {
             "database: an in-memory SQLite is private to one connection; name a file".into(),
         ));
     }
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(PATIENCE)
-        .connect_with(options.clone())
-        .await?;
+    let write =
+        SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options.clone()).await?;
     let read = SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
@@ -80,10 +75,7 @@ async fn open_postgres(url: &str, connections: u32) -> Result<Pool> {
         .application_name("compute-futures-indexer")
         // As on SQLite: a lost tail is followed again.
         .options([("synchronous_commit", "off")]);
-    let pool = PgPoolOptions::new()
-        .max_connections(connections + 2)
-        .acquire_timeout(PATIENCE)
-        .connect_with(options)
-        .await?;
+    let pool =
+        PgPoolOptions::new().max_connections(connections + 2).acquire_timeout(PATIENCE).connect_with(options).await?;
     Ok(Pool::Postgres(pool))
 }

@@ -88,9 +88,7 @@ impl Row {
     pub fn opt_address(&self, column: &str) -> Result<Option<Address>> {
         match self.opt_bytes(column)? {
             None => Ok(None),
-            Some(bytes) => Address::try_from(bytes.as_slice())
-                .map(Some)
-                .map_err(|_| corrupt(column)),
+            Some(bytes) => Address::try_from(bytes.as_slice()).map(Some).map_err(|_| corrupt(column)),
         }
     }
 

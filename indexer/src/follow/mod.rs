@@ -1,0 +1,213 @@
+//! Following the contract: settled history in prefetched ranges, then the head, block by block, with rollback.
+
+mod commit;
+mod fetch;
+mod progress;
+mod rollback;
+mod status;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use compute_futures_chain::{ChainReader, Heads};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use commit::read_terms;
+pub use commit::{Committed, Range, commit};
+pub(crate) use fetch::Prefetch;
+pub use progress::{Progress, bind};
+pub use rollback::{common_ancestor, roll_back};
+pub(crate) use status::gauge;
+pub use status::{Change, Feed, FollowStatus};
+
+use crate::{
+    config::Config,
+    error::{IndexerError, Result},
+    failpoint::failpoint,
+    solvency,
+    store::Store,
+};
+
+/// Blocks of the head written in one transaction.
+const HEAD_BLOCKS: u64 = 256;
+/// Longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Keeps the database up with the chain.
+pub struct Follower {
+    store: Store,
+    reader: Arc<dyn ChainReader>,
+    config: Config,
+    feed: Feed,
+    progress: Progress,
+    solvency_due: Instant,
+}
+
+impl Follower {
+    /// Binds the database to the deployment, or refuses one that belongs to another.
+    pub async fn new(store: Store, reader: Arc<dyn ChainReader>, config: Config, feed: Feed) -> Result<Self> {
+        let progress = bind(&store, &*reader).await?;
+        Ok(Self { store, reader, config, feed, progress, solvency_due: Instant::now() })
+    }
+
+    /// Follows until told to stop. What is worth a retry is retried; what is not (a reorg beyond finality, a database changed by
+    /// somebody else) stops following and is served in the status.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let poll = Duration::from_millis(self.config.follow.poll_interval_ms);
+        let mut failures = 0u32;
+        loop {
+            let outcome = tokio::select! {
+                // A transaction that is dropped half-way rolls back; the next start continues from the last commit.
+                () = shutdown.cancelled() => return,
+                outcome = self.catch_up() => outcome,
+            };
+            let pause = match outcome {
+                Ok(()) => {
+                    failures = 0;
+                    self.feed.healthy();
+                    poll
+                }
+                Err(IndexerError::CursorMoved) => match Progress::load(&self.store).await {
+                    Ok(Some(progress)) => {
+                        self.progress = progress;
+                        self.feed.everything_changed(progress);
+                        poll
+                    }
+                    _ => poll,
+                },
+                Err(
+                    error @ (IndexerError::DeepReorg { .. }
+                    | IndexerError::Corrupt(_)
+                    | IndexerError::OtherDeployment(_)),
+                ) => {
+                    tracing::error!(%error, "following stopped");
+                    self.feed.halted(error.to_string());
+                    return shutdown.cancelled().await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "cannot follow, retrying");
+                    self.feed.failed(error.to_string());
+                    (poll * 2u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// From wherever the database stands to the newest block.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        loop {
+            let heads = self.reader.heads().await?;
+            self.feed.saw(&heads, &self.progress);
+            if !self.still_in_chain(&heads).await? {
+                self.go_back(&heads).await?;
+                continue;
+            }
+            let floor = self.floor(&heads);
+            if self.progress.block_number < floor {
+                self.backfill(&heads, floor).await?;
+                continue;
+            }
+            if self.progress.block_number >= heads.latest.number {
+                return self.check_solvency().await;
+            }
+            self.follow_head(&heads, floor).await?;
+        }
+    }
+
+    /// Blocks up to here cannot be replaced; everything above leaves undo rows.
+    fn floor(&self, heads: &Heads) -> u64 {
+        heads.finalized.max(self.progress.finalized).saturating_sub(self.config.follow.extra_window)
+    }
+
+    async fn still_in_chain(&self, heads: &Heads) -> Result<bool> {
+        let at = self.progress.block_number;
+        if heads.latest.number == at {
+            return Ok(heads.latest.hash == self.progress.block_hash);
+        }
+        if heads.latest.number == at + 1 && heads.latest.parent_hash == self.progress.block_hash {
+            return Ok(true);
+        }
+        if heads.latest.number < at {
+            // A node that lags behind the one asked before is no reorg: the block must be gone on a node that has got this far.
+            let block = self.reader.block(heads.latest.number).await?;
+            let stored =
+                self.store.first("SELECT hash FROM blocks WHERE number = $1", &[heads.latest.number.into()]).await?;
+            return match (block, stored) {
+                (Some(block), Some(row)) if row.b256("hash")? == block.hash => {
+                    Ok(self.reader.block(at).await?.is_none_or(|now| now.hash == self.progress.block_hash))
+                }
+                _ => Ok(false),
+            };
+        }
+        match self.reader.block(at).await? {
+            Some(block) => Ok(block.hash == self.progress.block_hash),
+            None => Ok(true),
+        }
+    }
+
+    async fn go_back(&mut self, heads: &Heads) -> Result<()> {
+        // Only what was kept can be compared: blocks from the floor of the newest commit on.
+        let floor = self.progress.finalized.saturating_sub(self.config.follow.extra_window);
+        let from = self.progress.block_number;
+        let to = common_ancestor(&self.store, &*self.reader, &self.progress, floor).await?;
+        let (progress, accounts) = roll_back(&self.store, &self.progress, to).await?;
+        tracing::warn!(from, to, head = heads.latest.number, "blocks were replaced: rolled back");
+        metrics::counter!("indexer_reorgs_total").increment(1);
+        self.progress = progress;
+        self.feed.changed(progress, accounts, true);
+        Ok(())
+    }
+
+    async fn backfill(&mut self, heads: &Heads, target: u64) -> Result<()> {
+        let from = self.progress.block_number + 1;
+        let mut ranges = fetch::Prefetch::new(Arc::clone(&self.reader), from, target, &self.config.follow);
+        while let Some(range) = ranges.next().await {
+            failpoint!("indexer::after_fetch");
+            self.write(range?, heads, target).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_head(&mut self, heads: &Heads, floor: u64) -> Result<()> {
+        let from = self.progress.block_number + 1;
+        let to = heads.latest.number.min(from + HEAD_BLOCKS - 1);
+        match fetch::unsettled(&*self.reader, &self.progress.block_hash, from, to).await? {
+            Some(range) => self.write(range, heads, floor).await,
+            // Replaced while we looked; the next look finds out how far back.
+            None => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn write(&mut self, range: Range, heads: &Heads, floor: u64) -> Result<()> {
+        let started = Instant::now();
+        let (events, end) = (range.events.len(), range.end.number);
+        let committed = commit(&self.store, &self.progress, range, heads, floor).await?;
+        metrics::counter!("indexer_events_total").increment(events as u64);
+        metrics::counter!("indexer_discrepancies_total").increment(committed.discrepancies);
+        metrics::histogram!("indexer_commit_seconds").record(started.elapsed());
+        tracing::debug!(events, end, elapsed = ?started.elapsed(), "range written");
+        self.progress = committed.progress;
+        self.feed.wrote(events as u64);
+        self.feed.changed(self.progress, committed.accounts, false);
+        Ok(())
+    }
+
+    async fn check_solvency(&mut self) -> Result<()> {
+        if Instant::now() < self.solvency_due {
+            return Ok(());
+        }
+        solvency::check(&self.store, &*self.reader, &self.progress).await?;
+        self.solvency_due = Instant::now() + Duration::from_secs(self.config.solvency.interval_seconds);
+        Ok(())
+    }
+}

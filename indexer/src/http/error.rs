@@ -1,0 +1,94 @@
+//! The one place where an error becomes a response: `{error, code, hint}`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::IndexerError;
+
+/// An error as the client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// What happened, its stable name, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    /// What happened.
+    #[schema(example = "no account 4294967299")]
+    error: String,
+    /// Stable name for programs.
+    #[schema(example = "unknown_account")]
+    code: &'static str,
+    /// What to do about it.
+    #[schema(example = "check the id; accounts opened in the last seconds may still be on their way")]
+    hint: String,
+}
+
+/// Result of a handler.
+pub(super) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { status, body: ErrorBody { error: error.into(), code, hint: hint.into() } }
+    }
+
+    /// 400: the request itself is wrong.
+    pub(super) fn bad_request(code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, error, hint)
+    }
+
+    /// 404.
+    pub(super) fn not_found(code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, error, hint)
+    }
+
+    /// 405.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this path answers GET only",
+            "send a GET request",
+        )
+    }
+
+    /// 503: nothing is wrong with the request; try again.
+    pub(super) fn unavailable(code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error, hint)
+    }
+}
+
+/// What goes wrong inside is logged and never shown: no SQL, no URL of ours.
+impl From<IndexerError> for ApiError {
+    fn from(error: IndexerError) -> Self {
+        tracing::error!(%error, "request failed");
+        match error {
+            IndexerError::Database(_) => {
+                Self::unavailable("database_unavailable", "the database did not answer", "try again in a few seconds")
+            }
+            _ => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "something went wrong on our side",
+                "try again; if it stays, tell whoever runs this indexer",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}

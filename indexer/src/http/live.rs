@@ -1,0 +1,134 @@
+//! Live balances: server-sent events, a snapshot first, then the account after each change.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::{Path, State},
+    response::{
+        IntoResponse, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use compute_futures_chain::Finality;
+use compute_futures_protocol::AccountId;
+use futures::{Stream, stream};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use super::{
+    Api, accounts,
+    accounts::Account,
+    error::{ApiError, ApiResult, ErrorBody},
+    input::{self, Params},
+};
+use crate::{error::Result, follow::Change};
+
+/// `?operator=`
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LiveParams {
+    /// Operator index: needed with a futures id.
+    pub operator: Option<u32>,
+}
+
+/// The balance, live. Events: `snapshot` (first, and after a gap), `balance` (after a change), `reorg` (blocks were replaced:
+/// the corrected balance). Data: the account as in `/api/v1/accounts/{id}`.
+#[utoipa::path(get, path = "/api/v1/accounts/{id}/events", tag = "accounts",
+    params(("id" = String, Path, description = "account id, or futures id with ?operator="), LiveParams),
+    responses((status = 200, content_type = "text/event-stream", body = Account), (status = 404, body = ErrorBody),
+              (status = 503, body = ErrorBody)))]
+pub(super) async fn events(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Params(params): Params<LiveParams>,
+) -> ApiResult<impl IntoResponse> {
+    let id = input::account_id(&id, params.operator, api.chain)?;
+    let permit = api.subscribers.clone().try_acquire_owned().map_err(|_| {
+        ApiError::unavailable(
+            "too_many_subscribers",
+            "too many live balances are open",
+            "try again later, or poll /api/v1/accounts/{id}",
+        )
+    })?;
+    // Subscribed before the snapshot is read: no change falls in between.
+    let changes = api.feed.subscribe();
+    let snapshot = read(&api, id).await?.ok_or_else(|| accounts::unknown(id, Finality::Latest))?;
+    let heartbeat = KeepAlive::new().interval(Duration::from_secs(api.heartbeat_seconds)).text("heartbeat");
+    Ok(Sse::new(follow(api, id, changes, snapshot, permit)).keep_alive(heartbeat))
+}
+
+struct Subscription {
+    api: Api,
+    id: AccountId,
+    changes: broadcast::Receiver<Change>,
+    sent: Option<Account>,
+    first: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn follow(
+    api: Api,
+    id: AccountId,
+    changes: broadcast::Receiver<Change>,
+    snapshot: Account,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    let subscription = Subscription { api, id, changes, sent: Some(snapshot), first: true, _permit: permit };
+    stream::unfold(subscription, |mut subscription| async move {
+        let event = subscription.next().await?;
+        Some((Ok(event), subscription))
+    })
+}
+
+impl Subscription {
+    /// The next event; `None` ends the stream (shutdown, or the account is no more).
+    async fn next(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.first) {
+            return event("snapshot", self.sent.as_ref()?);
+        }
+        loop {
+            let name = tokio::select! {
+                () = self.api.shutdown.cancelled() => return None,
+                change = self.changes.recv() => match change {
+                    Ok(change) if change.accounts.as_ref().is_none_or(|accounts| accounts.contains(&self.id)) => {
+                        if change.reorg { "reorg" } else { "balance" }
+                    }
+                    Ok(_) => continue,
+                    Err(broadcast::error::RecvError::Lagged(_)) => "snapshot",
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+            };
+            match read(&self.api, self.id).await {
+                // The account was opened in a replaced block: it may come back, so say what is known and go on.
+                Ok(None) => {
+                    self.sent = None;
+                    return Some(Event::default().event("reorg").data("null"));
+                }
+                Ok(Some(account))
+                    if name == "balance" && self.sent.as_ref().is_some_and(|sent| sent.updated == account.updated) => {}
+                Ok(Some(account)) => {
+                    let event = event(name, &account);
+                    self.sent = Some(account);
+                    return event;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "live balance ends");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn event(name: &str, account: &Account) -> Option<Event> {
+    Event::default().event(name).json_data(account).ok()
+}
+
+async fn read(api: &Api, id: AccountId) -> Result<Option<Account>> {
+    let mut tx = api.store.snapshot().await?;
+    let progress = super::progress(&mut tx).await?;
+    match accounts::load(&mut tx, id).await? {
+        None => Ok(None),
+        Some(row) => accounts::describe(&mut tx, api, &row, (&progress).into(), &progress).await.map(Some),
+    }
+}

@@ -1,0 +1,170 @@
+//! The REST API: one file a resource, read-only, every answer of one consistent state.
+
+mod accounts;
+mod answer;
+mod batches;
+mod error;
+mod history;
+mod input;
+mod live;
+mod operators;
+mod receipts;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use alloy::primitives::Address;
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use compute_futures_protocol::Chain;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{Any, CorsLayer},
+    timeout::TimeoutLayer,
+    trace::TraceLayer,
+};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::error::ApiError;
+use crate::{
+    config::ServerConfig,
+    error::{IndexerError, Result},
+    follow::{Feed, Progress},
+    store::{Store, Tx},
+};
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct Api {
+    store: Store,
+    feed: Feed,
+    chain: Chain,
+    contract: Address,
+    token: Address,
+    subscribers: Arc<Semaphore>,
+    heartbeat_seconds: u64,
+    metrics: Option<PrometheusHandle>,
+    shutdown: CancellationToken,
+}
+
+impl Api {
+    /// For one deployment.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        feed: Feed,
+        (chain, contract, token): (Chain, Address, Address),
+        config: &ServerConfig,
+        metrics: Option<PrometheusHandle>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            feed,
+            chain,
+            contract,
+            token,
+            subscribers: Arc::new(Semaphore::new(config.max_subscribers)),
+            heartbeat_seconds: config.heartbeat_seconds,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// Where to paste a call to the contract.
+    fn explorer(&self) -> Option<String> {
+        let host = match self.chain {
+            Chain::Base => "basescan.org",
+            Chain::BaseSepolia => "sepolia.basescan.org",
+            _ => return None,
+        };
+        Some(format!("https://{host}/address/{}#readContract", answer::address(self.contract)))
+    }
+}
+
+/// Every path.
+pub fn router(api: Api, config: &ServerConfig) -> Router {
+    let (timed, document) = paths();
+    let document = Arc::new(document);
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]);
+    timed
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Duration::from_secs(config.request_timeout_seconds),
+        ))
+        // A live balance lasts, so it stands outside the timeout.
+        .route("/api/v1/accounts/{id}/events", get(live::events))
+        .route("/openapi.json", get(move || async move { Json(Arc::clone(&document)) }))
+        .fallback(|| async { ApiError::not_found("unknown_path", "nothing is here", "see /openapi.json for what is") })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(middleware::from_fn(count))
+        .layer(CatchPanicLayer::custom(|_| {
+            ApiError::from(IndexerError::Corrupt("a handler panicked".into())).into_response()
+        }))
+        .layer(cors)
+        .layer(TraceLayer::new_for_http())
+        .with_state(api)
+}
+
+/// Handlers and their OpenAPI document, from one list.
+fn paths() -> (Router<Api>, OpenApi) {
+    let info = InfoBuilder::new()
+        .title("ComputeFutures indexer")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Balances, history, batches, receipts with proofs, straight from the chain. Read-only and public.",
+        ))
+        .build();
+    let (router, mut document) = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+        .routes(routes!(accounts::list))
+        .routes(routes!(accounts::get))
+        .routes(routes!(history::get))
+        .routes(routes!(receipts::of_account))
+        .routes(routes!(receipts::get))
+        .routes(routes!(receipts::of_batch))
+        .routes(routes!(operators::list))
+        .routes(routes!(operators::get))
+        .routes(routes!(operators::terms))
+        .routes(routes!(operators::withdrawals))
+        .routes(routes!(batches::list))
+        .routes(routes!(batches::get))
+        .routes(routes!(batches::rows))
+        .routes(routes!(status::totals))
+        .routes(routes!(status::solvency))
+        .routes(routes!(status::discrepancies))
+        .routes(routes!(status::status))
+        .routes(routes!(status::health))
+        .routes(routes!(status::ready))
+        .routes(routes!(status::metrics))
+        .split_for_parts();
+    let (_, live) = OpenApiRouter::<Api>::default().routes(routes!(live::events)).split_for_parts();
+    document.merge(live);
+    (router, document)
+}
+
+/// The API as OpenAPI, without a running service.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    paths().1
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    metrics::counter!("indexer_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
+    response
+}
+
+/// The progress this transaction sees.
+async fn progress(tx: &mut Tx) -> Result<Progress> {
+    Progress::load_in(tx).await?.ok_or_else(|| IndexerError::Corrupt("no progress".into()))
+}

@@ -1,0 +1,124 @@
+//! Fetching one document: capped in time and size, no redirect to another host.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use compute_futures_protocol::BatchDocument;
+use reqwest::{Client, StatusCode, redirect::Policy};
+use url::{Host, Url};
+
+use super::guard::{PublicOnly, is_public};
+use crate::{
+    config::OperatorSource,
+    error::{IndexerError, Result},
+};
+
+/// Most redirects, all to the same host.
+const REDIRECTS: usize = 3;
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why a document could not be had. Never holds what a server sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Not there (yet).
+    #[error("the operator does not publish this batch (404)")]
+    NotFound,
+    /// Any other refusal.
+    #[error("the operator answered with status {0}")]
+    Status(u16),
+    /// No connection, no name, a redirect elsewhere, too slow.
+    #[error("the operator could not be reached: {0}")]
+    Unreachable(String),
+    /// Above the cap.
+    #[error("the document is larger than {0} bytes")]
+    TooLarge(u64),
+    /// Not a document.
+    #[error("the document is not one: {0}")]
+    Malformed(String),
+}
+
+/// Fetches documents from one operator.
+pub struct DocumentClient {
+    client: Client,
+    base: Url,
+    max_bytes: u64,
+}
+
+impl DocumentClient {
+    /// For one source. With `allow_insecure` the source is the user's own: any address goes.
+    ///
+    /// # Errors
+    /// [`IndexerError::Config`] when the URL may not be fetched.
+    pub fn new(source: &OperatorSource, timeout: Duration, max_bytes: u64) -> Result<Self> {
+        let refuse = |reason: String| IndexerError::Config(format!("receipts from {}: {reason}", source.url));
+        source.check().map_err(refuse)?;
+        let literal = match source.url.host() {
+            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+            _ => None,
+        };
+        let mut builder = Client::builder()
+            .timeout(timeout)
+            .connect_timeout(CONNECT.min(timeout))
+            // A proxy would resolve names out of sight of the guard.
+            .no_proxy()
+            .redirect(same_origin())
+            .user_agent(concat!("compute-futures-indexer/", env!("CARGO_PKG_VERSION")));
+        if !source.allow_insecure {
+            if literal.is_some_and(|address| !is_public(address)) {
+                return Err(refuse("the address is not public; set allow_insecure for a relayer of your own".into()));
+            }
+            builder = builder.https_only(true).dns_resolver(Arc::new(PublicOnly));
+        }
+        let client = builder.build().map_err(|e| refuse(e.to_string()))?;
+        Ok(Self { client, base: source.url.clone(), max_bytes })
+    }
+
+    /// The document of a batch, unverified.
+    ///
+    /// # Errors
+    /// [`FetchError`]; all but [`FetchError::TooLarge`] and [`FetchError::Malformed`] are worth a retry soon.
+    pub async fn fetch(&self, operator_index: u32, batch_number: u64) -> Result<BatchDocument, FetchError> {
+        let unreachable = |e: reqwest::Error| FetchError::Unreachable(reason(&e));
+        let path =
+            format!("{}/api/v1/receipts/{operator_index}/{batch_number}", self.base.as_str().trim_end_matches('/'));
+        let mut response = self.client.get(path).send().await.map_err(unreachable)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(FetchError::NotFound),
+            status => return Err(FetchError::Status(status.as_u16())),
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if (body.len() + chunk.len()) as u64 > self.max_bytes {
+                return Err(FetchError::TooLarge(self.max_bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body)
+            .map_err(|e| FetchError::Malformed(format!("line {}, column {}: {:?}", e.line(), e.column(), e.classify())))
+    }
+}
+
+/// Follows redirects within scheme, host and port only.
+fn same_origin() -> Policy {
+    Policy::custom(|attempt| {
+        let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+        if !stays {
+            attempt.error("a redirect to another host is not followed")
+        } else if attempt.previous().len() > REDIRECTS {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// The innermost cause, without the URL.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if error.is_timeout() { "it took too long".into() } else { cause.to_string() }
+}
