@@ -22,6 +22,7 @@ use crate::ChainError;
 
 pub use self::cheats::Cheats;
 pub use self::genesis::USDC;
+pub use self::process::find_anvil;
 
 /// Anvil's ten development keys (mnemonic "test test … junk"), each with 10,000 ether.
 pub const DEV_KEYS: [&str; 10] = [

@@ -162,8 +162,11 @@ fn port_of(address: &str) -> Option<u16> {
     address.trim().rsplit_once(':')?.1.parse().ok()
 }
 
-/// `$ANVIL`, then `node_modules` of this folder or one above, then `PATH`.
-fn find_anvil() -> Result<PathBuf, ChainError> {
+/// Where anvil is: `$ANVIL`, then `node_modules` of this folder or one above, then `PATH`.
+///
+/// # Errors
+/// [`ChainError::Config`] says how to get it.
+pub fn find_anvil() -> Result<PathBuf, ChainError> {
     if let Some(path) = env::var_os("ANVIL").map(PathBuf::from) {
         return match path.is_file() {
             true => Ok(path),
