@@ -5,11 +5,11 @@ pub mod tokens;
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use compute_futures_protocol::{JobKind, ModelRate, RateCard, Usage, Usdc};
 
 use crate::{
-    config::{ConfigError, LimitsConfig, ModelConfig},
+    config::{Config, ConfigError, LimitsConfig, ModelConfig},
     error::{ApiError, ApiResult},
     providers::{JobInput, JobOutput},
 };
@@ -52,8 +52,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog of these models. `gates` are the prices of the calls themselves by endpoint, `operator` whose rate card it
-    /// is, `version` the number that the operator raises with every change.
+    /// The catalog of these models. `gates` are the prices of the calls themselves by endpoint, `version` the number that the
+    /// operator raises with every change.
     ///
     /// # Errors
     /// Names what is wrong with which model.
@@ -62,14 +62,21 @@ impl Catalog {
         gates: BTreeMap<String, Usdc>,
         limits: &LimitsConfig,
         version: u32,
-        operator: Address,
     ) -> Result<Self, ConfigError> {
         let models: Vec<Model> = models.iter().map(Model::from).collect();
-        let card = RateCard { version, operator: Some(operator.to_string()), models: models.iter().map(|model| model.rate.clone()).collect(), gates };
+        let card = RateCard { version, operator: None, models: models.iter().map(|model| model.rate.clone()).collect(), gates };
         let invalid = |error: compute_futures_protocol::RateCardError| ConfigError::Invalid(vec![format!("models: {error}")]);
         card.validate().map_err(invalid)?;
         let (canonical, hash) = (card.canonical().map_err(invalid)?, card.hash().map_err(invalid)?);
         Ok(Self { models, limits: limits.clone(), card, canonical, hash })
+    }
+
+    /// The catalog that the settings describe.
+    ///
+    /// # Errors
+    /// Names what is wrong with which model.
+    pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
+        Self::new(&config.models, crate::http::endpoints::gate_prices(&config.gates), &config.limits, config.terms.rate_card_version)
     }
 
     /// Every model, in file order.
@@ -133,10 +140,17 @@ impl Catalog {
     pub fn max_price(&self, job: &JobInput) -> ApiResult<Usdc> {
         let mut most = None;
         for model in self.candidates(job) {
-            let price = price_at(model, &self.max_usage(model, job))?;
-            most = most.max(Some(price));
+            most = most.max(Some(self.max_price_on(model, job)?));
         }
         most.ok_or_else(|| self.unknown_model(job.kind(), job.model()))
+    }
+
+    /// The most that `job` can cost on one model.
+    ///
+    /// # Errors
+    /// When the price exceeds what an account can hold.
+    pub fn max_price_on(&self, model: &Model, job: &JobInput) -> ApiResult<Usdc> {
+        price_at(model, &self.max_usage(model, job))
     }
 
     /// What `job` costs before discount, now that it ran. Never above [`Catalog::max_price`], for any usage whatever.

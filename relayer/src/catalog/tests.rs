@@ -20,7 +20,7 @@ fn metered(id: &str, input: u64, output: u64) -> ModelConfig {
 fn catalog(extra: Vec<ModelConfig>) -> Catalog {
     let config = Config::default();
     let models: Vec<_> = config.models.into_iter().chain(extra).collect();
-    Catalog::new(&models, BTreeMap::new(), &config.limits, 1, Address::ZERO).unwrap()
+    Catalog::new(&models, BTreeMap::new(), &config.limits, 1).unwrap()
 }
 
 fn text(catalog: &Catalog, body: serde_json::Value) -> ApiResult<JobInput> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, ENV_PREFIX};
 pub use sections::{
-    ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig, LogFormat, ModelConfig, ProviderConfig, ProviderKind,
+    AdminConfig, ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig, LogFormat, ModelConfig, ProviderConfig, ProviderKind,
     RouteConfig, ServerConfig, SettlementConfig, TermsConfig, TierConfig, TreasuryConfig,
 };
 
@@ -32,6 +32,7 @@ pub struct Config {
     pub terms: TermsConfig,
     pub gates: GatesConfig,
     pub limits: LimitsConfig,
+    pub admin: AdminConfig,
     pub log: LogConfig,
     pub providers: Vec<ProviderConfig>,
     pub models: Vec<ModelConfig>,
@@ -50,6 +51,7 @@ impl Default for Config {
             terms: TermsConfig::default(),
             gates: GatesConfig::default(),
             limits: LimitsConfig::default(),
+            admin: AdminConfig::default(),
             log: LogConfig::default(),
             providers: vec![ProviderConfig { name: "local".into(), ..ProviderConfig::default() }],
             models: default_models(),
@@ -94,3 +96,6 @@ fn default_models() -> Vec<ModelConfig> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests;

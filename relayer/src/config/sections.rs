@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, address};
+use alloy::primitives::Address;
+use compute_futures_chain::evm::KeySource;
 use compute_futures_protocol::{Chain, JobKind, Tier, Usdc, usdc};
 use serde::{Deserialize, Serialize};
 
 use super::section::section;
-
-/// Circle's USDC on Base.
-const USDC_ON_BASE: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
 
 section! {
     /// Where and how requests are taken.
@@ -23,6 +21,8 @@ section! {
         metrics_bind: String = String::new(),
         /// Largest request body in bytes; more is answered 413.
         body_limit_bytes: usize = 2 * 1024 * 1024,
+        /// Connections open at once; further ones wait.
+        connection_limit: usize = 4096,
         /// Seconds a request may take, provider and settlement included; more is answered 504. Whatever was paid or held is resolved all the same.
         request_timeout_seconds: u64 = 240,
         /// Seconds a client may take to send its headers.
@@ -31,10 +31,11 @@ section! {
         header_limit_bytes: usize = 64 * 1024,
         /// Requests served at once; more are answered 503 with Retry-After.
         concurrency_limit: usize = 1024,
-        /// Free requests a second that one IP address may send in the long run; 0 lifts the limit.
-        free_requests_per_second: u32 = 20,
-        /// Free requests that one IP address may send at once.
-        free_requests_burst: u32 = 100,
+        /// Requests without payment (free ones, and first calls that are answered 402) a second that one IP address may send in the long
+        /// run; 0 lifts the limit.
+        free_requests_per_second: u32 = 100,
+        /// Requests without payment that one IP address may send at once.
+        free_requests_burst: u32 = 500,
         /// Take the client's address from the last entry of X-Forwarded-For. Only behind a proxy of your own that sets it.
         trust_forwarded_for: bool = false,
         /// Seconds that requests in flight get to finish when the relayer is told to stop.
@@ -49,36 +50,48 @@ section! {
         network: Chain = Chain::Base,
         /// RPC URLs, tried in this order when one fails. They often hold a key, so only their hosts are ever printed or logged.
         @secret rpc_urls: Vec<String> = vec!["https://mainnet.base.org".into()],
-        /// Address of the ComputeFutures contract.
+        /// Address of the ComputeFutures contract. The zero address: where the deterministic deployment puts it on that network.
         contract: Address = Address::ZERO,
-        /// Address of USDC on that network.
-        token: Address = USDC_ON_BASE,
+        /// Address of USDC on that network. The zero address: Circle's.
+        token: Address = Address::ZERO,
         /// EIP-712 name of that token; signatures are made over it.
         token_name: String = "USD Coin".into(),
         /// EIP-712 version of that token.
         token_version: String = "2".into(),
-        /// The block the contract was deployed in: following starts here.
+        /// The block the contract was deployed in: following starts here. 0: searched for, which needs an RPC with old state.
         deployment_block: u64 = 0,
         /// Milliseconds between two looks at the chain's head.
         poll_interval_ms: u64 = 1000,
-        /// Deposits up to this amount (USDC) may be spent as soon as they are in the newest block.
+        /// Milliseconds that one RPC request may take before the next URL is tried.
+        request_timeout_ms: u64 = 10_000,
+        /// Most blocks asked for in one eth_getLogs; what a provider allows below that is found out.
+        max_log_range: u64 = 10_000,
+        /// Blocks under the newest one that count as safe where the RPC has no `safe` tag.
+        safe_depth: u64 = 300,
+        /// Blocks under the newest one that count as finalized where the RPC has no `finalized` tag.
+        finalized_depth: u64 = 900,
+        /// An RPC this many blocks behind the best one is passed over.
+        max_head_lag: u64 = 15,
+        /// Deposits of an account up to this sum (USDC) may be spent as soon as they are in the newest block.
         #[serde(with = "usdc::decimal")]
-        latest_up_to: Usdc = Usdc::from_micros(100_000_000),
-        /// Deposits up to this amount (USDC) may be spent once their block is safe; larger ones once it is finalized.
+        trust_latest: Usdc = Usdc::from_micros(100_000_000),
+        /// Deposits of an account up to this sum (USDC) may be spent once their block is safe; more once it is finalized.
         #[serde(with = "usdc::decimal")]
-        safe_up_to: Usdc = Usdc::from_micros(1_000_000_000),
+        trust_safe: Usdc = Usdc::from_micros(10_000_000_000),
+        /// Blocks behind the newest one from which on the relayer counts as not ready.
+        max_follow_lag_blocks: u64 = 30,
     }
 }
 
 section! {
-    /// Keys. Each is a source, never a key: `env:NAME` (hex in that variable), `file:/path` (hex in a file that only its owner
-    /// can read, mode 0600) or `keystore:/path` (encrypted JSON; password in COMPUTE_FUTURES_KEYSTORE_PASSWORD).
+    /// Keys. Each is a place, never a key: `{ env = "NAME" }` (hex), `{ file = "/path" }` (hex; readable by its owner alone, mode 0600),
+    /// `{ keystore = "/path", password_env = "NAME" }` or `{ keystore = "/path", password_file = "/path" }` (encrypted JSON).
     pub struct KeysConfig {
         /// The operator's key: signs receipts and posts debits.
-        operator: String = "env:COMPUTE_FUTURES_OPERATOR_KEY".into(),
+        operator: KeySource = KeySource::Env { env: "COMPUTE_FUTURES_OPERATOR_KEY".into() },
         /// The facilitator's key: pays the gas of `exact` payments. Must be another key, because both count nonces on their own.
         /// Not used with a remote facilitator.
-        facilitator: String = "env:COMPUTE_FUTURES_FACILITATOR_KEY".into(),
+        facilitator: KeySource = KeySource::Env { env: "COMPUTE_FUTURES_FACILITATOR_KEY".into() },
     }
 }
 
@@ -88,7 +101,13 @@ section! {
         /// `sqlite:///path/to/ledger.db` for one relayer, `postgres://user:password@host/database` for many.
         @secret url: String = "sqlite://compute-futures-relayer.db".into(),
         /// Connections to the database.
-        max_connections: u32 = 16,
+        connections: u32 = 8,
+        /// Seconds after which a relayer that does not answer counts as stopped: the holds of its jobs are released.
+        lease_seconds: u64 = 60,
+        /// Seconds after which a hold (money reserved for a job in flight) is released although its process lives: longer than any job.
+        hold_seconds: u64 = 3600,
+        /// Days for which the answer of a job is kept for retries. Receipts are kept for good.
+        keep_answers_days: u64 = 30,
     }
 }
 
@@ -100,7 +119,7 @@ section! {
         /// Post when this much (USDC, net) waits.
         #[serde(with = "usdc::decimal")]
         max_value: Usdc = Usdc::from_micros(50_000_000),
-        /// Post when the oldest receipt has waited this many seconds. Keep it far below terms.refund_delay_seconds (T: refund racing a job).
+        /// Post when the oldest receipt has waited this many seconds. Keep it far below terms.refund_delay_seconds.
         max_age_seconds: u64 = 300,
         /// Rows in one transaction; an account is one row, rarely two.
         max_rows: u32 = 200,
@@ -275,6 +294,15 @@ section! {
 }
 
 section! {
+    /// The operator's own interface: POST /admin/v1/flush, GET /admin/v1/status, POST /admin/v1/withdraw.
+    pub struct AdminConfig {
+        /// File that a fresh token is written to at every start, for its owner alone. Whoever can read it may use the interface, from this
+        /// machine only. Empty: no such interface.
+        token_file: String = String::new(),
+    }
+}
+
+section! {
     /// What one job may ask for.
     pub struct LimitsConfig {
         /// Messages in a conversation.
@@ -285,8 +313,6 @@ section! {
         max_embedding_inputs: usize = 1024,
         /// Tokens of an answer when the client does not say.
         default_max_tokens: u32 = 512,
-        /// Seconds that a hold (money reserved for a job in flight) may live; then it is released as failed.
-        hold_seconds: u64 = 300,
     }
 }
 

@@ -13,6 +13,7 @@ pub use error::ProviderError;
 pub use compute_futures_protocol::{JobKind, Usage};
 pub use job::{Embeddings, JobInput, JobOutput, Message, Role, TextInference};
 pub use openai::OpenAi;
+pub use breaker::BreakerState;
 pub use router::{ProviderHealth, Providers};
 
 /// Something that runs jobs. Implementations are cheap to share, hold no per-request state, and bound time and size of

@@ -1,9 +1,9 @@
 //! x402-rs in this process: the eip155 `exact` scheme, V1 and V2, with a key of its own.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use alloy::{primitives::B256, providers::Provider};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 use x402_chain_eip155::{
     V1Eip155Exact, V2Eip155Exact,
@@ -12,13 +12,11 @@ use x402_chain_eip155::{
         config::{Eip155ChainConfig, Eip155ChainConfigInner, EvmPrivateKey, RpcConfig},
     },
 };
-use x402_facilitator_local::{FacilitatorLocal, FacilitatorLocalError};
 use x402_types::{
-    chain::{ChainRegistry, FromConfig},
+    chain::FromConfig,
     config::LiteralOrEnv,
-    facilitator::Facilitator as _,
     proto::{AsPaymentProblem, VerifyRequest},
-    scheme::{SchemeBlueprints, SchemeConfig, SchemeRegistry, X402SchemeFacilitatorError},
+    scheme::{X402SchemeFacilitator, X402SchemeFacilitatorBuilder, X402SchemeFacilitatorError},
 };
 
 use super::{Settled, SettleError, Verified, VerifyError, read_settle, read_verify};
@@ -48,7 +46,8 @@ impl std::fmt::Debug for EmbeddedConfig {
 
 /// The running facilitator.
 pub(super) struct Embedded {
-    local: FacilitatorLocal<SchemeRegistry>,
+    v1: Box<dyn X402SchemeFacilitator>,
+    v2: Box<dyn X402SchemeFacilitator>,
     verify_timeout: Duration,
     settle_timeout: Duration,
 }
@@ -81,20 +80,24 @@ impl Embedded {
         };
         // Left alone it would look every seven seconds.
         provider.inner().client().set_poll_interval(config.poll_interval);
-        let chain_id = chain_config.chain_id();
-        let registry = ChainRegistry::new(HashMap::from([(chain_id.clone(), Arc::new(provider))]));
-        let blueprints = SchemeBlueprints::new().and_register(V1Eip155Exact).and_register(V2Eip155Exact);
-        let schemes: Vec<SchemeConfig> = ["v1-eip155-exact", "v2-eip155-exact"]
-            .into_iter()
-            .map(|id| SchemeConfig { enabled: true, id: id.into(), chains: x402_types::chain::ChainIdPattern::exact(chain_id.namespace(), chain_id.reference()), config: None })
-            .collect();
-        let schemes = SchemeRegistry::build(registry, blueprints, &schemes);
-        Ok(Self { local: FacilitatorLocal::new(schemes), verify_timeout: config.verify_timeout, settle_timeout: config.settle_timeout })
+        let provider = Arc::new(provider);
+        let built = |result: Result<_, Box<dyn std::error::Error>>| result.map_err(|error| without_urls(&error.to_string()));
+        Ok(Self {
+            v1: built(V1Eip155Exact.build(Arc::clone(&provider), None))?,
+            v2: built(V2Eip155Exact.build(provider, None))?,
+            verify_timeout: config.verify_timeout,
+            settle_timeout: config.settle_timeout,
+        })
+    }
+
+    fn scheme(&self, request: &Value) -> &dyn X402SchemeFacilitator {
+        if request["x402Version"] == 1 { &*self.v1 } else { &*self.v2 }
     }
 
     pub(super) async fn verify(&self, request: &Value) -> Result<Verified, VerifyError> {
+        let scheme = self.scheme(request);
         let request = wire(request).map_err(|detail| VerifyError::Refused { reason: "invalid_format".into(), detail, payer: None })?;
-        match tokio::time::timeout(self.verify_timeout, self.local.verify(&request)).await {
+        match tokio::time::timeout(self.verify_timeout, scheme.verify(&request)).await {
             Ok(Ok(response)) => read_verify(&response.0),
             Ok(Err(error)) => Err(match judge(&error) {
                 Judgement::Refused { reason, detail } => VerifyError::Refused { reason, detail, payer: None },
@@ -107,9 +110,10 @@ impl Embedded {
     }
 
     pub(super) async fn settle(&self, request: &Value) -> Result<Settled, SettleError> {
+        let scheme = self.scheme(request);
         let request = wire(request).map_err(|detail| SettleError::Refused { reason: "invalid_format".into(), detail })?;
         // Its own timeout covers the receipt; ours covers the calls before it too.
-        match tokio::time::timeout(self.settle_timeout + Duration::from_secs(15), self.local.settle(&request)).await {
+        match tokio::time::timeout(self.settle_timeout + Duration::from_secs(15), scheme.settle(&request)).await {
             Ok(Ok(response)) => read_settle(&response.0),
             Ok(Err(error)) => Err(match judge(&error) {
                 Judgement::Refused { reason, detail } => SettleError::Refused { reason, detail },
@@ -121,8 +125,11 @@ impl Embedded {
     }
 
     pub(super) async fn supported(&self) -> Result<Value, String> {
-        let supported = self.local.supported().await.map_err(|error| without_urls(&error.to_string()))?;
-        serde_json::to_value(supported).map_err(|error| error.to_string())
+        let mut kinds = Vec::new();
+        for scheme in [&self.v1, &self.v2] {
+            kinds.extend(scheme.supported().await.map_err(|error| without_urls(&error.to_string()))?.kinds);
+        }
+        Ok(json!({ "kinds": kinds, "extensions": [] }))
     }
 }
 
@@ -136,9 +143,8 @@ enum Judgement {
     Failed(String),
 }
 
-fn judge(error: &FacilitatorLocalError) -> Judgement {
-    let (FacilitatorLocalError::Verification(inner) | FacilitatorLocalError::Settlement(inner)) = error;
-    match inner {
+fn judge(error: &X402SchemeFacilitatorError) -> Judgement {
+    match error {
         X402SchemeFacilitatorError::PaymentVerification(refusal) => {
             let problem = refusal.as_payment_problem();
             let reason = serde_json::to_value(problem.reason()).ok().and_then(|value| value.as_str().map(str::to_owned));

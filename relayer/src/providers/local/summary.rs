@@ -11,6 +11,8 @@ const POSITION: f64 = 0.25;
 const REPETITION: f64 = 0.5;
 /// Most sentences in a summary.
 const MOST_SENTENCES: usize = 12;
+/// Longest instruction before the text, in tokens.
+const INSTRUCTION: usize = 10;
 /// Sentences that compete; of a longer text the first ones.
 const COMPETING: usize = 5_000;
 
@@ -27,12 +29,7 @@ type Vector = BTreeMap<u32, f64>;
 
 /// Summarises `text` in at most `max_tokens` tokens (see [`sentences::tokens`]). The same text gives the same summary.
 pub(super) fn summarize(text: &str, max_tokens: usize) -> Summary {
-    let all = sentences::split(text);
-    // "Summarize this contract:" is an instruction, not content.
-    let content = match all.split_first() {
-        Some((first, rest)) if !rest.is_empty() && first.ends_with([':', '：']) => rest,
-        _ => &all[..],
-    };
+    let content = sentences::split(without_instruction(text));
     let content = &content[..content.len().min(COMPETING)];
     let chosen = choose(content, max_tokens);
     if let (true, Some(first)) = (chosen.is_empty(), content.first()) {
@@ -40,6 +37,14 @@ pub(super) fn summarize(text: &str, max_tokens: usize) -> Summary {
         return Summary { text: sentences::first_tokens(first, max_tokens).to_owned(), cut: true };
     }
     Summary { text: chosen.into_iter().map(|at| content[at]).collect::<Vec<_>>().join(" "), cut: false }
+}
+
+/// Leaves out "Summarize this contract:": a few words before a colon, at the start, are an instruction and no content.
+fn without_instruction(text: &str) -> &str {
+    match text.split_once([':', '：']) {
+        Some((words, rest)) if !rest.trim().is_empty() && !words.contains('\n') && (2..=INSTRUCTION).contains(&sentences::count_tokens(words)) => rest,
+        _ => text,
+    }
 }
 
 /// Indices of the chosen sentences, in text order.
@@ -144,7 +149,7 @@ mod tests {
     fn honours_the_limit_and_any_language() {
         let cut = summarize("A single sentence that is rather long for the limit given here.", 4);
         assert_eq!(cut, Summary { text: "A single sentence that".into(), cut: true });
-        assert_eq!(summarize("买方应当按时付款。卖方应当按时交货。", 8).text, "");
+        assert_eq!(summarize("请总结：买方应当按时付款。卖方应当按时交货。", 9), Summary { text: "买方应当按时付款。".into(), cut: false });
     }
 
     proptest::proptest! {

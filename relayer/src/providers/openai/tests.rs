@@ -9,7 +9,6 @@ use std::{
     },
 };
 
-use alloy::primitives::Address;
 use axum::{Json, Router, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post};
 
 use super::*;
@@ -70,7 +69,7 @@ use compute_futures_protocol::Usdc;
 fn providers(configs: &[ProviderConfig]) -> (Arc<Catalog>, Providers) {
     let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
     let models = [model("chat", JobKind::TextInference, &names), model("vec", JobKind::Embeddings, &names)];
-    let catalog = Arc::new(Catalog::new(&models, BTreeMap::new(), &Config::default().limits, 1, Address::ZERO).unwrap());
+    let catalog = Arc::new(Catalog::new(&models, BTreeMap::new(), &Config::default().limits, 1).unwrap());
     (catalog.clone(), Providers::from_config(configs, catalog).unwrap())
 }
 

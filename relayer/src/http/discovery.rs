@@ -1,0 +1,147 @@
+//! `GET /.well-known/x402.json`: the catalogue for machines, built from the table of endpoints.
+
+use axum::{Json, extract::State};
+use compute_futures_protocol::{JobKind, Terms, Usdc};
+use serde_json::{Value, json};
+
+use super::{
+    endpoints::{ENDPOINTS, Endpoint, Price, Shape},
+    state::AppState,
+};
+use crate::catalog::Catalog;
+
+/// The catalogue.
+pub async fn x402(State(app): State<AppState>) -> Json<Value> {
+    let settings = app.gate.settings();
+    let network = settings.chain.caip2();
+    let terms = app.config.terms(app.catalog.rate_card_hash());
+    Json(json!({
+        "x402Version": 2,
+        "x402Versions": [1, 2],
+        "name": "compute-futures relayer",
+        "description": "Prepaid compute credit: deposit USDC once, draw it down job by job at a volume discount, take back what is left.",
+        "url": app.public_url,
+        "openapi": format!("{}/openapi.json", app.public_url),
+        "networks": [network],
+        "schemes": ["exact", "compute-futures"],
+        "contracts": {
+            "network": network,
+            "chainId": settings.chain.evm_chain_id(),
+            "computeFutures": app.reader.contract().to_string(),
+            "usdc": app.reader.token().to_string(),
+        },
+        "operator": { "index": app.operator.operator_index, "address": settings.operator.to_string(), "payTo": settings.pay_to.to_string() },
+        "terms": terms_json(&terms),
+        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, network)).collect::<Vec<_>>(),
+    }))
+}
+
+fn terms_json(terms: &Terms) -> Value {
+    let tiers: Vec<Value> = (1..)
+        .zip(&terms.tiers)
+        .map(|(position, tier)| {
+            json!({
+                "name": Terms::name_of_position(position),
+                "minimumDeposit": format!("{} USDC", tier.minimum_deposit),
+                "minimumDepositMicroUsdc": tier.minimum_deposit.micros().to_string(),
+                "discountBps": tier.discount_bps,
+            })
+        })
+        .collect();
+    json!({
+        "refundDelaySeconds": terms.refund_delay,
+        "minimumDeposit": format!("{} USDC", terms.minimum_deposit),
+        "minimumDepositMicroUsdc": terms.minimum_deposit.micros().to_string(),
+        "rateCardHash": terms.rate_card_hash.to_string(),
+        "tiers": tiers,
+    })
+}
+
+fn describe(endpoint: &Endpoint, public_url: &str, catalog: &Catalog, gates: &crate::config::GatesConfig, network: &str) -> Value {
+    let params: Vec<Value> = endpoint
+        .params
+        .iter()
+        .map(|param| json!({ "name": param.name, "in": if param.in_path { "path" } else { "query" }, "required": param.required, "description": param.description }))
+        .collect();
+    json!({
+        "method": endpoint.method.as_str(),
+        "path": endpoint.path,
+        "url": format!("{public_url}{}", endpoint.path),
+        "description": endpoint.summary,
+        "price": price(endpoint.price, catalog, gates),
+        "accepts": endpoint.schemes.names().iter().map(|scheme| json!({ "scheme": scheme, "network": network })).collect::<Vec<_>>(),
+        "params": params,
+        "input": endpoint.input.map(inline),
+        "output": endpoint.output.map(inline),
+    })
+}
+
+fn price(price: Price, catalog: &Catalog, gates: &crate::config::GatesConfig) -> Value {
+    let fixed = |amount: Usdc| json!({ "kind": "fixed", "amount": format!("${amount}"), "amountMicroUsdc": amount.micros().to_string() });
+    match price {
+        Price::Free => json!({ "kind": "free" }),
+        Price::Gate(gate) => fixed(gate.price(gates)),
+        Price::Job(kind) => by_model(kind, catalog),
+    }
+}
+
+/// One price when every model of the kind has the same flat one, else a price by model.
+fn by_model(kind: JobKind, catalog: &Catalog) -> Value {
+    let models: Vec<Value> = catalog
+        .models()
+        .iter()
+        .filter(|model| model.rate.kind == kind)
+        .map(|model| {
+            json!({
+                "model": model.rate.id,
+                "perCall": format!("${}", model.rate.per_call),
+                "perCallMicroUsdc": model.rate.per_call.micros().to_string(),
+                "per1kInputTokensMicroUsdc": model.rate.per_1k_input_tokens.micros().to_string(),
+                "per1kOutputTokensMicroUsdc": model.rate.per_1k_output_tokens.micros().to_string(),
+            })
+        })
+        .collect();
+    json!({ "kind": "by-model", "models": models, "quote": "POST /api/v1/compute/estimate" })
+}
+
+/// A schema with everything it refers to, so that it can be read alone.
+fn inline(shape: Shape) -> Value {
+    let mut schema = serde_json::to_value((shape.schema)()).unwrap_or_default();
+    let mut nested = Vec::new();
+    (shape.nested)(&mut nested);
+    resolve(&mut schema, &nested.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect());
+    schema
+}
+
+fn resolve(schema: &mut Value, known: &std::collections::HashMap<String, Value>) {
+    if let Some(found) = schema.get("$ref").and_then(Value::as_str).and_then(|name| known.get(name.rsplit('/').next()?)) {
+        *schema = found.clone();
+    }
+    match schema {
+        Value::Object(fields) => fields.values_mut().for_each(|value| resolve(value, known)),
+        Value::Array(items) => items.iter_mut().for_each(|value| resolve(value, known)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn every_endpoint_is_described_with_its_price_and_whole_schemas() {
+        let config = Config::default();
+        let gates = super::super::endpoints::gate_prices(&config.gates);
+        let catalog = Catalog::new(&config.models, gates, &config.limits, 1).unwrap();
+        for endpoint in ENDPOINTS {
+            let described = describe(endpoint, "https://relayer.example", &catalog, &config.gates, "eip155:8453");
+            assert!(!described.to_string().contains("$ref"), "{}", described);
+            assert_eq!(described["price"]["kind"] == "free", described["accepts"].as_array().unwrap().is_empty(), "{}", endpoint.path);
+            assert_eq!(endpoint.method.as_str() == "POST", endpoint.input.is_some(), "{}", endpoint.path);
+        }
+        let prices: Vec<_> = ENDPOINTS.iter().filter_map(|endpoint| match endpoint.price { Price::Gate(gate) => Some(gate.price(&config.gates).to_string()), _ => None }).collect();
+        assert_eq!(prices, ["0.01", "0.001", "0.001", "0.002", "0.01", "0.001"], "deposit, balance, execute, history, refund, pricing as in the seeds");
+    }
+}

@@ -1,0 +1,169 @@
+//! HTTP: a room per resource, one table of endpoints ([`endpoints`]), and what surrounds every request.
+//!
+//! From outside in: request id, log and metrics ([`observe`]) → CORS → panics → limits ([`limit`]) → time → handler. Whatever
+//! goes wrong, the answer is `{error, code, hint}`.
+
+pub mod compute;
+mod discovery;
+pub mod endpoints;
+mod estimate;
+pub mod futures;
+mod health;
+mod limit;
+mod models;
+mod observe;
+mod openapi;
+pub mod paid;
+mod ready;
+mod receipts;
+mod serve;
+pub mod shapes;
+pub mod state;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use serde_json::Value;
+use tower_http::{catch_panic::CatchPanicLayer, cors};
+
+pub use limit::Limits;
+pub use serve::serve;
+pub use state::{App, AppState};
+
+use crate::{
+    config::ServerConfig,
+    error::{ApiError, ApiResult},
+    payment::wire,
+};
+use endpoints::{ENDPOINTS, Id};
+
+/// The handler of each endpoint. Exhaustive: an endpoint in the table without a handler does not compile.
+fn handler(id: Id) -> MethodRouter<AppState> {
+    match id {
+        Id::TextInference => post(compute::text_inference),
+        Id::Embeddings => post(compute::embeddings),
+        Id::Models => get(models::list),
+        Id::Estimate => post(estimate::estimate),
+        Id::Deposit => post(futures::deposit),
+        Id::Balance => get(futures::balance),
+        Id::Execute => post(futures::execute),
+        Id::History => get(futures::history),
+        Id::Refund => post(futures::refund),
+        Id::Pricing => get(futures::pricing),
+        Id::Receipts => get(receipts::batch),
+        Id::Discovery => get(discovery::x402),
+        Id::OpenApi => get(openapi::document),
+        Id::Health => get(health::health),
+        Id::Ready => get(ready::ready),
+        Id::Metrics => get(health::metrics),
+    }
+}
+
+/// Every route, with everything that surrounds it.
+pub fn router(state: AppState, limits: Limits) -> Router {
+    let config = state.config.server.clone();
+    let routes = ENDPOINTS
+        .iter()
+        // With an address of their own, metrics are not shown to clients.
+        .filter(|endpoint| endpoint.id != Id::Metrics || config.metrics_bind.is_empty())
+        .fold(Router::new(), |router, endpoint| router.route(endpoint.path, handler(endpoint.id)));
+    let timeout = Duration::from_secs(config.request_timeout_seconds);
+    surround(routes, &config)
+        .layer(from_fn_with_state(timeout, in_time))
+        .layer(from_fn_with_state(limits, limit::guard))
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
+        .layer(cors())
+        .layer(from_fn(observe::observe))
+        .with_state(state)
+}
+
+/// `/metrics` alone, for `server.metrics_bind`.
+pub fn metrics_router() -> Router {
+    Router::new().route("/metrics", get(health::metrics)).fallback(not_found)
+}
+
+/// Body limit, and errors that axum itself answers in our form.
+fn surround(routes: Router<AppState>, config: &ServerConfig) -> Router<AppState> {
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(config.body_limit_bytes))
+        .layer(from_fn_with_state(config.body_limit_bytes, announced_size))
+}
+
+/// Browsers may call from anywhere: nothing here rests on cookies, and payments are signed.
+fn cors() -> cors::CorsLayer {
+    let request_headers = wire::ACCEPTED_HEADERS.into_iter().chain([header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION]);
+    cors::CorsLayer::new()
+        .allow_origin(cors::Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(request_headers.collect::<Vec<_>>())
+        .expose_headers(wire::EXPOSED_HEADERS.into_iter().chain([header::RETRY_AFTER, observe::REQUEST_ID]).collect::<Vec<_>>())
+        .max_age(Duration::from_secs(3600))
+}
+
+async fn not_found(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(100).collect();
+    ApiError::not_found("not_found", format!("there is nothing at {path}"), "GET /openapi.json or /.well-known/x402.json lists every endpoint")
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let path = request.uri().path();
+    let known = ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str());
+    let error = ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{} is not served here", request.method()),
+        format!("use {known}"),
+    );
+    ([(header::ALLOW, HeaderValue::from_static(known))], error).into_response()
+}
+
+/// Refuses a body by the size it announces; one that does not announce is cut off by the body limit while it is read.
+async fn announced_size(State(limit): State<usize>, request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|size| size > limit as u64) {
+        return ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "the body is too large",
+            format!("send at most {limit} bytes in one request"),
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+/// Answers 504 when a request takes too long. Work behind a payment runs in a task of its own and is not cut off by this.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            format!("no answer within {} s", limit.as_secs()),
+            "retry with the same payment: it is never charged twice, and the answer may be ready by then",
+        )
+        .into_response(),
+    }
+}
+
+/// Reads a body as JSON.
+///
+/// # Errors
+/// 400 that says where the JSON goes wrong.
+fn json_body(body: &[u8]) -> ApiResult<Value> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("invalid_request", format!("the body is not JSON: line {}, column {}", error.line(), error.column()), "send a JSON object")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! `GET /api/v1/receipts/{operatorIndex}/{batchNumber}`: the receipts of a batch, for anyone (I-7).
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderName, header},
+};
+use compute_futures_protocol::BatchDocument;
+
+use super::state::AppState;
+use crate::error::{ApiError, ApiResult};
+
+/// The batch as it was sealed. It never changes, so it may be cached for ever.
+///
+/// # Errors
+/// 404 for another operator's batches and for batches that are not sealed yet.
+pub async fn batch(
+    State(app): State<AppState>,
+    Path((operator_index, batch_number)): Path<(String, String)>,
+) -> ApiResult<([(HeaderName, &'static str); 1], Json<BatchDocument>)> {
+    let (Ok(operator_index), Ok(batch_number)) = (operator_index.parse::<u32>(), batch_number.parse::<u64>()) else {
+        return Err(ApiError::bad_request(
+            "invalid_request",
+            "operator index and batch number are whole numbers",
+            format!("write /api/v1/receipts/{}/1", app.operator.operator_index),
+        ));
+    };
+    if operator_index != app.operator.operator_index {
+        return Err(ApiError::not_found(
+            "unknown_operator",
+            format!("this relayer belongs to operator {}", app.operator.operator_index),
+            "ask the relayer of that operator",
+        ));
+    }
+    let document = app.ledger.batch_document(batch_number).await?.ok_or_else(|| {
+        ApiError::not_found("unknown_batch", format!("batch {batch_number} is not sealed"), "batches count from 1; the open one is published once it is sealed")
+    })?;
+    Ok(([(header::CACHE_CONTROL, "public, max-age=31536000, immutable")], Json(document)))
+}

@@ -1,0 +1,70 @@
+//! The accept loop: bounds on connections and heads, and a stop that lets requests in flight finish.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::{Layer, ServiceExt};
+
+use crate::config::ServerConfig;
+
+/// Serves `app` until `stop`, then waits for requests in flight, at most `server.shutdown_seconds`.
+pub async fn serve(listener: TcpListener, app: Router, config: &ServerConfig, stop: CancellationToken) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.header_timeout_seconds.max(1)))
+        .max_buf_size(config.header_limit_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(config.header_limit_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30));
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(config.connection_limit));
+
+    loop {
+        let accepting = async {
+            // A new connection waits in the kernel's queue until one of ours ends.
+            let permit = connections.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepting => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer): (_, SocketAddr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, or the client is gone already: neither is a reason to stop, nor to spin.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Answers are small and somebody waits for each.
+        let _ = stream.set_nodelay(true);
+        let service = axum::Extension(ConnectInfo(peer)).layer(app.clone()).map_request(|request: axum::http::Request<_>| request.map(axum::body::Body::new));
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "a connection ended early");
+            }
+        });
+    }
+
+    drop(listener);
+    let wait = Duration::from_secs(config.shutdown_seconds);
+    if tokio::time::timeout(wait, graceful.shutdown()).await.is_err() {
+        tracing::warn!(seconds = wait.as_secs(), "requests in flight did not finish in time; their work goes on until the end or is resolved at the next start");
+    }
+}

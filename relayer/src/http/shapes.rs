@@ -1,0 +1,316 @@
+//! Shapes of bodies, for OpenAPI and the catalogue. Fields are named as they are sent.
+#![allow(missing_docs, reason = "the documentation of each field is its schema's description")]
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// An error: what happened, a name for programs, and what to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Error {
+    /// What happened.
+    pub error: String,
+    /// Stable name for programs.
+    #[schema(example = "invalid_request")]
+    pub code: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Figures that a program needs to react, e.g. `ceilingNeeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Value>,
+}
+
+/// A JSON object; its fields explain themselves.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(value_type = Object)]
+pub struct Opaque(pub Value);
+
+/// A message of a conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ChatMessage {
+    /// `system`, `developer`, `user` or `assistant`.
+    #[schema(example = "user")]
+    pub role: String,
+    /// A text, or a list of text parts.
+    #[schema(value_type = String, example = "Summarize this contract: …")]
+    pub content: Value,
+}
+
+/// A chat job, as OpenAI writes it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct TextRequest {
+    /// `auto` (default) or an id of /api/v1/compute/models.
+    #[schema(example = "auto")]
+    pub model: Option<String>,
+    /// The conversation, oldest first.
+    pub messages: Vec<ChatMessage>,
+    /// Most tokens in the answer; the quote depends on it where a model is metered.
+    #[schema(minimum = 1)]
+    pub max_tokens: Option<u32>,
+    #[schema(minimum = 0, maximum = 2)]
+    pub temperature: Option<f64>,
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
+    pub seed: Option<i64>,
+    /// Up to four texts that end the answer.
+    pub stop: Option<Vec<String>>,
+}
+
+/// An embeddings job, as OpenAI writes it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct EmbeddingsRequest {
+    /// `auto` (default) or an id of /api/v1/compute/models.
+    #[schema(example = "auto")]
+    pub model: Option<String>,
+    /// One text or several.
+    #[schema(value_type = Vec<String>)]
+    pub input: Value,
+    /// Length of each vector, where the model can choose.
+    #[schema(minimum = 1, maximum = 4096)]
+    pub dimensions: Option<u32>,
+}
+
+/// Tokens that a job used.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsageShape {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub total_tokens: u64,
+}
+
+/// Answer of a chat job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TextAnswer {
+    /// Who did the work.
+    pub provider: String,
+    /// The model that did it.
+    pub model: String,
+    /// As OpenAI writes them.
+    pub choices: Vec<Value>,
+    pub usage: UsageShape,
+    /// Price in USDC, for people.
+    #[schema(example = "0.03")]
+    pub price_usdc: String,
+}
+
+/// Answer of an embeddings job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EmbeddingsAnswer {
+    /// Who did the work.
+    pub provider: String,
+    /// The model that did it.
+    pub model: String,
+    /// One vector a text, in order, as OpenAI writes them.
+    pub data: Vec<Value>,
+    pub usage: UsageShape,
+    /// Price in USDC, for people.
+    #[schema(example = "0.005")]
+    pub price_usdc: String,
+}
+
+/// Opens an account, or adds to one.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct DepositRequest {
+    /// Address that owns the account.
+    #[schema(example = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8")]
+    pub depositor: String,
+    /// Amount in USDC.
+    #[schema(example = "50")]
+    pub amount: String,
+    /// Most that may ever be charged, in USDC. Left out: all that is deposited.
+    pub ceiling: Option<String>,
+    /// Address that may sign spending besides the owner.
+    pub delegate: Option<String>,
+}
+
+/// The account after a deposit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DepositAnswer {
+    /// `id`, `tier`, `discount`, `balanceRemaining` and the account's other figures.
+    #[serde(rename = "computeFuture")]
+    pub compute_future: Value,
+}
+
+/// A job out of prepaid credit: the fields of the job's own endpoint, and these.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecuteRequest {
+    /// The account.
+    #[schema(example = "CFE-ABC12345")]
+    pub futures_id: String,
+    /// `text-inference` or `embeddings`.
+    #[serde(rename = "type")]
+    #[schema(example = "text-inference")]
+    pub kind: String,
+    /// `auto` (default) or an id of /api/v1/compute/models.
+    pub model: Option<String>,
+    /// For `text-inference`.
+    pub messages: Option<Vec<ChatMessage>>,
+    /// For `embeddings`.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub input: Option<Value>,
+}
+
+/// What was done, what it cost, and the signed receipt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExecuteAnswer {
+    /// `charged`, `chargedMicroUsdc`, `balanceRemaining` and more.
+    pub billing: Value,
+    /// The job's answer.
+    pub compute: Value,
+    /// The operator's signed receipt.
+    pub receipt: Value,
+}
+
+/// Asks for what is left.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundRequest {
+    /// The account.
+    #[schema(example = "CFE-ABC12345")]
+    pub futures_id: String,
+    /// The owner; must be the one who proves itself by the payment.
+    pub caller: Option<String>,
+}
+
+/// What was paid back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefundAnswer {
+    /// `refundAmount`, `jobsExecuted`, `transaction` and more.
+    pub refund: Value,
+}
+
+/// Asks what a job would cost: the job's own body, and its type.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct EstimateRequest {
+    /// `text-inference` or `embeddings`. May be left out when the body holds `messages` or `input`.
+    #[serde(rename = "type")]
+    #[schema(example = "text-inference")]
+    pub kind: Option<String>,
+    /// `auto` (default) or an id of /api/v1/compute/models.
+    pub model: Option<String>,
+    /// For `text-inference`.
+    pub messages: Option<Vec<ChatMessage>>,
+    /// For `embeddings`.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub input: Option<Value>,
+    pub max_tokens: Option<u32>,
+}
+
+/// What a job would cost at most.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Kind of job.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// As asked for.
+    pub model: String,
+    /// Models that may run it, in order, each with its own price.
+    pub candidates: Vec<Candidate>,
+    /// The most it can cost before discount, for people. A payment per call pays this; from credit the metered price is charged.
+    #[schema(example = "$0.03")]
+    pub price: String,
+    #[schema(example = "30000")]
+    pub price_micro_usdc: String,
+    /// The same at each tier of prepaid credit: what a hold reserves, rounded up to a micro-USDC.
+    pub prepaid: Vec<PrepaidPrice>,
+}
+
+/// One model that may run the job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    pub model: String,
+    /// Most tokens that can be counted for it.
+    pub max_input_tokens: u64,
+    pub max_output_tokens: u64,
+    pub price_micro_usdc: String,
+}
+
+/// Price at one tier.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrepaidPrice {
+    #[schema(example = "scale")]
+    pub tier: String,
+    #[schema(example = 1000)]
+    pub discount_bps: u16,
+    #[schema(example = "$0.027")]
+    pub price: String,
+    #[schema(example = "27000")]
+    pub price_micro_usdc: String,
+}
+
+/// Models on offer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelList {
+    pub models: Vec<ModelShape>,
+    /// Hash of the rate card in the terms on-chain.
+    pub rate_card_hash: String,
+}
+
+/// One model on offer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelShape {
+    #[schema(example = "local/extractive-summary")]
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub name: String,
+    pub description: String,
+    /// Names of the providers that run it, in order.
+    pub providers: Vec<String>,
+    /// Whether a provider of it would be asked now.
+    pub available: bool,
+    /// Whether `auto` may choose it.
+    pub auto: bool,
+    /// Price in USDC, for people.
+    #[schema(example = "$0.03 a call")]
+    pub price: String,
+    pub per_call_micro_usdc: String,
+    pub per_1k_input_tokens_micro_usdc: String,
+    pub per_1k_output_tokens_micro_usdc: String,
+    pub context_length: u64,
+    pub max_output_tokens: u64,
+}
+
+/// The receipts of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipts {
+    pub operator_index: u32,
+    #[schema(value_type = String)]
+    pub batch_number: u64,
+    /// Merkle root over the receipts' hashes, as posted on-chain.
+    pub root: String,
+    /// Each with hash, signature and what the depositor signed.
+    pub receipts: Vec<Value>,
+}
+
+/// Life sign.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    #[schema(example = "ok")]
+    pub status: &'static str,
+    pub version: &'static str,
+}
+
+/// Whether each part can serve.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    pub ready: bool,
+    pub checks: Vec<Check>,
+}
+
+/// One part.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Check {
+    #[schema(example = "ledger")]
+    pub name: &'static str,
+    pub ok: bool,
+    /// What was seen; when not ok, why.
+    pub detail: Value,
+}
