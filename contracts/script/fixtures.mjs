@@ -55,7 +55,7 @@ const code = {
 
 mkdirSync('contracts/out', { recursive: true });
 writeFileSync('contracts/out/circle.json', JSON.stringify({ ...usdc, code }));
-execFileSync('node_modules/.bin/forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit' });
+execFileSync('contracts/toolchain/forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit' });
 
 const state = readJson('contracts/out/circle.state.json');
 const wanted = [usdc.token, usdc.implementation, usdc.signatureChecker, usdc.roles.minter].map((a) => a.toLowerCase());

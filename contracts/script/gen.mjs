@@ -26,7 +26,7 @@ function emit(path, value) {
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
-execFileSync('node_modules/.bin/forge', ['build', 'contracts/src', '--quiet'], { stdio: 'inherit' });
+execFileSync('contracts/toolchain/forge', ['build', 'contracts/src', '--quiet'], { stdio: 'inherit' });
 const artifact = readJson('contracts/out/ComputeFutures.sol/ComputeFutures.json');
 
 // 1. ABI and bytecode.
