@@ -1,0 +1,6 @@
+//! The indexer against chains in memory and real ones, on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod following;
+mod postgres;
+mod support;

@@ -1,0 +1,244 @@
+//! A chain in memory that can be mined, reorganised, broken and slowed down at will.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use alloy::primitives::{Address, B256, address, keccak256};
+use async_trait::async_trait;
+use compute_futures_chain::{
+    AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventKind, EventMeta, Heads, OperatorOnChain,
+};
+use compute_futures_protocol::{AccountId, Chain, DepositTerms, Domain, Terms, Usdc};
+
+use super::world::{Dice, World};
+
+pub const CONTRACT: Address = address!("0x00000000000000000000000000000000000000c0");
+pub const TOKEN: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+pub const GENESIS_TIME: u64 = 1_790_000_000;
+
+#[derive(Clone)]
+struct Block {
+    header: BlockRef,
+    events: Vec<ChainEvent>,
+    /// The state after it.
+    world: World,
+}
+
+pub struct FakeChain {
+    blocks: Mutex<Vec<Block>>,
+    pub finalized_depth: u64,
+    pub safe_depth: u64,
+    pub down: AtomicBool,
+    pub missing_tokens: AtomicU64,
+    pub payments: Mutex<HashSet<(Address, B256)>>,
+    salt: AtomicU64,
+}
+
+impl FakeChain {
+    pub fn new(finalized_depth: u64) -> Self {
+        let genesis = Block { header: header(0, B256::ZERO, 0), events: Vec::new(), world: World::default() };
+        Self {
+            blocks: Mutex::new(vec![genesis]),
+            finalized_depth,
+            safe_depth: finalized_depth / 2,
+            down: AtomicBool::new(false),
+            missing_tokens: AtomicU64::new(0),
+            payments: Mutex::default(),
+            salt: AtomicU64::new(0),
+        }
+    }
+
+    pub fn domain(&self) -> Domain {
+        Domain::new(8453, CONTRACT)
+    }
+
+    /// Mines a block with what `act` does to the world.
+    pub fn mine(&self, act: impl FnOnce(&mut World, &mut Vec<EventKind>)) -> u64 {
+        let mut blocks = self.blocks.lock().unwrap();
+        let parent = blocks.last().unwrap();
+        let mut world = parent.world.clone();
+        let header = header(parent.header.number + 1, parent.header.hash, self.salt.fetch_add(1, Ordering::Relaxed));
+        let mut kinds = Vec::new();
+        act(&mut world, &mut kinds);
+        let event = |(index, kind): (usize, EventKind)| ChainEvent {
+            meta: EventMeta {
+                block_number: header.number,
+                block_hash: header.hash,
+                block_timestamp: header.timestamp,
+                transaction: keccak256([header.hash.as_slice(), &[u8::try_from(index % 3).unwrap()]].concat()),
+                // Other contracts log too.
+                log_index: index as u64 * 2 + 1,
+            },
+            kind,
+        };
+        let events = kinds.into_iter().enumerate().map(event).collect();
+        blocks.push(Block { header, events, world });
+        header.number
+    }
+
+    /// Mines random blocks.
+    pub fn mine_random(&self, dice: &mut Dice, blocks: u64) {
+        for _ in 0..blocks {
+            self.mine(|world, events| {
+                let time = GENESIS_TIME + dice.roll(1000);
+                for _ in 0..dice.roll(4) {
+                    world.act(dice, time, events);
+                }
+            });
+        }
+    }
+
+    /// Takes the newest blocks away.
+    pub fn drop_blocks(&self, depth: u64) {
+        let mut blocks = self.blocks.lock().unwrap();
+        let keep = blocks.len() - usize::try_from(depth).unwrap();
+        blocks.truncate(keep.max(1));
+    }
+
+    pub fn height(&self) -> u64 {
+        self.blocks.lock().unwrap().last().unwrap().header.number
+    }
+
+    pub fn world(&self) -> World {
+        self.blocks.lock().unwrap().last().unwrap().world.clone()
+    }
+
+    pub fn event_count(&self) -> usize {
+        self.blocks.lock().unwrap().iter().map(|block| block.events.len()).sum()
+    }
+
+    /// Changes what the chain says happened, behind the model's back.
+    pub fn tamper(&self, change: impl Fn(&mut ChainEvent)) {
+        self.blocks.lock().unwrap().iter_mut().flat_map(|block| &mut block.events).for_each(change);
+    }
+
+    fn up(&self) -> Result<(), ChainError> {
+        if self.down.load(Ordering::Relaxed) { Err(ChainError::Unavailable("down for a test".into())) } else { Ok(()) }
+    }
+}
+
+fn header(number: u64, parent_hash: B256, salt: u64) -> BlockRef {
+    let hash = keccak256([parent_hash.as_slice(), &number.to_be_bytes(), &salt.to_be_bytes()].concat());
+    BlockRef { number, hash, parent_hash, timestamp: GENESIS_TIME + number * 2 }
+}
+
+#[async_trait]
+impl ChainReader for FakeChain {
+    fn chain(&self) -> Chain {
+        Chain::Base
+    }
+
+    fn contract(&self) -> Address {
+        CONTRACT
+    }
+
+    fn token(&self) -> Address {
+        TOKEN
+    }
+
+    fn deployment_block(&self) -> u64 {
+        1
+    }
+
+    async fn heads(&self) -> Result<Heads, ChainError> {
+        self.up()?;
+        let latest = self.blocks.lock().unwrap().last().unwrap().header;
+        let (safe, finalized) =
+            (latest.number.saturating_sub(self.safe_depth), latest.number.saturating_sub(self.finalized_depth));
+        Ok(Heads { latest, safe, finalized })
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
+        self.up()?;
+        tokio::task::yield_now().await;
+        Ok(self.blocks.lock().unwrap().get(usize::try_from(number).unwrap()).map(|block| block.header))
+    }
+
+    async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
+        self.up()?;
+        tokio::task::yield_now().await;
+        let blocks = self.blocks.lock().unwrap();
+        let wanted = blocks.iter().filter(|block| (from..=to).contains(&block.header.number));
+        Ok(wanted.flat_map(|block| block.events.iter().cloned()).collect())
+    }
+
+    async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError> {
+        self.up()?;
+        Ok(self.world().accounts.get(&id).map(|account| AccountOnChain {
+            id,
+            owner: account.owner,
+            delegate: account.delegate,
+            state: account.state,
+            refundable_at: account.refundable_at,
+            terms_version: account.terms_version,
+            closed: account.closed,
+        }))
+    }
+
+    async fn operator(&self, index: u32) -> Result<Option<OperatorOnChain>, ChainError> {
+        Ok(self.world().operators.get(index as usize - 1).map(|operator| OperatorOnChain {
+            index,
+            operator: operator.address,
+            terms_version: u32::try_from(operator.terms.len()).unwrap(),
+            last_sequence: operator.last_sequence,
+            last_batch: operator.last_batch,
+            earnings: Usdc::from_micros(operator.earnings),
+        }))
+    }
+
+    async fn operator_index_of(&self, operator: Address) -> Result<Option<u32>, ChainError> {
+        let position = self.world().operators.iter().position(|o| o.address == operator);
+        Ok(position.map(|position| u32::try_from(position).unwrap() + 1))
+    }
+
+    async fn terms(&self, operator_index: u32, version: u32) -> Result<Option<Terms>, ChainError> {
+        Ok(self
+            .world()
+            .operators
+            .get(operator_index as usize - 1)
+            .and_then(|o| o.terms.get(version as usize - 1).cloned()))
+    }
+
+    fn deposit_address(&self, _: &DepositTerms) -> Address {
+        Address::repeat_byte(0xdd)
+    }
+
+    async fn account_of_deposit_address(&self, _: Address) -> Result<Option<AccountId>, ChainError> {
+        Ok(None)
+    }
+
+    async fn token_balance(&self, _: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
+        self.up()?;
+        let number = block.unwrap_or_else(|| self.height());
+        let blocks = self.blocks.lock().unwrap();
+        let block = blocks
+            .get(usize::try_from(number).unwrap())
+            .ok_or_else(|| ChainError::Inconsistent("no such block".into()))?;
+        Ok(Usdc::from_micros(block.world.balance - self.missing_tokens.load(Ordering::Relaxed)))
+    }
+
+    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
+        Ok(self.payments.lock().unwrap().contains(&(authorizer, nonce)))
+    }
+
+    async fn authorization_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<B256>, ChainError> {
+        Ok(None)
+    }
+
+    async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
+        Ok(compute_futures_protocol::recover(digest, signature).is_ok_and(|found| found == signer))
+    }
+
+    async fn verify_receipt(&self, _: u32, _: u64, _: B256, _: &[B256]) -> Result<bool, ChainError> {
+        Ok(false)
+    }
+
+    async fn batch_root(&self, _: u32, _: u64) -> Result<Option<B256>, ChainError> {
+        Ok(None)
+    }
+}
