@@ -21,7 +21,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::ledger::{NewPayment, PaymentOutcome, StoredAnswer, UnresolvedPayment};
 
 /// A payment must stay valid this many seconds longer, so that it can still settle after the work.
-const VALIDITY_MARGIN_SECONDS: u64 = 6;
+const VALIDITY_MARGIN_SECONDS: u64 = 30;
 /// How long a second delivery of a running request waits for the first.
 pub(super) const IN_PROGRESS_WAIT: Duration = Duration::from_secs(10);
 /// How long a request waits to learn what became of a settlement.
@@ -80,6 +80,15 @@ pub(super) enum Standing {
     Settled { answer: StoredAnswer, transaction: String },
 }
 
+/// How the ledger is asked about a payment.
+#[derive(Clone, Copy)]
+enum Look<'a> {
+    /// Without touching it.
+    At(B256),
+    /// Taking it, if nobody has.
+    Begin(&'a Checked),
+}
+
 /// What the chain says about a payment.
 enum OnChain {
     /// Not there (yet).
@@ -134,7 +143,11 @@ impl Checked {
     /// Checks that the payment is valid now and long enough.
     pub(super) fn check_time(&self, now: u64) -> ApiResult<()> {
         if self.payment.valid_before <= U256::from(now + VALIDITY_MARGIN_SECONDS) {
-            return Err(payment_required("expired", "the payment's validBefore has passed", "sign a new payment"));
+            return Err(payment_required(
+                "expired",
+                "the payment's validBefore has passed, or is less than 30 seconds ahead",
+                "sign a new payment that is valid for `maxTimeoutSeconds`",
+            ));
         }
         if self.payment.valid_after >= U256::from(now) {
             return Err(payment_required(
@@ -193,6 +206,10 @@ fn mismatch(what: &str) -> ApiError {
     )
 }
 
+fn count_payment(outcome: &'static str) {
+    metrics::counter!("relayer_payments_total", "scheme" => "exact", "outcome" => outcome).increment(1);
+}
+
 /// 409: the same request is being answered on another connection.
 pub(super) fn in_progress() -> ApiError {
     ApiError::new(
@@ -227,13 +244,17 @@ impl Gate {
     /// # Errors
     /// 409 `payment_reused`, `in_progress`; 503 `settlement_unknown`.
     pub(super) async fn standing(&self, id: B256, request_hash: B256) -> ApiResult<Standing> {
-        self.wait_for(async || Ok(self.ledger().find_payment(id, request_hash).await?)).await
+        self.wait_for(Look::At(id), request_hash).await
     }
 
-    async fn wait_for(&self, look: impl AsyncFn() -> ApiResult<Option<PaymentOutcome>>) -> ApiResult<Standing> {
+    async fn wait_for(&self, look: Look<'_>, request_hash: B256) -> ApiResult<Standing> {
         let mut patience = Patience::new(IN_PROGRESS_WAIT);
         loop {
-            match look().await? {
+            let found = match look {
+                Look::At(id) => self.ledger().find_payment(id, request_hash).await?,
+                Look::Begin(checked) => Some(self.ledger().begin_payment(checked.new_payment(request_hash)).await?),
+            };
+            match found {
                 None | Some(PaymentOutcome::New) => return Ok(Standing::Unused),
                 Some(PaymentOutcome::Replay { answer, transaction }) => return Ok(Standing::Settled { answer, transaction }),
                 Some(PaymentOutcome::KeyReused) => return Err(payment_reused()),
@@ -256,7 +277,7 @@ impl Gate {
     /// # Errors
     /// As [`Gate::standing`].
     pub(super) async fn begin(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
-        self.wait_for(async || Ok(Some(self.ledger().begin_payment(checked.new_payment(request_hash)).await?))).await
+        self.wait_for(Look::Begin(checked), request_hash).await
     }
 
     /// Asks the facilitator whether the payment would settle now, and who pays.
@@ -269,7 +290,7 @@ impl Gate {
             Ok(verified) if verified.payer.parse() == Ok(checked.payment.from) => Ok(checked.payment.from),
             Ok(_) => Err(ApiError::internal("the facilitator names another payer than the authorisation")),
             Err(VerifyError::Refused { reason, .. }) => {
-                self.count_payment("refused");
+                count_payment("refused");
                 Err(payment_required(
                     "payment_refused",
                     format!("the payment does not hold: {reason}"),
@@ -304,7 +325,7 @@ impl Gate {
                 self.learn(checked, Instant::now() + RESOLVE_WAIT).await
             }
         };
-        self.count_payment(match &outcome {
+        count_payment(match &outcome {
             Ok(_) => "settled",
             Err(NotSettled::Refused(_)) => "refused",
             Err(NotSettled::Unknown) => "unknown",

@@ -1,32 +1,36 @@
 //! The gate in front of every paid endpoint: 402 or proof, then the work, then the answer.
 //!
-//! Follow [`Gate::serve`]: read the payment, compare it with the offer of now, prove who pays, let the service decide whether
-//! that may be, reserve the money, work, charge, answer. From the first reservation on the request runs in a task of its own: a
-//! client that hangs up changes nothing about what is charged and stored.
+//! [`Gate::serve`] reads the payment, compares it with the offer of now, and hands it to its scheme: [`super::spend`] charges a
+//! job to prepaid credit, [`super::collect`] takes a plain payment. Both prove who pays, let the service decide whether that may
+//! be, work, charge, and keep the answer for whoever asks again. From the first reservation on a request runs in a task of its
+//! own: a client that hangs up changes nothing about what is charged and stored.
 
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Authorization, B256, Usdc};
+use compute_futures_protocol::{AccountId, B256};
 
-use super::answer::Template;
-use super::credit::{ContractWallets, CreditProof};
-use super::exact::{Checked, IN_PROGRESS_WAIT, NotSettled, Patience, Standing, in_progress, payment_reused};
+use super::credit::ContractWallets;
 use super::facilitator::Facilitator;
 use super::offer::{Offer, Resource, payment_required};
 use super::report::{Answer, Asked};
-use super::service::{Done, Draw, Payer, Service};
+use super::service::{Done, Payer, Service};
 use super::settings::PaymentSettings;
-use super::wire::{self, CreditPayload, ExactPayload, Payload, Presented, Version};
+use super::wire::{self, Payload, Presented, Version};
 use crate::error::{ApiError, ApiResult};
-use crate::failpoint;
-use crate::ledger::{AccountView, ChargeFacts, ChargeRequest, HoldOutcome, HoldRequest, Ledger, NamedPayment, StoredAnswer, new_job_id};
+use crate::ledger::{AccountView, ChargeFacts, IdempotencyKey, Ledger, StoredAnswer};
+
+/// How long an account's owner, delegate and ceiling are believed without asking the ledger again. What it holds is never
+/// believed: the hold decides on fresh figures.
+const ACCOUNT_SECONDS: u64 = 2;
+/// Accounts remembered so.
+const ACCOUNTS: u64 = 20_000;
 
 /// A request as the gate sees it.
 #[derive(Debug, Clone)]
@@ -42,8 +46,13 @@ pub struct PaidRequest {
 }
 
 impl PaidRequest {
-    fn resource(&self) -> Resource<'_> {
+    pub(super) fn resource(&self) -> Resource<'_> {
         Resource { target: &self.target, request_hash: self.request_hash }
+    }
+
+    /// Whether it carries a readable payment of scheme `compute-futures`.
+    pub(crate) fn pays_from_credit(&self) -> bool {
+        matches!(wire::presented(&self.headers), Ok(Some(Presented { payload: Payload::Credit(_), .. })))
     }
 }
 
@@ -57,30 +66,59 @@ struct Parts {
     facilitator: Facilitator,
     reader: Arc<dyn ChainReader>,
     contract_wallets: ContractWallets,
-    /// Who may spend an account, for a moment: owner and delegate change rarely, and the hold decides on fresh figures.
     accounts: moka::sync::Cache<AccountId, Arc<AccountView>>,
     /// Payments that this process is settling right now.
     settling: Mutex<HashSet<B256>>,
 }
 
-/// How long an account's owner, delegate and ceiling are believed without asking the ledger again.
-const ACCOUNT_SECONDS: u64 = 2;
-
-/// A payment that is taken, in full: what is done for it may still be going on (deposits, refunds).
-#[derive(Debug, Clone)]
-pub struct Collected {
-    /// Identity of the payment.
+/// A request whose payment is taken, and the answer that is kept for it.
+#[derive(Debug)]
+pub struct Charged {
+    /// Identity of the payment, unique among all.
     pub id: B256,
     /// Who paid.
     pub payer: Payer,
     /// Protocol version of the payment.
     pub version: Version,
-    /// The settlement transaction.
+    /// Hash of the settlement; empty when paid from credit.
     pub transaction: String,
+    /// The stored answer. Status 202: what was paid for is still to be done on chain.
+    pub answer: StoredAnswer,
+    pub(super) kept: Kept,
+}
+
+/// Where the answer is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kept {
+    /// With the payment.
+    Payment,
+    /// With the receipt of a charge.
+    Charge(AccountId, IdempotencyKey),
+}
+
+impl Charged {
+    /// Keeps the final answer of something that was still to be done.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub(crate) async fn complete(&self, ledger: &Ledger, answer: &Answer) -> ApiResult<()> {
+        let answer = answer.pack();
+        match self.kept {
+            Kept::Payment => ledger.complete_payment_answer(self.id, &answer).await?,
+            Kept::Charge(account, key) => ledger.complete_charge_answer(account, key, &answer).await?,
+        }
+        Ok(())
+    }
+
+    /// Sends an answer, with the report of the payment.
+    #[must_use]
+    pub(crate) fn respond(&self, settings: &PaymentSettings, answer: Answer) -> Response {
+        answer.respond(settings, self.version, &self.transaction, &self.payer.address.to_string())
+    }
 }
 
 /// Why a request is not answered: plainly, or after a payment did not settle.
-enum Refusal {
+pub(super) enum Refusal {
     Plain(ApiError),
     Settlement { error: ApiError, reason: String, version: Version, payer: String },
 }
@@ -92,7 +130,7 @@ impl<E: Into<ApiError>> From<E> for Refusal {
 }
 
 impl Refusal {
-    fn respond(self, asked: Asked<'_>) -> Response {
+    pub(super) fn respond(self, asked: Asked<'_>) -> Response {
         match self {
             Self::Plain(error) => asked.refuse(error),
             Self::Settlement { error, reason, version, payer } => {
@@ -112,8 +150,10 @@ impl Gate {
         reader: Arc<dyn ChainReader>,
     ) -> Self {
         let contract_wallets = ContractWallets::new(Arc::clone(&reader));
-        let accounts =
-            moka::sync::Cache::builder().max_capacity(20_000).time_to_live(Duration::from_secs(ACCOUNT_SECONDS)).build();
+        let accounts = moka::sync::Cache::builder()
+            .max_capacity(ACCOUNTS)
+            .time_to_live(Duration::from_secs(ACCOUNT_SECONDS))
+            .build();
         let settling = Mutex::default();
         Self(Arc::new(Parts { settings, ledger, facilitator, reader, contract_wallets, accounts, settling }))
     }
@@ -132,16 +172,12 @@ impl Gate {
         &self.0.facilitator
     }
 
-    pub(crate) fn reader(&self) -> &dyn ChainReader {
+    pub(super) fn reader(&self) -> &dyn ChainReader {
         &*self.0.reader
     }
 
     pub(super) fn contract_wallets(&self) -> &ContractWallets {
         &self.0.contract_wallets
-    }
-
-    pub(super) fn count_payment(&self, outcome: &'static str) {
-        metrics::counter!("relayer_payments_total", "scheme" => "exact", "outcome" => outcome).increment(1);
     }
 
     /// An account as it stood a moment ago: good enough to know who may spend it, not what it holds. `None`: not known here.
@@ -175,47 +211,29 @@ impl Gate {
         })
     }
 
-    /// Marks a payment as being settled by this process; `None` when it is already.
-    pub(super) fn settling(&self, id: B256) -> Option<Settling> {
-        let mut settling = self.0.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        settling.insert(id).then(|| Settling { gate: self.clone(), id })
-    }
-
     /// Answers a paid request.
     pub async fn serve<S: Service>(&self, request: &PaidRequest, offer: Offer, service: S) -> Response {
         let asked = Asked { settings: self.settings(), resource: request.resource(), offer: &offer };
-        match self.try_serve(request, asked, service).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.respond(asked),
+        let charged = async {
+            let presented = self.presented(request, asked)?;
+            match presented.payload {
+                Payload::Credit(_) => Ok(self.spend(request, asked, presented, service).await?),
+                Payload::Exact(_) => self.by_payment(request, asked, presented, service).await,
+            }
+        };
+        match charged.await {
+            Ok(charged) => charged.respond(self.settings(), Answer::unpack(&charged.answer)),
+            Err(refusal) => Refusal::respond(refusal, asked),
         }
     }
 
-    /// Refuses a request that never got to its payment (its body is wrong, say). A 402 still carries the offer.
+    /// Refuses a request that never got to its payment (its body is wrong, say).
     pub fn refuse(&self, request: &PaidRequest, offer: &Offer, error: ApiError) -> Response {
         Asked { settings: self.settings(), resource: request.resource(), offer }.refuse(error)
     }
 
-    async fn try_serve<S: Service>(&self, request: &PaidRequest, asked: Asked<'_>, service: S) -> Result<Response, Refusal> {
-        let presented = self.presented(request, asked)?;
-        match presented {
-            Presented { payload: Payload::Credit(payload), version, .. } => {
-                let proof = self.prove_credit(*payload, request.request_hash).await?;
-                let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
-                let max_list = asked.offer.credit.unwrap_or_default();
-                let address = payer.address.to_string();
-                let answer = self.from_credit(request.request_hash, proof, payer, max_list, service).await?;
-                Ok(Answer::unpack(&answer).respond(self.settings(), version, "", &address))
-            }
-            Presented { payload: Payload::Exact(_), .. } => {
-                let (collected, answer) = self.by_payment(request, asked, presented, service).await?;
-                let payer = collected.payer.address.to_string();
-                Ok(Answer::unpack(&answer).respond(self.settings(), collected.version, &collected.transaction, &payer))
-            }
-        }
-    }
-
     /// The payment of a request, well formed and for this offer.
-    fn presented(&self, request: &PaidRequest, asked: Asked<'_>) -> ApiResult<Presented> {
+    pub(super) fn presented(&self, request: &PaidRequest, asked: Asked<'_>) -> ApiResult<Presented> {
         let presented = wire::presented(&request.headers)?.ok_or_else(|| {
             payment_required(
                 "payment_required",
@@ -227,61 +245,16 @@ impl Gate {
         Ok(presented)
     }
 
-    // ------------------------------------------------------------------ credit
-
-    /// hold → work → charge, or release.
-    async fn from_credit<S: Service>(
+    /// Runs the service for at most `limit`; on failure whatever was held for it is released (I-8).
+    pub(super) async fn work<S: Service>(
         &self,
-        request_hash: B256,
-        proof: CreditProof,
-        payer: Payer,
-        max_list: Usdc,
-        service: S,
-    ) -> ApiResult<StoredAnswer> {
-        service.authorise(&payer).await?;
-        let job_id = new_job_id();
-        let hold = HoldRequest {
-            account: proof.account.id,
-            job_id,
-            key: proof.nonce,
-            request_hash,
-            max_list,
-            max_charge: Some(proof.max_charge),
-            authorization: proof.authorization,
-            spend_ceiling: proof.spend_ceiling,
-            kind: service.kind().to_owned(),
-            model: service.model().to_owned(),
-        };
-        let mut patience = Patience::new(IN_PROGRESS_WAIT);
-        loop {
-            match self.ledger().hold(hold.clone()).await? {
-                HoldOutcome::Held { .. } => break,
-                HoldOutcome::Replay(answer) => return Ok(answer),
-                HoldOutcome::InProgress if patience.wait().await => {}
-                HoldOutcome::InProgress => return Err(in_progress()),
-                HoldOutcome::KeyReused => return Err(nonce_reused()),
-            }
-        }
-        let gate = self.clone();
-        detached(async move {
-            failpoint!("job::after_hold");
-            let done = gate.work(&service, &payer, Some(job_id)).await?;
-            let charge = ChargeRequest {
-                facts: facts(job_id, &done),
-                render: done.answer.into_render(),
-            };
-            failpoint!("job::before_charge");
-            let charged = gate.ledger().charge(charge).await?;
-            failpoint!("job::after_charge");
-            Ok(charged.answer)
-        })
-        .await
-    }
-
-    /// Runs the service; on failure whatever was held for it is released (I-8).
-    async fn work<S: Service>(&self, service: &S, payer: &Payer, held: Option<B256>) -> ApiResult<Done> {
+        service: &S,
+        payer: &Payer,
+        held: Option<B256>,
+        limit: Duration,
+    ) -> ApiResult<Done> {
         let started = std::time::Instant::now();
-        let result = service.work(payer).await;
+        let result = tokio::time::timeout(limit, service.work(payer)).await.unwrap_or_else(|_| Err(too_slow(limit)));
         let kind = service.kind().to_owned();
         metrics::histogram!("relayer_job_seconds", "kind" => kind.clone()).record(started.elapsed().as_secs_f64());
         let outcome = if result.is_ok() { "done" } else { "failed" };
@@ -289,228 +262,14 @@ impl Gate {
         if let (Err(error), Some(job_id)) = (&result, held) {
             self.ledger().release(job_id, error.code).await?;
         }
-        failpoint!("job::after_provider");
+        crate::failpoint!("job::after_provider");
         result
     }
 
-    // ------------------------------------------------------------------- exact
-
-    /// verify → (hold →) work → store → settle → charge.
-    async fn by_payment<S: Service>(
-        &self,
-        request: &PaidRequest,
-        asked: Asked<'_>,
-        presented: Presented,
-        service: S,
-    ) -> Result<(Collected, StoredAnswer), Refusal> {
-        let checked = match self.admit(request, asked, presented).await? {
-            Admitted::Fresh(checked) => checked,
-            Admitted::Settled(collected, answer) => return Ok((collected, answer)),
-        };
-        let payer = Payer { address: checked.payment.from, account: None };
-        let draw = service.authorise(&payer).await?;
-        if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
-            return Ok((checked.collected(transaction), answer));
-        }
-        let (gate, request_hash) = (self.clone(), request.request_hash);
-        detached(async move {
-            let _settling = gate.settling(checked.id);
-            let id = checked.id;
-            let prepared = gate.prepare(&checked, request_hash, &payer, draw, &service).await;
-            if let Err(error) = prepared {
-                // Nothing was settled: the payment is free again, whatever else fails.
-                gate.ledger().payment_failed(id, error.code).await?;
-                return Err(Refusal::Plain(error));
-            }
-            gate.finish(&checked).await
-        })
-        .await
-    }
-
-    /// Work done and stored, up to the moment before the payment settles.
-    async fn prepare<S: Service>(
-        &self,
-        checked: &Checked,
-        request_hash: B256,
-        payer: &Payer,
-        draw: Option<Draw>,
-        service: &S,
-    ) -> ApiResult<()> {
-        let held = match draw {
-            Some(draw) => Some(self.hold_for_payment(checked, request_hash, draw, service).await?),
-            None => None,
-        };
-        failpoint!("job::after_hold");
-        let done = self.work(service, payer, held).await?;
-        let charge = held.map(|job_id| facts(job_id, &done));
-        self.ledger().payment_ready(checked.id, &done.answer.pack(), charge).await?;
-        Ok(())
-    }
-
-    async fn hold_for_payment<S: Service>(
-        &self,
-        checked: &Checked,
-        request_hash: B256,
-        draw: Draw,
-        service: &S,
-    ) -> ApiResult<B256> {
-        let job_id = new_job_id();
-        let hold = HoldRequest {
-            account: draw.account,
-            job_id,
-            key: checked.id,
-            request_hash,
-            max_list: draw.max_list,
-            max_charge: None,
-            authorization: Authorization::Exact { payment: checked.payment.clone() },
-            spend_ceiling: None,
-            kind: service.kind().to_owned(),
-            model: service.model().to_owned(),
-        };
-        match self.ledger().hold(hold).await? {
-            HoldOutcome::Held { .. } => Ok(job_id),
-            // The payment is ours alone, and so is its id as a key.
-            outcome => Err(ApiError::internal(format!("the hold of payment {} is {outcome:?}", checked.id))),
-        }
-    }
-
-    /// Settles a payment whose answer is stored, and gets the final answer.
-    async fn finish(&self, checked: &Checked) -> Result<(Collected, StoredAnswer), Refusal> {
-        match self.settle(checked).await {
-            Ok(transaction) => {
-                let answer = self.conclude(checked.id, &transaction).await?;
-                Ok((checked.collected(transaction), answer))
-            }
-            Err(not_settled) => {
-                if let NotSettled::Refused(reason) = &not_settled {
-                    self.ledger().payment_failed(checked.id, reason).await?;
-                }
-                let (error, reason) = Self::not_settled(&not_settled);
-                let (reason, payer) = (reason.to_owned(), checked.payment.from.to_string());
-                Err(Refusal::Settlement { error, reason, version: checked.version, payer })
-            }
-        }
-    }
-
-    /// Checks an `exact` payment up to the facilitator's word, or finds what it was answered with before.
-    async fn admit(&self, request: &PaidRequest, asked: Asked<'_>, presented: Presented) -> ApiResult<Admitted> {
-        let Payload::Exact(payload) = &presented.payload else {
-            return Err(payment_required(
-                "scheme_not_accepted",
-                "this request cannot be paid from credit",
-                "pay with the scheme `exact`",
-            ));
-        };
-        let payment = ExactPayload::on(payload, self.settings().chain, self.settings().token.token);
-        let checked = Checked::new(asked, &presented, payment)?;
-        if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
-            return Ok(Admitted::Settled(checked.collected(transaction), answer));
-        }
-        checked.check_time(super::credit::unix_now())?;
-        self.verify(&checked).await?;
-        Ok(Admitted::Fresh(checked))
-    }
-
-    /// Takes the payment for this request, and its `payment-identifier` with it: the same payer, identifier and request get
-    /// the same answer, whatever payment comes along. [`Standing::Unused`]: it is ours, do the work.
-    async fn take(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
-        if let settled @ Standing::Settled { .. } = self.begin(checked, request_hash).await? {
-            return Ok(settled);
-        }
-        let Some(identifier) = &checked.identifier else { return Ok(Standing::Unused) };
-        let named = self.name_payment(checked, request_hash, identifier).await;
-        if !matches!(named, Ok(Standing::Unused)) {
-            // Another payment answers this request; ours is not needed and stays unspent.
-            self.ledger().payment_failed(checked.id, "its payment-identifier is another payment's").await?;
-        }
-        named
-    }
-
-    async fn name_payment(&self, checked: &Checked, request_hash: B256, identifier: &str) -> ApiResult<Standing> {
-        let payer = checked.payment.from;
-        let ours = NamedPayment { payment_id: checked.id, request_hash };
-        let first = self.ledger().claim_identifier(payer, identifier, checked.id, request_hash).await?;
-        if first == ours {
-            return Ok(Standing::Unused);
-        }
-        if first.request_hash != request_hash {
-            return Err(payment_reused());
-        }
-        match self.standing(first.payment_id, request_hash).await? {
-            settled @ Standing::Settled { .. } => Ok(settled),
-            // The first payment came to nothing: ours takes its place, unless another retry was faster.
-            Standing::Unused if self.ledger().replace_identifier(payer, identifier, first.payment_id, ours).await? => {
-                Ok(Standing::Unused)
-            }
-            Standing::Unused => Err(in_progress()),
-        }
-    }
-
-    // ----------------------------------------------------------- chain actions
-
-    /// Takes an `exact` payment before an action on chain (a deposit, a refund), because such an action cannot be undone when
-    /// the payment fails. The action itself must be idempotent: after a crash the retry finds the payment taken and goes on.
-    ///
-    /// `allow` decides who may, before anything is taken. The answer that comes with it has status 202 until
-    /// [`Ledger::complete_payment_answer`] stored the final one.
-    pub(crate) async fn collect<A, F>(
-        &self,
-        request: &PaidRequest,
-        offer: &Offer,
-        allow: A,
-    ) -> Result<(Collected, StoredAnswer), Response>
-    where
-        A: FnOnce(Payer) -> F + Send,
-        F: Future<Output = ApiResult<()>> + Send,
-    {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        self.try_collect(request, asked, allow).await.map_err(|refusal| refusal.respond(asked))
-    }
-
-    async fn try_collect<A, F>(
-        &self,
-        request: &PaidRequest,
-        asked: Asked<'_>,
-        allow: A,
-    ) -> Result<(Collected, StoredAnswer), Refusal>
-    where
-        A: FnOnce(Payer) -> F + Send,
-        F: Future<Output = ApiResult<()>> + Send,
-    {
-        let presented = self.presented(request, asked)?;
-        let checked = match self.admit(request, asked, presented).await? {
-            Admitted::Fresh(checked) => checked,
-            Admitted::Settled(collected, answer) => return Ok((collected, answer)),
-        };
-        allow(Payer { address: checked.payment.from, account: None }).await?;
-        if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
-            return Ok((checked.collected(transaction), answer));
-        }
-        let gate = self.clone();
-        detached(async move {
-            let _settling = gate.settling(checked.id);
-            gate.ledger().payment_ready(checked.id, &Template::Pending(Bytes::from_static(b"{}")).pack(), None).await?;
-            gate.finish(&checked).await
-        })
-        .await
-    }
-
-    /// The scheme of the payment that a request carries, if it can be read.
-    pub(crate) fn pays_from_credit(request: &PaidRequest) -> bool {
-        matches!(wire::presented(&request.headers), Ok(Some(Presented { payload: Payload::Credit(_), .. })))
-    }
-
-    /// Proves a job authorisation without charging anything.
-    pub(crate) async fn prove(&self, request: &PaidRequest, offer: &Offer) -> Result<(CreditProof, Version), Response> {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        let proven = async {
-            let Presented { payload: Payload::Credit(payload), version, .. } = self.presented(request, asked)? else {
-                return Err(ApiError::internal("a credit payment was expected"));
-            };
-            let payload: CreditPayload = *payload;
-            Ok((self.prove_credit(payload, request.request_hash).await?, version))
-        };
-        proven.await.map_err(|error| asked.refuse(error))
+    /// Marks a payment as being settled by this process; `None` when it is already.
+    pub(super) fn settling(&self, id: B256) -> Option<Settling> {
+        let mut settling = self.0.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        settling.insert(id).then(|| Settling { gate: self.clone(), id })
     }
 }
 
@@ -526,21 +285,7 @@ impl Drop for Settling {
     }
 }
 
-enum Admitted {
-    /// Valid now, not used before.
-    Fresh(Checked),
-    /// Taken and answered before.
-    Settled(Collected, StoredAnswer),
-}
-
-impl Checked {
-    fn collected(&self, transaction: String) -> Collected {
-        let payer = Payer { address: self.payment.from, account: None };
-        Collected { id: self.id, payer, version: self.version, transaction }
-    }
-}
-
-fn facts(job_id: B256, done: &Done) -> ChargeFacts {
+pub(super) fn facts(job_id: B256, done: &Done) -> ChargeFacts {
     ChargeFacts {
         job_id,
         list_amount: done.list_amount,
@@ -550,17 +295,17 @@ fn facts(job_id: B256, done: &Done) -> ChargeFacts {
     }
 }
 
-fn nonce_reused() -> ApiError {
+fn too_slow(limit: Duration) -> ApiError {
     ApiError::new(
-        StatusCode::CONFLICT,
-        "nonce_reused",
-        "this nonce was used for another request of the account",
-        "sign a fresh random nonce for a new request; send the identical request to get its answer again",
+        axum::http::StatusCode::GATEWAY_TIMEOUT,
+        "provider_timeout",
+        format!("the work was not done within {} s", limit.as_secs()),
+        "nothing was charged; retry, or ask for less",
     )
 }
 
 /// Runs to its end even when the client hangs up.
-async fn detached<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+pub(crate) async fn detached<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<ApiError> + Send + 'static,

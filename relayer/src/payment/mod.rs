@@ -1,9 +1,11 @@
 //! Who pays, and how: the gate in front of every paid endpoint, and the facilitator behind it.
 //!
-//! [`wire`] reads what a client presents, [`offer`] says what a request costs, [`gate`] brings both together: [`credit`] proves a
-//! job authorisation, [`exact`] takes a plain payment once, [`answer`] and [`report`] write what is sent back.
+//! [`wire`] reads what a client presents, [`offer`] says what a request costs, [`gate`] brings both together. Then by scheme:
+//! [`credit`] proves a job authorisation and `spend` charges it; `collect` takes a plain payment, `exact` settles it once.
+//! [`answer`] and [`report`] write what is sent back, [`recover`] ends what a crash left open.
 
 pub mod answer;
+mod collect;
 pub mod credit;
 mod exact;
 pub mod facilitator;
@@ -16,6 +18,7 @@ mod refusal;
 pub mod report;
 pub mod service;
 pub mod settings;
+mod spend;
 pub mod wire;
 
 pub use gate::{Gate, PaidRequest};

@@ -1,0 +1,107 @@
+//! A deposit by signature: EIP-3009 `ReceiveWithAuthorization` towards the contract, whose nonce commits to operator, owner,
+//! account and ceiling. Only the contract can take the money, and only for what was signed (T-1).
+
+use compute_futures_protocol::{AccountId, Address, B256, Bytes, DepositAuthorization, Usdc};
+use serde::Deserialize;
+
+use super::deposit::check_minimum;
+use crate::error::{ApiError, ApiResult};
+use crate::http::paid::{find_account, invalid};
+use crate::http::state::AppState;
+use crate::payment::credit::unix_now;
+
+/// Must be valid this much longer, so that the deposit can be mined.
+const MARGIN_SECONDS: u64 = 60;
+
+/// `depositAuthorization` of a deposit's body; amount, owner and ceiling are the body's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DepositAuthorizationBody {
+    /// The open account to top up; left out: open one.
+    pub(super) account_id: Option<AccountId>,
+    #[serde(with = "compute_futures_protocol::serde_util::u64_string")]
+    pub(super) valid_after: u64,
+    #[serde(with = "compute_futures_protocol::serde_util::u64_string")]
+    pub(super) valid_before: u64,
+    pub(super) salt: B256,
+    pub(super) signature: Bytes,
+}
+
+/// Checks everything the contract and the token would check, so that nothing is paid for a deposit that cannot be.
+///
+/// # Errors
+/// 400 and 402, saying what to sign anew.
+pub(super) async fn check_authorization(
+    state: &AppState,
+    owner: Address,
+    amount: Usdc,
+    ceiling: Option<Usdc>,
+    signed: &DepositAuthorizationBody,
+) -> ApiResult<DepositAuthorization> {
+    // A new account without a ceiling could spend nothing; a top-up leaves the ceiling as it is.
+    let ceiling = ceiling.unwrap_or(if signed.account_id.is_none() { Usdc::MAX } else { Usdc::ZERO });
+    let authorization = DepositAuthorization {
+        operator_index: state.operator.operator_index,
+        owner,
+        account: signed.account_id,
+        amount,
+        ceiling,
+        valid_after: signed.valid_after,
+        valid_before: signed.valid_before,
+        salt: signed.salt,
+    };
+    match signed.account_id {
+        None => check_minimum(state, amount)?,
+        Some(id) => {
+            let account = find_account(state, id).await?;
+            if account.owner != owner {
+                return Err(ApiError::new(
+                    axum::http::StatusCode::FORBIDDEN,
+                    "not_account_owner",
+                    format!("account {id} belongs to somebody else"),
+                    "leave accountId out to open an account of your own; nothing was taken",
+                ));
+            }
+            super::crediting::require_takes_deposits(&account)?;
+            if amount.is_zero() {
+                return Err(invalid("`amount` is zero", "deposit something"));
+            }
+        }
+    }
+    // A used authorisation is the same deposit asked for again: its payment decides, not these checks.
+    let nonce = authorization.nonce();
+    if state.reader.authorization_used(owner, nonce).await.map_err(chain)? {
+        return Ok(authorization);
+    }
+    let now = unix_now();
+    if authorization.valid_after >= now || authorization.valid_before <= now + MARGIN_SECONDS {
+        return Err(invalid(
+            "the depositAuthorization is not valid now, or not for long enough",
+            "sign a new one with validAfter 0 and validBefore at least a few minutes ahead",
+        ));
+    }
+    let settings = state.gate.settings();
+    let digest = authorization.to_eip3009(settings.domain.contract).digest(&settings.token);
+    if !state.reader.is_valid_signature(owner, digest, &signed.signature).await.map_err(chain)? {
+        return Err(ApiError::bad_request(
+            "invalid_deposit_authorization",
+            "the depositAuthorization is not signed by the depositor over these very terms",
+            "sign ReceiveWithAuthorization towards the contract with nonce depositNonce(operatorIndex, owner, accountId or 0, ceiling, salt)",
+        ));
+    }
+    let balance = state.reader.token_balance(owner, None).await.map_err(chain)?;
+    if balance < amount {
+        return Err(ApiError::bad_request(
+            "insufficient_funds",
+            format!("the wallet holds {balance} USDC, the deposit is {amount} USDC"),
+            "send USDC to the wallet, or deposit less",
+        ));
+    }
+    Ok(authorization)
+}
+
+/// 503: the chain could not be asked.
+pub(super) fn chain(error: compute_futures_chain::ChainError) -> ApiError {
+    tracing::warn!(%error, "the chain could not be asked");
+    ApiError::unavailable("chain_unavailable", "the chain does not answer", "retry in a moment; nothing was taken")
+}

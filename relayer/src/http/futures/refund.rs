@@ -1,0 +1,173 @@
+//! `POST /api/v1/compute-futures/refund`: the consent path. What is owed is posted, the account is closed, and everything unspent
+//! goes to its owner, in one call. Without anyone's help the same takes `requestRefund` on chain and the refund delay (I-4).
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use compute_futures_protocol::{AccountId, Address};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::account::usdc_cents;
+use crate::error::{ApiError, ApiResult};
+use crate::http::compute::refuse;
+use crate::http::paid::{find_account, futures_id, json_body, parse_account, parse_address, require_same};
+use crate::http::state::AppState;
+use crate::ledger::AccountView;
+use crate::payment::answer::{Template, canonical};
+use crate::payment::gate::{Charged, detached};
+use crate::payment::offer::Offer;
+use crate::payment::report::Answer;
+use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
+use crate::settlement::RefundDone;
+
+const EXAMPLE: &str = "{\"futuresId\": \"CFE-…\", \"caller\": \"0x…\"}";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    futures_id: String,
+    /// Must be the wallet that pays; nothing is taken from it.
+    caller: Option<String>,
+}
+
+#[derive(Clone)]
+struct Refund {
+    state: AppState,
+    account: AccountView,
+    caller: Option<Address>,
+}
+
+/// Closes an account and pays what is left to its owner. Only the owner may ask, and only the owner is paid.
+pub async fn refund(State(state): State<AppState>, request: PaidRequest) -> Response {
+    let refund = match prepare(&state, &request).await {
+        Ok(refund) => refund,
+        Err(error) => return refuse(&state, &request, error),
+    };
+    let offer = Offer::gate("a refund with the operator's consent", state.config.gates.refund, state.gate.settings());
+    let charged = if request.pays_from_credit() {
+        state.gate.charge_credit(&request, &offer, refund.clone()).await
+    } else {
+        state.gate.collect(&request, &offer, async |payer: Payer| refund.allow(&payer)).await
+    };
+    match charged {
+        Ok(charged) => finish(refund, charged).await,
+        Err(response) => response,
+    }
+}
+
+async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<Refund> {
+    let body: Body = json_body(request, EXAMPLE)?;
+    let caller = body.caller.map(|caller| parse_address("caller", &caller)).transpose()?;
+    let account = find_account(state, parse_account(state, &body.futures_id)?).await?;
+    Ok(Refund { state: state.clone(), account, caller })
+}
+
+impl Refund {
+    /// The owner, and nobody else: a delegate may spend, never take out.
+    fn allow(&self, payer: &Payer) -> ApiResult<()> {
+        if payer.address != self.account.owner {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "not_account_owner",
+                format!("{} does not own account {}", payer.address, futures_id(&self.state, self.account.id)),
+                "pay or sign with the owner's wallet (a delegate may spend, not refund); nothing was taken",
+            ));
+        }
+        if let Some(caller) = self.caller {
+            require_same("caller", caller, payer.address)?;
+        }
+        if let Some(signed_for) = payer.account.as_ref().map(|account| account.id)
+            && signed_for != self.account.id
+        {
+            return Err(account_mismatch(signed_for));
+        }
+        if self.account.closed {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "account_closed",
+                format!("account {} is closed and paid out", futures_id(&self.state, self.account.id)),
+                "see its history for the refund; nothing was taken",
+            ));
+        }
+        Ok(())
+    }
+
+    fn pending(&self) -> Value {
+        json!({ "refund": {
+            "futuresId": futures_id(&self.state, self.account.id),
+            "accountId": self.account.id,
+            "status": "pending",
+            "hint": "no new jobs are taken; the refund goes on by itself. Send the identical request again to see it done: it is not charged twice",
+        } })
+    }
+
+    fn done(&self, done: &RefundDone) -> Value {
+        json!({ "refund": {
+            "futuresId": futures_id(&self.state, self.account.id),
+            "accountId": self.account.id,
+            "status": "completed",
+            "refundAmount": usdc_cents(done.amount),
+            "refundAmountMicroUsdc": done.amount,
+            "refundedTo": self.account.owner.to_string(),
+            "jobsExecuted": done.jobs_executed,
+            "transaction": done.transaction,
+        } })
+    }
+}
+
+fn account_mismatch(signed_for: AccountId) -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "account_mismatch",
+        format!("`futuresId` names another account than the authorisation ({signed_for})"),
+        "sign for the account that you name; nothing was taken",
+    )
+}
+
+impl Service for Refund {
+    fn kind(&self) -> &str {
+        "refund"
+    }
+
+    async fn authorise(&self, payer: &Payer) -> ApiResult<Option<Draw>> {
+        self.allow(payer)?;
+        Ok(None)
+    }
+
+    /// What the receipt covers is the order to refund: what comes of it is on chain.
+    async fn work(&self, _: &Payer) -> ApiResult<Done> {
+        let (body, output_hash) = canonical(&self.pending())?;
+        let list_amount = self.state.config.gates.refund;
+        Ok(Done { list_amount, output_hash, usage: json!({}), model: None, answer: Template::Pending(body) })
+    }
+}
+
+/// The paid part is over; now the chain. Every step is durable, so a retry (with the same payment) only waits on.
+async fn finish(refund: Refund, charged: Charged) -> Response {
+    let settings = refund.state.gate.settings().clone();
+    let first = Answer::unpack(&charged.answer);
+    if first.status != StatusCode::ACCEPTED {
+        return charged.respond(&settings, first);
+    }
+    let closing = detached(async move {
+        let answer = match refund.state.settlement.flush_account_and_close(refund.account.id).await {
+            Ok(done) => {
+                let body = Bytes::from(refund.done(&done).to_string());
+                let answer = Answer { status: StatusCode::OK, extra: first.extra, body };
+                charged.complete(refund.state.gate.ledger(), &answer).await?;
+                answer
+            }
+            Err(error) => {
+                tracing::warn!(account = %refund.account.id, %error, "a refund is not done yet");
+                Answer { body: Bytes::from(refund.pending().to_string()), ..first }
+            }
+        };
+        Ok::<_, ApiError>((charged, answer))
+    });
+    match closing.await {
+        Ok((charged, answer)) => charged.respond(&settings, answer),
+        Err(error) => axum::response::IntoResponse::into_response(error),
+    }
+}

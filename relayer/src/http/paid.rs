@@ -1,0 +1,174 @@
+//! What the paid endpoints share: the request as payments bind to it, strict reading of bodies and queries, the account named.
+
+use std::borrow::Cow;
+
+use axum::extract::{FromRequest, OriginalUri, Request};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use compute_futures_protocol::{AccountId, Address, FuturesId, Usdc, request_hash};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::state::AppState;
+use crate::error::{ApiError, ApiResult};
+use crate::ledger::AccountView;
+use crate::payment::PaidRequest;
+
+impl FromRequest<AppState> for PaidRequest {
+    type Rejection = ApiError;
+
+    /// Reads the whole body (bounded by the router) and hashes it with method and target, exactly as sent.
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Self::Rejection> {
+        let method = request.method().clone();
+        let uri = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().clone(), |uri| uri.0.clone());
+        let target = uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned());
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large", "send less in one request")
+            }
+            _ => ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again"),
+        })?;
+        let request_hash = request_hash(method.as_str(), &target, &body);
+        Ok(Self { target, headers, body, request_hash })
+    }
+}
+
+/// The body as a JSON object.
+///
+/// # Errors
+/// 400 that says where the JSON goes wrong.
+pub(crate) fn json_object(request: &PaidRequest) -> ApiResult<Map<String, Value>> {
+    if request.body.is_empty() {
+        return Err(invalid("the body is empty", "send a JSON object"));
+    }
+    match serde_json::from_slice(&request.body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(invalid("the body is not a JSON object", "send a JSON object: {…}")),
+        Err(error) => Err(invalid(format!("the body is not JSON: {}", printable(&error)), "send a JSON object")),
+    }
+}
+
+/// The body as a type that refuses unknown fields.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn json_body<T: DeserializeOwned>(request: &PaidRequest, example: &str) -> ApiResult<T> {
+    let fields = json_object(request)?;
+    serde_json::from_value(Value::Object(fields)).map_err(|error| invalid(printable(&error), format!("send {example}")))
+}
+
+/// The query as a type that refuses unknown fields.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn query<T: DeserializeOwned>(request: &PaidRequest, example: &str) -> ApiResult<T> {
+    let query = request.target.split_once('?').map_or("", |(_, query)| query);
+    let pairs: Map<String, Value> =
+        url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), Value::from(value))).collect();
+    serde_json::from_value(Value::Object(pairs)).map_err(|error| invalid(printable(&error), format!("use {example}")))
+}
+
+/// 400 `invalid_request`.
+pub(crate) fn invalid(error: impl Into<String>, hint: impl Into<String>) -> ApiError {
+    ApiError::bad_request("invalid_request", error, hint)
+}
+
+fn printable(error: &serde_json::Error) -> String {
+    error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// An account as people and programs name it: `CFE-XXXXXXXX`, or the number of the contract.
+///
+/// # Errors
+/// 400 that says what is wrong with the id.
+pub(crate) fn parse_account(state: &AppState, text: &str) -> ApiResult<AccountId> {
+    let (chain, operator_index) = (state.operator.chain, state.operator.operator_index);
+    let wrong = |error: &dyn std::fmt::Display| {
+        ApiError::bad_request("invalid_futures_id", error.to_string(), "send the id as the deposit answered it: CFE-XXXXXXXX")
+    };
+    let id = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        text.parse::<AccountId>().map_err(|error| wrong(&error))?
+    } else {
+        let futures_id: FuturesId = text.parse().map_err(|error| wrong(&error))?;
+        if futures_id.chain() != chain {
+            return Err(wrong(&format!("the account lives on {}, this relayer on {chain}", futures_id.chain())));
+        }
+        futures_id.account_id(operator_index).map_err(|error| wrong(&error))?
+    };
+    if id.operator_index() == operator_index {
+        return Ok(id);
+    }
+    Err(wrong(&format!("the account belongs to operator {}, this is operator {operator_index}", id.operator_index())))
+}
+
+/// The account, as it stands now.
+///
+/// # Errors
+/// 404 `unknown_account`.
+pub(crate) async fn find_account(state: &AppState, id: AccountId) -> ApiResult<AccountView> {
+    state.ledger.account(id).await?.ok_or_else(|| unknown_account(state, id))
+}
+
+/// 404.
+pub(crate) fn unknown_account(state: &AppState, id: AccountId) -> ApiError {
+    ApiError::not_found(
+        "unknown_account",
+        format!("there is no account {}", futures_id(state, id)),
+        "check the id; the account of a fresh deposit appears once its block is seen",
+    )
+}
+
+/// `CFE-XXXXXXXX`.
+pub(crate) fn futures_id(state: &AppState, id: AccountId) -> String {
+    id.futures_id(state.operator.chain).to_string()
+}
+
+/// An address, in any casing.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn parse_address(field: &str, text: &str) -> ApiResult<Address> {
+    match text.parse::<Address>() {
+        Ok(Address::ZERO) => Err(invalid(format!("`{field}` is the zero address"), "send the address of your wallet")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits")),
+    }
+}
+
+/// An amount of USDC: a decimal string, or a whole number.
+///
+/// # Errors
+/// 400 that names the field. Fractions must come as strings: a JSON number may have lost digits on its way.
+pub(crate) fn parse_usdc(field: &str, value: &Value) -> ApiResult<Usdc> {
+    let text: Cow<'_, str> = match value {
+        Value::String(text) => text.as_str().into(),
+        Value::Number(number) if number.is_u64() => number.to_string().into(),
+        Value::Number(_) => {
+            return Err(invalid(format!("`{field}` is not a whole number"), format!("send USDC as a string: \"{field}\": \"12.5\"")));
+        }
+        _ => return Err(invalid(format!("`{field}` is not an amount"), format!("send USDC as a string: \"{field}\": \"12.5\""))),
+    };
+    Usdc::parse(&text).map_err(|error| invalid(format!("`{field}`: {error}"), format!("send USDC as a string: \"{field}\": \"12.5\"")))
+}
+
+/// 403: the body names somebody else than who pays. Nothing is taken from what a caller merely states.
+pub(crate) fn require_same(field: &str, stated: Address, proven: Address) -> ApiResult<()> {
+    if stated == proven {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "caller_mismatch",
+        format!("`{field}` is {stated}, but the payment is signed by {proven}"),
+        format!("pay with the wallet you name as `{field}`; nothing was taken"),
+    ))
+}
+
+/// 403 unless the wallet may spend the account.
+pub(crate) fn require_spender(account: &AccountView, wallet: Address) -> ApiResult<()> {
+    if wallet == account.owner || account.delegate == Some(wallet) {
+        return Ok(());
+    }
+    Err(crate::payment::credit::not_spender(account.id, wallet))
+}

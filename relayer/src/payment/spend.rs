@@ -1,0 +1,112 @@
+//! Scheme `compute-futures`, the money side: hold → work → charge, or release (I-8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use compute_futures_protocol::{B256, Usdc};
+
+use super::credit::CreditProof;
+use super::exact::{IN_PROGRESS_WAIT, Patience, in_progress};
+use super::gate::{Charged, Gate, Kept, PaidRequest, detached, facts};
+use super::offer::Offer;
+use super::report::Asked;
+use super::service::{Payer, Service};
+use super::wire::{Payload, Presented};
+use crate::error::{ApiError, ApiResult};
+use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_job_id};
+
+/// Longest work under a hold.
+const WORK: Duration = Duration::from_secs(220);
+
+impl Gate {
+    /// The same as [`Gate::serve`] for payments from credit, with the answer still to be completed by the caller: for what ends
+    /// on chain.
+    pub(crate) async fn charge_credit<S: Service>(
+        &self,
+        request: &PaidRequest,
+        offer: &Offer,
+        service: S,
+    ) -> Result<Charged, Response> {
+        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
+        let charged = async {
+            let presented = self.presented(request, asked)?;
+            self.spend(request, asked, presented, service).await
+        };
+        charged.await.map_err(|error| asked.refuse(error))
+    }
+
+    pub(super) async fn spend<S: Service>(
+        &self,
+        request: &PaidRequest,
+        asked: Asked<'_>,
+        presented: Presented,
+        service: S,
+    ) -> ApiResult<Charged> {
+        let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
+            return Err(ApiError::internal("a payment of scheme compute-futures was expected"));
+        };
+        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        let (account, key) = (proof.account.id, proof.nonce);
+        let max_list = asked.offer.credit.unwrap_or_default();
+        service.authorise(&payer).await?;
+        let answer = self.hold_and_work(request.request_hash, proof, payer.clone(), max_list, service).await?;
+        let kept = Kept::Charge(account, key);
+        Ok(Charged { id: key, payer, version, transaction: String::new(), answer, kept })
+    }
+
+    async fn hold_and_work<S: Service>(
+        &self,
+        request_hash: B256,
+        proof: CreditProof,
+        payer: Payer,
+        max_list: Usdc,
+        service: S,
+    ) -> ApiResult<StoredAnswer> {
+        let job_id = new_job_id();
+        let hold = HoldRequest {
+            account: proof.account.id,
+            job_id,
+            key: proof.nonce,
+            request_hash,
+            max_list,
+            max_charge: Some(proof.max_charge),
+            authorization: proof.authorization,
+            spend_ceiling: proof.spend_ceiling,
+            kind: service.kind().to_owned(),
+            model: service.model().to_owned(),
+        };
+        let mut patience = Patience::new(IN_PROGRESS_WAIT);
+        loop {
+            match self.ledger().hold(hold.clone()).await? {
+                HoldOutcome::Held { .. } => break,
+                HoldOutcome::Replay(answer) => return Ok(answer),
+                HoldOutcome::InProgress if patience.wait().await => {}
+                HoldOutcome::InProgress => return Err(in_progress()),
+                HoldOutcome::KeyReused => return Err(nonce_reused()),
+            }
+        }
+        let gate = self.clone();
+        detached(async move {
+            crate::failpoint!("job::after_hold");
+            let done = gate.work(&service, &payer, Some(job_id), WORK).await?;
+            let charge = ChargeRequest { facts: facts(job_id, &done), render: done.answer.into_render() };
+            crate::failpoint!("job::before_charge");
+            let charged = gate.ledger().charge(charge).await?;
+            crate::failpoint!("job::after_charge");
+            Ok(charged.answer)
+        })
+        .await
+    }
+}
+
+fn nonce_reused() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "nonce_reused",
+        "this nonce was used for another request of the account",
+        "sign a fresh random nonce for a new request; send the identical request to get its answer again",
+    )
+}
