@@ -1,18 +1,21 @@
 //! The relayer: x402 gate, jobs, ledger and settlement.
+//!
+//! One request: [`http`] → [`payment`] (402 or proof) → [`ledger`] (hold) → [`jobs`] and [`providers`] → [`ledger`] (charge and
+//! receipt) → answer. In the background [`follow`] reads the chain into the ledger and [`settlement`] posts batches.
+//! [`startup`] wires it together.
 
 pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod failpoint;
-/// HTTP.
-pub mod http {
-    pub mod endpoints;
-    pub mod shapes;
-}
+pub mod follow;
+pub mod http;
 pub mod jobs;
 pub mod ledger;
-pub mod settlement;
-pub mod follow;
 pub mod payment;
 pub mod providers;
+pub mod settlement;
+pub mod startup;
 pub mod telemetry;
+
+pub use startup::{Running, run, start};

@@ -3,6 +3,7 @@
 //! [`sections`] declares every key once. [`Config::load`] reads them, [`Config::validate`] refuses what cannot work and says
 //! what to do, [`print::render`] prints them with documentation.
 
+mod convert;
 mod load;
 pub mod print;
 pub mod section;

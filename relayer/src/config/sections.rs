@@ -54,8 +54,8 @@ section! {
         contract: Address = Address::ZERO,
         /// Address of USDC on that network. The zero address: Circle's.
         token: Address = Address::ZERO,
-        /// EIP-712 name of that token; signatures are made over it.
-        token_name: String = "USD Coin".into(),
+        /// EIP-712 name of that token, over which payments are signed. Empty: that of Circle's USDC on the network.
+        token_name: String = String::new(),
         /// EIP-712 version of that token.
         token_version: String = "2".into(),
         /// The block the contract was deployed in: following starts here. 0: searched for, which needs an RPC with old state.
@@ -115,18 +115,25 @@ section! {
     /// When charges are posted to the chain, and at what price.
     pub struct SettlementConfig {
         /// Post when this many receipts wait.
-        max_receipts: u32 = 1000,
+        max_receipts: u64 = 1000,
         /// Post when this much (USDC, net) waits.
         #[serde(with = "usdc::decimal")]
         max_value: Usdc = Usdc::from_micros(50_000_000),
         /// Post when the oldest receipt has waited this many seconds. Keep it far below terms.refund_delay_seconds.
         max_age_seconds: u64 = 300,
-        /// Rows in one transaction; an account is one row, rarely two.
-        max_rows: u32 = 200,
+        /// Post when this many rows wait; an account is one row, rarely two.
+        max_rows: u64 = 200,
         /// Seconds without confirmation before a transaction is sent again with a higher fee.
         rebroadcast_seconds: u64 = 30,
         /// Never pay more than this many gwei per gas.
         max_fee_gwei: u64 = 50,
+        /// New jobs are refused (503) while more than this (USDC, net) waits for the chain: your risk when posting fails.
+        #[serde(with = "usdc::decimal")]
+        most_unposted: Usdc = Usdc::from_micros(1_000_000_000),
+        /// The same for the age of the oldest receipt that waits, in seconds.
+        most_unposted_seconds: u64 = 3600,
+        /// Seconds that a refund with consent waits for jobs in flight and for the chain.
+        refund_seconds: u64 = 60,
         /// Seconds that a stop waits for the last batch to be confirmed.
         flush_seconds: u64 = 60,
     }

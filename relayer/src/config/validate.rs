@@ -3,8 +3,7 @@
 use std::{collections::HashSet, net::SocketAddr, path::Path};
 
 use alloy::primitives::Address;
-use compute_futures_chain::evm::{EvmConfig, published_deployment};
-use compute_futures_protocol::{Chain, Terms, Tier};
+use compute_futures_chain::evm::published_deployment;
 use url::Url;
 
 use super::{Config, ConfigError, ProviderKind};
@@ -130,80 +129,6 @@ impl Config {
                 problems.push(format!("models: {id} has a context_length of 0"));
             }
         }
-    }
-
-    /// The terms these settings offer, with the hash of their own rate card.
-    ///
-    /// # Errors
-    /// When the models make no rate card.
-    pub fn on_chain_terms(&self) -> Result<Terms, ConfigError> {
-        Ok(self.terms(crate::catalog::Catalog::from_config(self)?.rate_card_hash()))
-    }
-
-    /// The terms these settings offer.
-    #[must_use]
-    pub fn terms(&self, rate_card_hash: alloy::primitives::B256) -> Terms {
-        Terms {
-            refund_delay: self.terms.refund_delay_seconds,
-            minimum_deposit: self.terms.minimum_deposit,
-            rate_card_hash,
-            tiers: self.terms.tiers.iter().map(|tier| Tier { minimum_deposit: tier.minimum_deposit, discount_bps: tier.discount_bps }).collect(),
-        }
-    }
-
-    /// The ledger's own settings.
-    #[must_use]
-    pub fn ledger(&self) -> crate::ledger::LedgerConfig {
-        let ledger = &self.ledger;
-        crate::ledger::LedgerConfig {
-            url: ledger.url.clone(),
-            connections: ledger.connections,
-            trust_latest: self.chain.trust_latest,
-            trust_safe: self.chain.trust_safe,
-            lease_seconds: ledger.lease_seconds,
-            hold_seconds: ledger.hold_seconds,
-            keep_answers_days: ledger.keep_answers_days,
-        }
-    }
-
-    /// How to reach the contract.
-    ///
-    /// # Errors
-    /// When an RPC URL is none, or no contract is known for the network.
-    pub fn evm(&self) -> Result<EvmConfig, ConfigError> {
-        let chain = &self.chain;
-        let invalid = |text: String| ConfigError::Invalid(vec![text]);
-        let published = published_deployment(chain.network);
-        let known = |configured: Address, published: Option<Address>, key: &str| match (configured, published) {
-            (Address::ZERO, Some(address)) => Ok(address),
-            (Address::ZERO, None) => Err(invalid(format!("{key} is not set, and none is known for {}", chain.network))),
-            (address, _) => Ok(address),
-        };
-        let rpc_urls = chain
-            .rpc_urls
-            .iter()
-            .map(|url| url.parse().map_err(|_| invalid("chain.rpc_urls holds something that is not a URL".into())))
-            .collect::<Result<_, _>>()?;
-        Ok(EvmConfig {
-            deployment_block: (chain.deployment_block > 0).then_some(chain.deployment_block),
-            request_timeout: std::time::Duration::from_millis(chain.request_timeout_ms),
-            max_log_range: chain.max_log_range,
-            safe_depth: chain.safe_depth,
-            finalized_depth: chain.finalized_depth,
-            max_head_lag: chain.max_head_lag,
-            ..EvmConfig::new(
-                chain.network,
-                rpc_urls,
-                known(chain.contract, published.map(|deployment| deployment.contract), "chain.contract")?,
-                known(chain.token, published.map(|deployment| deployment.token), "chain.token")?,
-            )
-        })
-    }
-
-    /// EIP-155 chain id. Zero only for settings that [`Config::validate`] refuses.
-    #[must_use]
-    pub fn chain_id(&self) -> u64 {
-        Chain::evm_chain_id(self.chain.network).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! From outside in: request id, log and metrics ([`observe`]) → CORS → panics → limits ([`limit`]) → time → handler. Whatever
 //! goes wrong, the answer is `{error, code, hint}`.
 
+mod admin;
 pub mod compute;
 mod discovery;
 pub mod endpoints;
@@ -33,7 +34,9 @@ use axum::{
 use serde_json::Value;
 use tower_http::{catch_panic::CatchPanicLayer, cors};
 
+pub use admin::Token as AdminToken;
 pub use limit::Limits;
+pub use ready::Readiness;
 pub use serve::serve;
 pub use state::{App, AppState};
 
@@ -52,6 +55,7 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::Models => get(models::list),
         Id::Estimate => post(estimate::estimate),
         Id::Deposit => post(futures::deposit),
+        Id::DepositAddress => get(futures::deposit_address),
         Id::Balance => get(futures::balance),
         Id::Execute => post(futures::execute),
         Id::History => get(futures::history),
@@ -67,13 +71,17 @@ fn handler(id: Id) -> MethodRouter<AppState> {
 }
 
 /// Every route, with everything that surrounds it.
-pub fn router(state: AppState, limits: Limits) -> Router {
+pub fn router(state: AppState, limits: Limits, admin: Option<AdminToken>) -> Router {
     let config = state.config.server.clone();
     let routes = ENDPOINTS
         .iter()
         // With an address of their own, metrics are not shown to clients.
         .filter(|endpoint| endpoint.id != Id::Metrics || config.metrics_bind.is_empty())
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path, handler(endpoint.id)));
+    let routes = match admin {
+        Some(token) => routes.merge(admin::routes(token)),
+        None => routes,
+    };
     let timeout = Duration::from_secs(config.request_timeout_seconds);
     surround(routes, &config)
         .layer(from_fn_with_state(timeout, in_time))
@@ -165,5 +173,3 @@ fn json_body(body: &[u8]) -> ApiResult<Value> {
     })
 }
 
-#[cfg(test)]
-mod tests;

@@ -86,7 +86,7 @@ async fn chain(app: &AppState) -> Check {
 
 async fn settlement(app: &AppState) -> Check {
     let (ok, detail) = match tokio::time::timeout(PATIENCE, app.settlement.status()).await {
-        Ok(Ok(status)) => (true, serde_json::to_value(&status).unwrap_or_default()),
+        Ok(Ok(status)) => (true, super::admin::status_json(&status)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "settlement is not ready");
             (false, json!("its state cannot be read; see the log"))

@@ -1,0 +1,186 @@
+//! The operator's own interface, for `compute-futures operator flush|status|withdraw`: from this machine only, with the token
+//! that every start writes anew into a file that only its owner can read.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, Request, State},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use compute_futures_protocol::{B256, keccak256};
+use serde_json::{Value, json};
+
+use super::{json_body, paid, state::AppState};
+use crate::{
+    error::{ApiError, ApiResult},
+    settlement::{Settlement, SettlementError, SettlementStatus},
+};
+
+/// Longest wait for the chain; what is under way then goes on.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Hash of the token: hashes are compared, so that the time it takes tells nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Token(B256);
+
+impl Token {
+    /// Makes a token and writes it to `path`, for its owner alone.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(path: &Path) -> std::io::Result<Self> {
+        let token = alloy::primitives::hex::encode(rand::random::<[u8; 32]>());
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        // An older file keeps its mode when it is opened.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        writeln!(file, "{token}")?;
+        Ok(Self::of(&token))
+    }
+
+    fn of(text: &str) -> Self {
+        Self(keccak256(text.trim()))
+    }
+}
+
+/// The routes, behind the token.
+pub fn routes(token: Token) -> Router<AppState> {
+    Router::new()
+        .route("/admin/v1/flush", post(flush))
+        .route("/admin/v1/status", get(status))
+        .route("/admin/v1/withdraw", post(withdraw))
+        .layer(from_fn_with_state(token, guard))
+}
+
+async fn guard(State(token): State<Token>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    // A request that a proxy on this machine passes on does not come from this machine.
+    let proxied = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
+    let local = request.extensions().get::<ConnectInfo<SocketAddr>>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if !local || proxied || presented.map(|text| Token::of(text).0) != Some(token.0) {
+        return ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "not_the_operator",
+            "this interface is for the operator, on the machine that the relayer runs on",
+            "send `Authorization: Bearer` with the token from admin.token_file",
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+/// Posts everything charged so far.
+async fn flush(State(app): State<AppState>) -> ApiResult<Json<Value>> {
+    let done = app.settlement.flush(PATIENCE).await.map_err(explain)?;
+    Ok(Json(json!({ "batchNumber": done.batch_number.map(|number| number.to_string()), "transaction": done.transaction })))
+}
+
+/// Queue, batches and earnings.
+async fn status(State(app): State<AppState>) -> ApiResult<Json<Value>> {
+    let status = app.settlement.status().await.map_err(explain)?;
+    let operator = app.reader.operator(app.operator.operator_index).await.map_err(|error| explain(error.into()))?;
+    let revenue = app.ledger.gate_revenue().await?;
+    let mut body = status_json(&status);
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("operatorIndex".into(), app.operator.operator_index.into());
+        fields.insert("earningsMicroUsdc".into(), json!(operator.as_ref().map(|operator| operator.earnings)));
+        fields.insert("lastBatchOnChain".into(), json!(operator.map(|operator| operator.last_batch.to_string())));
+        fields.insert("gateRevenueMicroUsdc".into(), json!(revenue));
+    }
+    Ok(Json(body))
+}
+
+/// Figures of settlement; shown by /ready and by the operator's status.
+pub(super) fn status_json(status: &SettlementStatus) -> Value {
+    let batch = |number: u64| number.to_string();
+    json!({
+        "followedBlock": status.followed.map(|cursor| cursor.number),
+        "lastConfirmedBatch": status.last_confirmed_batch.map(batch),
+        "openBatch": batch(status.open_batch),
+        "openReceipts": status.open_receipts,
+        "openMicroUsdc": status.open_value,
+        "batchInFlight": status.in_flight.as_ref().map(|in_flight| json!({
+            "number": batch(in_flight.number), "sealed": in_flight.sealed, "transactions": in_flight.transactions, "error": in_flight.error,
+        })),
+        "outboxPending": status.outbox_pending,
+        "unpostedMicroUsdc": status.unposted,
+        "oldestUnpostedSeconds": status.oldest_unposted_seconds,
+        "frozenAccounts": status.frozen_accounts,
+    })
+}
+
+/// Takes earnings out. The same `request` never withdraws twice.
+async fn withdraw(State(app): State<AppState>, body: Bytes) -> ApiResult<Json<Value>> {
+    let body = json_body(&body)?;
+    let amount = paid::parse_usdc("amount", &body["amount"])?;
+    let to = paid::parse_address("to", body["to"].as_str().unwrap_or_default())?;
+    let request = match &body["request"] {
+        Value::Null => uuid::Uuid::now_v7().to_string(),
+        Value::String(request) if !request.is_empty() && request.len() <= 64 && request.bytes().all(|b| b.is_ascii_graphic()) => request.clone(),
+        _ => return Err(paid::invalid("`request` is not a text of at most 64 visible ASCII characters", "leave it out, or send the one of before to retry")),
+    };
+    let done = Settlement::withdraw(&app.settlement, to, amount, &request, PATIENCE).await.map_err(explain)?;
+    Ok(Json(json!({ "request": request, "amount": format!("{amount} USDC"), "amountMicroUsdc": amount, "to": to, "transaction": done.transaction })))
+}
+
+/// Errors in the words that an operator may see: it is the operator who asks.
+fn explain(error: SettlementError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        SettlementError::Refused { .. } => ApiError::new(StatusCode::CONFLICT, "refused", text, "change the request"),
+        SettlementError::Pending { .. } | SettlementError::JobsInFlight { .. } => {
+            ApiError::new(StatusCode::ACCEPTED, "pending", text, "ask again later; it goes on by itself")
+        }
+        SettlementError::Config(_) => ApiError::bad_request("invalid_request", text, "see the message"),
+        SettlementError::Chain(_) | SettlementError::Follow(_) => ApiError::unavailable("chain_unavailable", text, "retry when an RPC answers"),
+        SettlementError::Ledger(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use axum::body::Body;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(app: &Router, token: &str, peer: &str, proxied: bool) -> StatusCode {
+        let mut request = Request::builder().uri("/x").header("authorization", format!("Bearer {token}"));
+        if proxied {
+            request = request.header("x-forwarded-for", "1.2.3.4");
+        }
+        let peer: SocketAddr = peer.parse().unwrap();
+        app.clone().oneshot(request.extension(ConnectInfo(peer)).body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn only_this_machine_with_the_token_of_this_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "an older one, longer than the new one will ever be ................................................").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let token = Token::write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.trim().len(), 64);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let app = Router::new().route("/x", get(|| async { "ok" })).layer(from_fn_with_state(token, guard));
+        assert_eq!(ask(&app, text.trim(), "127.0.0.1:1", false).await, StatusCode::OK);
+        assert_eq!(ask(&app, text.trim(), "127.0.0.1:1", true).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&app, text.trim(), "10.0.0.1:1", false).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&app, "guess", "127.0.0.1:1", false).await, StatusCode::UNAUTHORIZED);
+        assert_ne!(Token::write(&path).unwrap().0, token.0, "every start has its own");
+    }
+}
