@@ -19,3 +19,5 @@ pub mod startup;
 pub mod telemetry;
 
 pub use startup::{Running, run, start};
+#[cfg(feature = "test-util")]
+pub mod test_util;

@@ -1,0 +1,10 @@
+//! The ledger, following and settlement, on SQLite and on PostgreSQL: every test below runs on both.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fixture;
+mod following;
+mod holds;
+mod model;
+mod opening;
+mod payments;
+mod settling;

@@ -1,0 +1,123 @@
+//! x402 payments: settled once, answered once, whatever happens in between.
+
+use std::sync::Arc;
+
+use alloy::primitives::B256;
+use compute_futures_relayer::ledger::{
+    Billing, LedgerError, NewPayment, PaymentOutcome, RenderSettled, StoredAnswer,
+};
+
+use crate::both_engines;
+use crate::fixture::{facts, usdc};
+
+fn payment(id: u8, request: u8) -> NewPayment {
+    NewPayment {
+        id: B256::repeat_byte(id),
+        request_hash: B256::repeat_byte(request),
+        scheme: "exact".into(),
+        network: "eip155:8453".into(),
+        payer: "0xa1".into(),
+        amount: usdc(1_000),
+        details: serde_json::json!({"payload": {"x": 1}}),
+    }
+}
+
+fn template() -> StoredAnswer {
+    StoredAnswer { status: 200, body: "{\"work\":true}".into() }
+}
+
+fn render() -> RenderSettled {
+    Arc::new(|template: &StoredAnswer, billing: Option<&Billing>| {
+        let charged = billing.map_or(0, |billing| billing.charged.micros());
+        let body = format!("{}{charged}", std::str::from_utf8(&template.body).unwrap());
+        StoredAnswer { status: template.status, body: body.into() }
+    })
+}
+
+both_engines! {
+    async fn a_payment_with_a_job_charges_when_it_settles(f) {
+        let account = f.account(50_000_000).await;
+        let id = payment(1, 1).id;
+        assert_eq!(f.ledger.begin_payment(payment(1, 1)).await.unwrap(), PaymentOutcome::New);
+        assert_eq!(f.ledger.begin_payment(payment(1, 1)).await.unwrap(), PaymentOutcome::InProgress);
+        assert_eq!(f.ledger.begin_payment(payment(1, 2)).await.unwrap(), PaymentOutcome::KeyReused);
+        let job = f.held(account, 1, 30_000).await;
+        f.ledger.payment_ready(id, &template(), Some(facts(job, 30_000))).await.unwrap();
+        assert_eq!(f.view(account).await.pending, usdc(0));
+
+        let settled = f.ledger.payment_settled(id, "0xabc", render()).await.unwrap();
+        assert_eq!(settled.charged.as_ref().unwrap().charged, usdc(27_000));
+        assert_eq!(settled.answer.body.as_ref(), b"{\"work\":true}27000");
+        assert_eq!(f.ledger.payment_settled(id, "0xabc", render()).await.unwrap(), settled);
+        assert_eq!(f.view(account).await.pending, usdc(27_000));
+        assert_eq!(
+            f.ledger.begin_payment(payment(1, 1)).await.unwrap(),
+            PaymentOutcome::Replay { answer: settled.answer, transaction: "0xabc".into() }
+        );
+        assert_eq!(f.ledger.gate_revenue().await.unwrap(), usdc(1_000));
+        assert!(matches!(f.ledger.payment_failed(id, "late").await, Err(LedgerError::PaymentState { .. })));
+    }
+
+    async fn a_refused_payment_costs_nothing_and_may_be_tried_again(f) {
+        let account = f.account(50_000_000).await;
+        let id = payment(1, 1).id;
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        let job = f.held(account, 1, 30_000).await;
+        f.ledger.payment_ready(id, &template(), Some(facts(job, 30_000))).await.unwrap();
+        f.ledger.payment_failed(id, "insufficient balance").await.unwrap();
+        f.ledger.payment_failed(id, "again").await.unwrap();
+        assert_eq!(f.view(account).await.available, usdc(50_000_000));
+        assert_eq!(f.ledger.gate_revenue().await.unwrap(), usdc(0));
+        assert!(matches!(f.ledger.payment_settled(id, "0x", render()).await, Err(LedgerError::PaymentState { .. })));
+        assert_eq!(f.ledger.begin_payment(payment(1, 1)).await.unwrap(), PaymentOutcome::New);
+        f.held(account, 1, 30_000).await;
+    }
+
+    async fn a_crash_between_ready_and_settled_is_resolved_once(f) {
+        let account = f.account(50_000_000).await;
+        let id = payment(1, 1).id;
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        let job = f.held(account, 1, 30_000).await;
+        f.ledger.payment_ready(id, &template(), Some(facts(job, 30_000))).await.unwrap();
+        f.reopen().await;
+
+        assert_eq!(f.view(account).await.held, usdc(27_000), "the hold of a payment that may have settled was released");
+        let unresolved = f.ledger.unresolved_payments().await.unwrap();
+        assert_eq!(unresolved.len(), 1);
+        assert_eq!(unresolved[0].payment, payment(1, 1));
+        assert_eq!(unresolved[0].charge, Some(facts(job, 30_000)));
+        let again = f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        assert_eq!(again, PaymentOutcome::Unresolved(Box::new(unresolved[0].clone())));
+        let settled = f.ledger.payment_settled(id, "0xabc", render()).await.unwrap();
+        assert_eq!(settled.charged.unwrap().charged, usdc(27_000));
+        assert!(f.ledger.unresolved_payments().await.unwrap().is_empty());
+    }
+
+    async fn a_crash_during_the_work_frees_the_payment(f) {
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        f.reopen().await;
+        assert_eq!(f.ledger.begin_payment(payment(1, 1)).await.unwrap(), PaymentOutcome::New);
+    }
+
+    async fn a_payment_without_a_job_just_settles(f) {
+        let id = payment(1, 1).id;
+        assert!(matches!(
+            f.ledger.payment_ready(id, &template(), None).await,
+            Err(LedgerError::UnknownPayment(_))
+        ));
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        f.ledger.payment_ready(id, &template(), None).await.unwrap();
+        let settled = f.ledger.payment_settled(id, "0xabc", render()).await.unwrap();
+        assert_eq!((settled.answer.body.as_ref(), settled.charged), (&b"{\"work\":true}0"[..], None));
+    }
+
+    async fn a_payment_is_not_ready_without_its_hold(f) {
+        let id = payment(1, 1).id;
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        let nothing = facts(B256::repeat_byte(8), 1);
+        assert!(matches!(
+            f.ledger.payment_ready(id, &template(), Some(nothing)).await,
+            Err(LedgerError::UnknownJob(_))
+        ));
+    }
+}
