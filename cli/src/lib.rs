@@ -1,1 +1,37 @@
-//! The `compute-futures` binary.
+//! The `compute-futures` binary, and what it is made of: a client library ([`client`]), a devnet ([`devnet`]) and the verbs.
+
+pub mod args;
+pub mod client;
+mod commands;
+mod context;
+mod demo;
+pub mod devnet;
+mod failure;
+pub mod keys;
+mod output;
+mod shutdown;
+
+use std::process::ExitCode;
+
+pub use args::Cli;
+pub use failure::{Failure, Outcome};
+
+/// Runs a command line to its end.
+pub async fn run(cli: Cli) -> ExitCode {
+    let output = output::Output::new(cli.global.json);
+    match commands::dispatch(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says that the process could not even start.
+#[must_use]
+pub fn report_startup(error: &std::io::Error) -> ExitCode {
+    let failure = Failure::new("startup", format!("cannot start: {error}"), "check this process's limits (ulimit -a)");
+    output::Output::new(false).failure(&failure);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,82 @@
+//! An answer over HTTP.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use compute_futures_protocol::{B256, keccak256};
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::ClientError;
+
+/// Header with what became of a payment (x402 V2).
+const PAYMENT_RESPONSE: &str = "payment-response";
+
+/// A JSON answer and what became of the payment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body; a JSON string when it is not JSON.
+    pub body: Value,
+    /// The body as received: hashes are over these bytes.
+    pub bytes: Vec<u8>,
+    /// `PAYMENT-RESPONSE`, decoded.
+    pub payment: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Job<'a> {
+    #[serde(borrow)]
+    compute: &'a RawValue,
+}
+
+impl Answer {
+    /// Reads a response whole.
+    pub(super) async fn read(response: Response) -> Result<Self, ClientError> {
+        let url = response.url().to_string();
+        let status = response.status().as_u16();
+        let payment = response.headers().get(PAYMENT_RESPONSE).and_then(|header| decode(header.as_bytes()));
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| ClientError::Unreachable { url, reason: error.without_url().to_string() })?;
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).chars().take(500).collect()));
+        Ok(Self { status, body, bytes: bytes.to_vec(), payment })
+    }
+
+    /// What a receipt of this answer attests: the bytes of `compute` where the receipt stands next to it, otherwise the
+    /// whole body.
+    #[must_use]
+    pub fn output_hash(&self) -> B256 {
+        match serde_json::from_slice::<Job<'_>>(&self.bytes) {
+            Ok(job) if self.body.get("receipt").is_some() => keccak256(job.compute.get()),
+            _ => keccak256(&self.bytes),
+        }
+    }
+
+    /// The body of a 2xx answer.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the server's own words otherwise.
+    pub fn success(self) -> Result<Self, ClientError> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        let text = |key: &str| self.body.get(key).and_then(Value::as_str).map(str::to_owned);
+        Err(ClientError::Refused {
+            status: self.status,
+            code: text("code").unwrap_or_else(|| "unknown".into()),
+            error: text("error").unwrap_or_else(|| self.body.to_string()),
+            hint: text("hint").unwrap_or_else(|| "see the relayer's log".into()),
+            extra: self.body.get("extra").cloned(),
+        })
+    }
+}
+
+/// Base64 of JSON, as x402 headers are.
+pub(super) fn decode(header: &[u8]) -> Option<Value> {
+    serde_json::from_slice(&STANDARD.decode(header).ok()?).ok()
+}

@@ -1,0 +1,86 @@
+//! What can go wrong between a client and a relayer.
+
+use serde_json::Value;
+
+/// Failure of a call. Unless it says otherwise nothing was paid.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ClientError {
+    /// No answer.
+    #[error("{url} does not answer: {reason}")]
+    Unreachable {
+        /// What was called.
+        url: String,
+        /// Why, as far as known.
+        reason: String,
+    },
+    /// The relayer (or indexer) says no.
+    #[error("{error} (HTTP {status}, {code})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Stable name of the error.
+        code: String,
+        /// What happened.
+        error: String,
+        /// What to do.
+        hint: String,
+        /// Figures for programs, e.g. `ceilingNeeded`.
+        extra: Option<Value>,
+    },
+    /// An answer that makes no sense.
+    #[error("{url} sent an unusable answer: {reason}")]
+    BadAnswer {
+        /// What was called.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is offered differs from what this client was told to trust; nothing was signed.
+    #[error("nothing was signed: {0}")]
+    Untrusted(String),
+    /// The price is above the client's own bound; nothing was signed.
+    #[error("nothing was signed: {0}")]
+    TooExpensive(String),
+    /// The receipt does not prove what it should. The job ran and was charged: keep the answer as evidence.
+    #[error("the receipt does not hold: {0}")]
+    BadReceipt(String),
+    /// The payment could not be made.
+    #[error("the payment could not be signed: {0}")]
+    Signing(String),
+}
+
+impl ClientError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreachable { .. } => "check the URL (--relayer, --indexer) and that the service runs".into(),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::BadAnswer { .. } => {
+                "check that the URL is a relayer's (or indexer's) of this product and version".into()
+            }
+            Self::Untrusted(_) => {
+                "check --network, --contract and --operator against what the operator publishes".into()
+            }
+            Self::TooExpensive(_) => "raise --max if the price is right".into(),
+            Self::BadReceipt(_) => {
+                "keep the answer; compare it with `compute-futures verify`, and take it up with the operator".into()
+            }
+            Self::Signing(_) => "check the key".into(),
+        }
+    }
+
+    /// Stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Refused { code, .. } => code,
+            Self::BadAnswer { .. } => "bad_answer",
+            Self::Untrusted(_) => "untrusted_offer",
+            Self::TooExpensive(_) => "too_expensive",
+            Self::BadReceipt(_) => "bad_receipt",
+            Self::Signing(_) => "signing_failed",
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Scheme `exact` with the stock x402 client: each call is paid by a USDC authorisation of its own.
+
+use alloy::primitives::U256;
+use alloy::signers::local::PrivateKeySigner;
+use compute_futures_protocol::Usdc;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use x402_chain_eip155::V2Eip155ExactClient;
+use x402_reqwest::X402Client;
+use x402_types::scheme::client::{MaxAmount, X402Error};
+
+use super::{Answer, ClientError, Relayer, Request};
+
+/// Pays calls one by one from a wallet, never more than a bound each.
+pub struct ExactPayer {
+    client: X402Client<MaxAmount>,
+    most: Usdc,
+}
+
+impl ExactPayer {
+    /// Pays with `key`, at most `most` a call.
+    #[must_use]
+    pub fn new(key: &PrivateKeySigner, most: Usdc) -> Self {
+        let client = X402Client::new()
+            .register(V2Eip155ExactClient::new(std::sync::Arc::new(key.clone())))
+            .with_selector(MaxAmount(U256::from(most.micros())));
+        Self { client, most }
+    }
+
+    /// Sends, pays when asked to, and retries with the same payment.
+    ///
+    /// # Errors
+    /// When there is no answer, no payable offer within the bound, or the server refuses.
+    pub async fn send(&self, relayer: &Relayer, request: &Request) -> Result<Answer, ClientError> {
+        let first = relayer.once(request, &HeaderMap::new()).await?;
+        if first.status() != StatusCode::PAYMENT_REQUIRED {
+            return Answer::read(first).await?.success();
+        }
+        let headers = self.client.make_payment_headers(first).await.map_err(|error| match error {
+            X402Error::NoMatchingPaymentOption => {
+                ClientError::TooExpensive(format!("no `exact` offer on this network costs {} USDC or less", self.most))
+            }
+            other => ClientError::Signing(other.to_string()),
+        })?;
+        relayer.send(request, &headers).await?.success()
+    }
+}

@@ -1,0 +1,20 @@
+//! A client of a relayer: x402 `exact` with stock parts, and the `compute-futures` scheme.
+//!
+//! A client trusts nobody: it signs only for the contract it was configured with, only hashes of requests it made itself,
+//! never above its own bounds, and checks each receipt before it believes it.
+
+mod answer;
+mod credit;
+mod deposit;
+mod error;
+mod exact;
+mod receipts;
+mod relayer;
+
+pub use answer::Answer;
+pub use credit::{CreditPayer, CreditTerms, Limits, Paid};
+pub use deposit::{GaslessDeposit, sign_gasless};
+pub use error::ClientError;
+pub use exact::ExactPayer;
+pub use receipts::{CheckedReceipt, check_receipt, receipt_of};
+pub use relayer::{Relayer, Request};

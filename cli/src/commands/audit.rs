@@ -1,0 +1,52 @@
+//! `audit`: re-derive every charge of an account from receipts and chain, and say what does not add up.
+
+use compute_futures_indexer::audit::{AuditReport, audit};
+use compute_futures_indexer::config::OperatorSource;
+use serde_json::json;
+
+use crate::args::AuditArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::facts;
+
+pub(super) async fn run(context: &Context, args: AuditArgs) -> Outcome<()> {
+    let account = context.account(&args.account).await?;
+    let url = match args.receipts {
+        Some(url) => url,
+        None => context.relayer()?.base().clone(),
+    };
+    // A relayer on this machine is reached by plain http; the host is the user's own choice.
+    let source = OperatorSource { allow_insecure: url.scheme() == "http", url };
+    let report = audit(context.reader().await?, account, &source)
+        .await
+        .map_err(|error| Failure::new("audit", error.to_string(), "check --rpc, --relayer and the account"))?;
+    context.output.result(&json!(report), || describe(&report));
+    if report.findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "does_not_add_up",
+        format!("{} findings, see above", report.findings.len()),
+        "a batch not yet published resolves itself; anything else is evidence to take up with the operator",
+    ))
+}
+
+fn describe(report: &AuditReport) -> String {
+    let mut rows = vec![
+        ("account", format!("{} ({}) of {}", report.futures_id, report.account_id, report.owner)),
+        ("operator", format!("{} (index {})", report.operator, report.operator_index)),
+        ("as of block", report.block.to_string()),
+        ("deposited", format!("{} USDC", report.deposited)),
+        ("charged on-chain", format!("{} USDC in {} batches", report.charged, report.batches)),
+        (
+            "charged by receipts",
+            format!("{} USDC in {} receipts (list {} USDC)", report.receipts_charged, report.receipts, report.listed),
+        ),
+        ("not covered", format!("{} USDC", report.uncovered)),
+        ("backed", if report.backed { "yes".into() } else { "NO".to_owned() }),
+    ];
+    for finding in &report.findings {
+        rows.push((finding.code, finding.detail.clone()));
+    }
+    facts(rows)
+}

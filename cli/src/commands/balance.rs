@@ -1,0 +1,111 @@
+//! `balance`: what the chain says, and on request what the relayer has charged beyond it.
+
+use compute_futures_chain::{AccountOnChain, ChainReader};
+use compute_futures_protocol::AccountId;
+use serde_json::{Value, json};
+
+use super::run::payer;
+use crate::args::BalanceArgs;
+use crate::client::{Limits, Request};
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::facts;
+
+pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
+    let accounts = match &args.account {
+        Some(text) => vec![context.account(text).await?],
+        None => of_owner(context, &args).await?,
+    };
+    let reader = context.reader().await?;
+    let mut found = Vec::new();
+    for account in accounts {
+        let on_chain = reader.account(account).await?;
+        found.push(on_chain.ok_or_else(|| {
+            Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
+        })?);
+    }
+    let pending = match (args.pending, found.first()) {
+        (true, Some(account)) => Some(from_relayer(context, account.id).await?),
+        _ => None,
+    };
+    let result = json!({
+        "accounts": found.iter().map(|account| as_json(context, account)).collect::<Vec<_>>(),
+        "relayer": pending,
+    });
+    context.output.result(&result, || {
+        let mut parts: Vec<String> = found.iter().map(|account| as_text(context, account)).collect();
+        if parts.is_empty() {
+            parts.push("no accounts; open one with: compute-futures deposit 50".into());
+        }
+        if let Some(pending) = &pending {
+            parts.push(format!("at the relayer:\n{pending:#}"));
+        }
+        parts.join("\n\n")
+    });
+    Ok(())
+}
+
+async fn of_owner(context: &Context, args: &BalanceArgs) -> Outcome<Vec<AccountId>> {
+    let owner = match args.owner {
+        Some(owner) => owner,
+        None => context.address()?,
+    };
+    let answer = context.indexer()?.get(&format!("/api/v1/accounts?owner={owner}&limit=500")).await?;
+    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    items
+        .iter()
+        .map(|item| {
+            item.get("accountId").and_then(Value::as_str).and_then(|id| id.parse().ok()).ok_or_else(|| {
+                Failure::new("bad_answer", "the indexer's list of accounts cannot be read", "check --indexer")
+            })
+        })
+        .collect()
+}
+
+/// The relayer's own view, paid from credit and proven by the account's signature.
+async fn from_relayer(context: &Context, account: AccountId) -> Outcome<Value> {
+    let payer = payer(context, account).await?;
+    let futures_id = account.futures_id(context.chain());
+    let request = Request::get(format!("/api/v1/compute-futures/balance?futuresId={futures_id}"));
+    Ok(payer.send(&context.relayer()?, &request, &Limits::default()).await?.answer.body)
+}
+
+fn as_json(context: &Context, account: &AccountOnChain) -> Value {
+    let state = &account.state;
+    json!({
+        "accountId": account.id,
+        "futuresId": account.id.futures_id(context.chain()),
+        "owner": account.owner,
+        "delegate": account.delegate,
+        "credit": state.credit,
+        "charged": state.charged,
+        "unspent": state.unspent(),
+        "available": state.available(),
+        "ceiling": state.ceiling,
+        "discountBps": state.discount.discount_bps,
+        "refundableAt": account.refundable_at,
+        "closed": account.closed,
+    })
+}
+
+fn as_text(context: &Context, account: &AccountOnChain) -> String {
+    let state = &account.state;
+    let unlimited = state.ceiling >= compute_futures_protocol::Usdc::MAX;
+    let ceiling = if unlimited { "all of the credit".to_owned() } else { format!("{} USDC", state.ceiling) };
+    let status = match (account.closed, account.refundable_at) {
+        (true, _) => "closed".to_owned(),
+        (_, Some(at)) => format!("refund requested, due at {at} (Unix seconds)"),
+        _ => "open".to_owned(),
+    };
+    facts([
+        ("account", format!("{} ({})", account.id.futures_id(context.chain()), account.id)),
+        ("owner", account.owner.to_string()),
+        ("delegate", account.delegate.map_or_else(|| "none".into(), |delegate| delegate.to_string())),
+        ("credit", format!("{} USDC", state.credit)),
+        ("charged", format!("{} USDC (on-chain)", state.charged)),
+        ("left", format!("{} USDC", state.unspent())),
+        ("ceiling", ceiling),
+        ("discount", format!("{}.{:02} %", state.discount.discount_bps / 100, state.discount.discount_bps % 100)),
+        ("status", status),
+    ])
+}

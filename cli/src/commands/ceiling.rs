@@ -1,0 +1,50 @@
+//! `ceiling`: raise how much the operator may charge in total (I-2).
+
+use compute_futures_chain::{Action, ChainReader};
+use compute_futures_protocol::{Signature, SpendCeiling};
+use serde_json::json;
+
+use super::events::post;
+use crate::args::CeilingArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::facts;
+
+pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
+    let account = context.account(&args.account).await?;
+    if args.sign {
+        let key = context.key()?;
+        let ceiling = SpendCeiling { account_id: account, ceiling: args.ceiling };
+        let signature: Signature = key.signer.sign(ceiling.digest(&context.domain()?)).into();
+        let result = json!({ "accountId": account, "ceiling": args.ceiling, "signature": signature, "signer": key.signer.address() });
+        context.output.result(&result, || signature.to_string());
+        return Ok(());
+    }
+    let reader = context.reader().await?;
+    let present = reader
+        .account(account)
+        .await?
+        .ok_or_else(|| {
+            Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
+        })?
+        .state
+        .ceiling;
+    if args.ceiling <= present {
+        return Err(Failure::new(
+            "ceiling_not_raised",
+            format!("the ceiling is {present} USDC and only rises"),
+            format!("name more than {present}"),
+        ));
+    }
+    let done = post(context, &Action::RaiseCeiling { account, ceiling: args.ceiling }).await?;
+    let mut result = done.json();
+    result["accountId"] = json!(account);
+    result["ceiling"] = json!(args.ceiling);
+    context.output.result(&result, || {
+        facts([
+            ("ceiling", format!("{present} → {} USDC", args.ceiling)),
+            ("transaction", done.transaction.to_string()),
+        ])
+    });
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! What a transaction of ours did, from its events.
+
+use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind, TransactionOutcome};
+use compute_futures_protocol::B256;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+
+/// A mined transaction and its events.
+pub(super) struct Done {
+    /// Its hash.
+    pub(super) transaction: B256,
+    /// How it went.
+    pub(super) outcome: TransactionOutcome,
+    /// What the contract says about it.
+    pub(super) events: Vec<EventKind>,
+}
+
+/// Posts with the user's key, waits until it is mined, and reads its events.
+pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
+    let writer = context.writer().await?;
+    let (transaction, outcome) = writer.execute(action).await?;
+    if !outcome.succeeded {
+        return Err(Failure::new(
+            "reverted",
+            format!("transaction {transaction} reverted"),
+            "look at it in a block explorer",
+        ));
+    }
+    let reader = context.reader().await?;
+    let events = reader.events(outcome.block_number, outcome.block_number).await?;
+    let events =
+        events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect();
+    Ok(Done { transaction, outcome, events })
+}
+
+impl Done {
+    /// The part of a result that every transaction shares.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "transaction": self.transaction,
+            "blockNumber": self.outcome.block_number,
+            "gasUsed": self.outcome.gas_used,
+        })
+    }
+
+    /// The first event that `select` takes.
+    pub(super) fn find<T>(&self, select: impl Fn(&EventKind) -> Option<T>) -> Outcome<T> {
+        self.events.iter().find_map(select).ok_or_else(|| {
+            Failure::broken(format!("transaction {} has none of the events it should have", self.transaction))
+        })
+    }
+}

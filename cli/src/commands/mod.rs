@@ -1,0 +1,56 @@
+//! One module a verb. Each ends in one result; what it checks it says.
+
+mod audit;
+mod balance;
+mod ceiling;
+mod delegate;
+mod deposit;
+mod events;
+mod operator;
+mod refund;
+mod run;
+mod service;
+mod verify;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::{demo, devnet};
+
+/// Runs one command.
+///
+/// # Errors
+/// What happened and what to do.
+pub(crate) async fn dispatch(cli: Cli) -> Outcome<()> {
+    let Cli { global, command } = cli;
+    let output = Output::new(global.json);
+    match command {
+        // These make their own surroundings.
+        Command::Relayer(args) => service::relayer(args, output).await,
+        Command::Indexer(args) => service::indexer(args, output).await,
+        Command::Devnet(args) => devnet::command(args, &global.devnet, output).await,
+        Command::Demo(args) => demo::command(args, output).await,
+        Command::Guard { command } => devnet::guard(&command),
+        Command::Completions { shell } => {
+            completions(shell, output);
+            Ok(())
+        }
+        Command::Deposit(args) => deposit::run(&Context::new(global)?, args).await,
+        Command::Balance(args) => balance::run(&Context::new(global)?, args).await,
+        Command::Run(args) => run::run(&Context::new(global)?, args).await,
+        Command::Refund(args) => refund::run(&Context::new(global)?, args).await,
+        Command::Verify(args) => verify::run(&Context::new(global)?, args).await,
+        Command::Ceiling(args) => ceiling::run(&Context::new(global)?, args).await,
+        Command::Delegate(args) => delegate::run(&Context::new(global)?, args).await,
+        Command::Audit(args) => audit::run(&Context::new(global)?, args).await,
+        Command::Operator(args) => operator::run(&Context::new(global)?, args).await,
+    }
+}
+
+fn completions(shell: clap_complete::Shell, output: Output) {
+    use clap::CommandFactory;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "compute-futures", &mut script);
+    output.raw(&String::from_utf8_lossy(&script));
+}

@@ -1,0 +1,196 @@
+//! `verify`: is this receipt true? Everything is recomputed; the relayer and the indexer are only asked for bytes (I-7).
+
+use std::io::Read;
+
+use compute_futures_chain::ChainReader;
+use compute_futures_protocol::{B256, BatchDocument, SignedReceipt, verify as verify_proof};
+use serde_json::{Value, json};
+
+use crate::args::VerifyArgs;
+use crate::client::ClientError;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::facts;
+
+/// One thing that was checked.
+struct Check {
+    what: &'static str,
+    holds: Result<String, String>,
+}
+
+pub(super) async fn run(context: &Context, args: VerifyArgs) -> Outcome<()> {
+    let (signed, document) = match args.receipt {
+        Some(path) => {
+            let signed = read(&path)?;
+            let document =
+                batch(context, signed.receipt.account_id.operator_index(), signed.receipt.batch_number).await?;
+            (signed, document)
+        }
+        None => by_hash(context, args.hash.unwrap_or_default(), args.batch.unwrap_or_default()).await?,
+    };
+    let checks = check(context, &signed, document.as_ref()).await?;
+    let holds = checks.iter().all(|check| check.holds.is_ok());
+    let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
+    let result = json!({
+        "holds": holds,
+        "receiptHash": signed.receipt_hash,
+        "operatorIndex": signed.receipt.account_id.operator_index(),
+        "batchNumber": signed.receipt.batch_number.to_string(),
+        "proof": proof,
+        "checks": checks.iter().map(|check| json!({
+            "check": check.what,
+            "holds": check.holds.is_ok(),
+            "detail": check.holds.clone().unwrap_or_else(|detail| detail),
+        })).collect::<Vec<_>>(),
+    });
+    context.output.result(&result, || {
+        let rows = checks.iter().map(|check| match &check.holds {
+            Ok(detail) => (check.what, format!("holds: {detail}")),
+            Err(detail) => (check.what, format!("DOES NOT HOLD: {detail}")),
+        });
+        facts(rows)
+    });
+    if holds {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "receipt_does_not_hold",
+        "the receipt does not hold, see above",
+        "if its batch is not posted yet, try again after the operator's next batch; otherwise take it up with the operator",
+    ))
+}
+
+async fn check(context: &Context, signed: &SignedReceipt, document: Option<&BatchDocument>) -> Outcome<Vec<Check>> {
+    let domain = context.domain()?;
+    let reader = context.reader().await?;
+    let receipt = &signed.receipt;
+    let (operator_index, batch_number) = (receipt.account_id.operator_index(), receipt.batch_number);
+    let mut checks = Vec::new();
+    let mut add = |what, holds| checks.push(Check { what, holds });
+
+    let digest = receipt.digest(&domain);
+    add(
+        "hash",
+        if digest == signed.receipt_hash { Ok(digest.to_string()) } else { Err(format!("recomputed {digest}")) },
+    );
+
+    let operator = reader.operator(operator_index).await?.map(|operator| operator.operator);
+    add(
+        "operator's signature",
+        match (signed.signature.recover(digest), operator) {
+            (Ok(signer), Some(operator)) if signer == operator => Ok(format!("by {operator}")),
+            (Ok(signer), Some(operator)) => Err(format!("by {signer}, not by operator {operator}")),
+            (Ok(_), None) => Err(format!("operator {operator_index} does not exist")),
+            (Err(error), _) => Err(error.to_string()),
+        },
+    );
+
+    let authorization = signed.authorization.hash(&domain);
+    add(
+        "authorisation",
+        if authorization == receipt.authorization_hash {
+            Ok(authorization.to_string())
+        } else {
+            Err(format!("the receipt names {}, next to it is {authorization}", receipt.authorization_hash))
+        },
+    );
+
+    let account = reader.account(receipt.account_id).await?;
+    add(
+        "depositor's signature",
+        match (signed.authorization.authorizer(&domain), account) {
+            (Ok(signer), Some(account)) if signer == account.owner => Ok(format!("by the owner {signer}")),
+            (Ok(signer), Some(account)) if Some(signer) == account.delegate => Ok(format!("by the delegate {signer}")),
+            (Ok(signer), Some(account)) => {
+                // A delegate may have been replaced since; the audit reads the history.
+                Err(format!(
+                    "by {signer}, now neither owner {} nor delegate (see `compute-futures audit`)",
+                    account.owner
+                ))
+            }
+            (Ok(_), None) => Err("the account does not exist".into()),
+            (Err(error), _) => Err(error.to_string()),
+        },
+    );
+
+    let root = reader.batch_root(operator_index, batch_number).await?;
+    let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
+    add(
+        "Merkle proof",
+        match (&proof, root) {
+            (_, None) => Err(format!("batch {batch_number} is not on-chain yet")),
+            (None, _) => Err("the batch's receipts do not hold this one".into()),
+            (Some(proof), Some(root)) if verify_proof(root, signed.receipt_hash, proof) => Ok(format!("root {root}")),
+            (Some(_), Some(root)) => Err(format!("does not lead to the posted root {root}")),
+        },
+    );
+
+    if let Some(proof) = proof {
+        let yes = reader.verify_receipt(operator_index, batch_number, signed.receipt_hash, &proof).await?;
+        add(
+            "verifyReceipt on-chain",
+            if yes { Ok(format!("{}", reader.contract())) } else { Err("the contract says no".into()) },
+        );
+    }
+    Ok(checks)
+}
+
+/// A receipt, or anything that holds one under `receipt`.
+fn read(path: &std::path::Path) -> Outcome<SignedReceipt> {
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::file(path, &error))?;
+    } else {
+        text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+    }
+    let bad = |error: String| {
+        Failure::new(
+            "bad_receipt",
+            format!("{}: {error}", path.display()),
+            "pass what `compute-futures run --receipt PATH` wrote, or a job's answer",
+        )
+    };
+    let value: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let receipt = value.get("receipt").cloned().unwrap_or(value);
+    serde_json::from_value(receipt).map_err(|error| bad(error.to_string()))
+}
+
+/// The receipts of a batch: from the relayer that issued them, or an indexer that kept them. Either is only believed as far as
+/// its bytes lead to the root on-chain.
+async fn batch(context: &Context, operator_index: u32, number: u64) -> Outcome<Option<BatchDocument>> {
+    let path = format!("/api/v1/receipts/{operator_index}/{number}");
+    let mut trouble = None;
+    for source in [context.relayer(), context.indexer()].into_iter().flatten() {
+        match source.get(&path).await {
+            Ok(document) => match serde_json::from_value(document) {
+                Ok(document) => return Ok(Some(document)),
+                Err(error) => {
+                    trouble = Some(Failure::new(
+                        "bad_answer",
+                        format!("the receipts of batch {number} cannot be read: {error}"),
+                        "check --relayer and --indexer",
+                    ));
+                }
+            },
+            // Not sealed yet: the check itself says so.
+            Err(ClientError::Refused { status: 404, .. }) => {}
+            Err(error) => trouble = Some(error.into()),
+        }
+    }
+    trouble.map_or(Ok(None), Err)
+}
+
+async fn by_hash(context: &Context, hash: B256, number: u64) -> Outcome<(SignedReceipt, Option<BatchDocument>)> {
+    let document = batch(context, context.operator_index().await?, number).await?;
+    let found = document
+        .as_ref()
+        .and_then(|document| document.receipts.iter().find(|signed| signed.receipt_hash == hash).cloned());
+    let signed = found.ok_or_else(|| {
+        Failure::new(
+            "unknown_receipt",
+            format!("batch {number} holds no receipt {hash}"),
+            "check the batch number, or wait until it is posted",
+        )
+    })?;
+    Ok((signed, document))
+}

@@ -1,0 +1,149 @@
+//! Who and what the story is about.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use compute_futures_chain::evm::{EvmReader, EvmWriter};
+use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, EventKind, TransactionOutcome};
+use compute_futures_protocol::{AccountId, Address, B256, Domain, SignedReceipt, TokenDomain, Usdc};
+
+use crate::client::{CreditPayer, Relayer};
+use crate::devnet::Devnet;
+use crate::failure::{Failure, Outcome};
+use crate::keys::Key;
+
+/// How long the story waits for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent with a wallet, and its account once it has one.
+#[derive(Debug, Clone)]
+pub(super) struct Agent {
+    pub(super) name: &'static str,
+    pub(super) key: Key,
+    pub(super) account: Option<AccountId>,
+    /// What went into its account.
+    pub(super) deposited: Usdc,
+    /// Receipts of its jobs.
+    pub(super) receipts: Vec<SignedReceipt>,
+}
+
+impl Agent {
+    pub(super) fn new(name: &'static str, key: Key) -> Self {
+        Self { name, key, account: None, deposited: Usdc::ZERO, receipts: Vec::new() }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.key.signer.address()
+    }
+
+    /// Its account; the story opens it before it is used.
+    pub(super) fn account(&self) -> Outcome<AccountId> {
+        self.account.ok_or_else(|| Failure::broken(format!("{} has no account yet", self.name)))
+    }
+
+    /// What its receipts say it was charged.
+    pub(super) fn charged(&self) -> Outcome<Usdc> {
+        Usdc::checked_sum(self.receipts.iter().map(|signed| signed.receipt.charged))
+            .ok_or_else(|| Failure::broken("the receipts add up to more than exists"))
+    }
+}
+
+/// The devnet and ways to it.
+pub(super) struct World {
+    pub(super) net: Devnet,
+    pub(super) reader: Arc<EvmReader>,
+    pub(super) domain: Domain,
+    pub(super) token: TokenDomain,
+    pub(super) relayer: Relayer,
+    pub(super) indexer: Relayer,
+    pub(super) operator: Address,
+    pub(super) operator_index: u32,
+}
+
+impl World {
+    pub(super) async fn new(net: Devnet) -> Outcome<Self> {
+        let evm = &net.file.evm;
+        let reader = EvmReader::connect(net.chain_config()).await?;
+        Ok(Self {
+            reader,
+            domain: Domain::new(evm.chain_id, evm.compute_futures),
+            token: TokenDomain::usdc(evm.chain_id, evm.usdc),
+            relayer: Relayer::new(net.file.relayer.clone()),
+            indexer: Relayer::new(net.file.indexer.clone()),
+            operator: evm.operator,
+            operator_index: evm.operator_index,
+            net,
+        })
+    }
+
+    /// The devnet's `index`-th funded key.
+    pub(super) fn funded(&self, index: usize) -> Outcome<Key> {
+        let keys = &self.net.file.evm.funded_keys;
+        Key::from_hex(keys.get(index).ok_or_else(|| Failure::broken("the devnet has too few funded keys"))?)
+    }
+
+    /// A wallet that never existed before.
+    pub(super) fn stranger(&self) -> Outcome<Key> {
+        Key::from_hex(&alloy::hex::encode(rand::random::<[u8; 32]>()))
+    }
+
+    /// Posts as `key`.
+    pub(super) async fn post(&self, key: &Key, action: &Action) -> Outcome<(B256, TransactionOutcome)> {
+        let (hash, outcome) = self.try_post(key, action).await?;
+        if outcome.succeeded {
+            Ok((hash, outcome))
+        } else {
+            Err(Failure::broken(format!("transaction {hash} reverted")))
+        }
+    }
+
+    /// Posts as `key`, and hands a refusal back.
+    pub(super) async fn try_post(&self, key: &Key, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
+        EvmWriter::new(self.reader.clone(), key.signer.clone()).execute(action).await
+    }
+
+    /// Events of one transaction.
+    pub(super) async fn events(&self, transaction: B256, block: u64) -> Outcome<Vec<EventKind>> {
+        let events = self.reader.events(block, block).await?;
+        Ok(events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect())
+    }
+
+    /// USDC of a wallet.
+    pub(super) async fn usdc_of(&self, holder: Address) -> Outcome<Usdc> {
+        Ok(self.reader.token_balance(holder, None).await?)
+    }
+
+    /// What the account has been charged on-chain.
+    pub(super) async fn charged_on_chain(&self, account: AccountId) -> Outcome<Usdc> {
+        let account = self.reader.account(account).await?;
+        Ok(account.ok_or_else(|| Failure::broken("the account does not exist on-chain"))?.state.charged)
+    }
+
+    /// Pays from the agent's credit with its signature.
+    pub(super) fn payer(&self, agent: &Agent) -> Outcome<CreditPayer> {
+        Ok(CreditPayer {
+            signer: agent.key.signer.clone(),
+            account: agent.account()?,
+            domain: self.domain,
+            operator: self.operator,
+        })
+    }
+
+    /// Asks again until `check` is content.
+    pub(super) async fn until<T, F>(&self, what: &str, mut check: impl FnMut() -> F) -> Outcome<T>
+    where
+        F: Future<Output = Outcome<Option<T>>>,
+    {
+        let started = Instant::now();
+        loop {
+            match check().await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) if started.elapsed() > PATIENCE => {
+                    return Err(Failure::broken(format!("waited {} s in vain for {what}", PATIENCE.as_secs())));
+                }
+                Ok(None) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}

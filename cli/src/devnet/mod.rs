@@ -1,0 +1,78 @@
+//! A chain, a relayer and an indexer on this machine. The chain is anvil with chain id 8453 and Circle's USDC at its address on
+//! Base; relayer and indexer are child processes of this same binary, so that what runs here is what runs in production.
+
+mod child;
+mod file;
+mod services;
+mod start;
+
+use std::path::Path;
+
+use compute_futures_protocol::Usdc;
+use serde_json::json;
+
+use crate::args::DevnetArgs;
+use crate::failure::Outcome;
+use crate::output::{Output, facts};
+use crate::shutdown;
+
+pub use child::{Child, Spec, guard, parent_gone};
+pub use file::{DEFAULT_FILE, DevnetFile, EvmNet};
+pub use start::Devnet;
+
+/// What each funded key holds.
+pub const FUNDS: Usdc = Usdc::from_micros(100_000_000_000);
+
+/// `devnet` without flags.
+#[must_use]
+pub fn devnet_defaults() -> DevnetArgs {
+    DevnetArgs {
+        block_time: 1,
+        refund_delay: 86_400,
+        rpc_port: 8545,
+        relayer_port: 4020,
+        indexer_port: 4021,
+        dir: "target/devnet".into(),
+        log: "info".into(),
+    }
+}
+
+/// `devnet`: starts, says so, stays up until told to stop or until a part of it dies.
+pub(crate) async fn command(args: DevnetArgs, file: &Path, output: Output) -> Outcome<()> {
+    let stop = shutdown::token(false);
+    output.progress("starting the chain, the relayer and the indexer …");
+    let mut net = tokio::select! {
+        net = Devnet::start(&args, file) => net?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let described = net.file.clone();
+    output.result(&json!(described), || {
+        let evm = &described.evm;
+        let mut rows = vec![
+            ("relayer", described.relayer.to_string()),
+            ("indexer", described.indexer.to_string()),
+            ("chain", format!("{} (chain id {})", evm.rpc, evm.chain_id)),
+            ("USDC", evm.usdc.to_string()),
+            ("contract", evm.compute_futures.to_string()),
+            ("operator", format!("{} (index {})", evm.operator, evm.operator_index)),
+            (
+                "keys",
+                format!(
+                    "devnet:0 … devnet:{}, each with {FUNDS} USDC and ETH for gas",
+                    evm.funded_keys.len().saturating_sub(1)
+                ),
+            ),
+            ("logs", described.dir.display().to_string()),
+            ("written to", file.display().to_string()),
+        ];
+        rows.push(("try", "compute-futures --key devnet:0 deposit 50".to_owned()));
+        format!("{}\n\nup; stop it with Ctrl-C", facts(rows))
+    });
+    let ended = tokio::select! {
+        failure = net.ended() => Err(failure),
+        () = stop.cancelled() => Ok(()),
+    };
+    output.progress("stopping …");
+    net.stop().await;
+    ended
+}

@@ -1,0 +1,244 @@
+//! Starting a devnet in order, and stopping it in the other.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use compute_futures_chain::ChainReader;
+use compute_futures_chain::evm::EvmConfig;
+use compute_futures_chain::evm::local::{LocalChain, LocalChainConfig};
+use url::Url;
+
+use super::services::{self, FACILITATOR_KEY, OPERATOR_KEY};
+use super::{Child, DevnetFile, EvmNet, FUNDS, Spec};
+use crate::args::DevnetArgs;
+use crate::client::Relayer;
+use crate::failure::{Failure, Outcome};
+
+/// How long a service may take until it is ready.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to stop: the relayer posts what is open first.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running devnet. Its children end with this process, however it ends.
+#[derive(Debug)]
+pub struct Devnet {
+    /// What it says about itself.
+    pub file: DevnetFile,
+    /// The chain, with its cheat codes.
+    pub chain: LocalChain,
+    path: PathBuf,
+    binary: PathBuf,
+    relayer: Child,
+    relayer_spec: Spec,
+    indexer: Child,
+    indexer_spec: Spec,
+}
+
+impl Devnet {
+    /// Starts everything from nothing, waits until it is ready, and writes `path`.
+    ///
+    /// # Errors
+    /// Says which part did not start, with the end of its log.
+    pub async fn start(args: &DevnetArgs, path: &Path) -> Outcome<Self> {
+        let binary = binary()?;
+        let dir = fresh(&args.dir)?;
+        // An older file would send others to a devnet that is gone.
+        let _ = std::fs::remove_file(path);
+
+        let chain = start_chain(args, &dir, &binary).await?;
+        let (relayer_url, indexer_url) = (url(args.relayer_port)?, url(args.indexer_port)?);
+        let relayer_spec = services::relayer(args, &dir, &chain, &relayer_url)?;
+        let mut relayer = Child::spawn(&binary, relayer_spec.clone())?;
+        ready(&mut relayer, &relayer_url).await?;
+
+        let operator = chain.signer(OPERATOR_KEY)?.address();
+        let index = chain.reader().await?.operator_index_of(operator).await?;
+        let operator_index = index
+            .ok_or_else(|| Failure::broken("the relayer is ready, but its operator is not registered on-chain"))?;
+        let indexer_spec = services::indexer(args, &dir, &chain, &indexer_url, &relayer_url, operator_index)?;
+        let mut indexer = Child::spawn(&binary, indexer_spec.clone())?;
+        ready(&mut indexer, &indexer_url).await?;
+
+        let file = DevnetFile {
+            relayer: relayer_url,
+            indexer: indexer_url,
+            evm: EvmNet {
+                rpc: chain.rpc_url.clone(),
+                chain_id: chain.chain_id,
+                usdc: chain.usdc,
+                compute_futures: chain.contract,
+                deployment_block: chain.deployment_block,
+                operator,
+                operator_index,
+                funded_keys: chain.keys[..OPERATOR_KEY].to_vec(),
+            },
+            admin_token_file: dir.join(services::ADMIN_TOKEN),
+            dir,
+            pid: std::process::id(),
+        };
+        file.write(path)?;
+        Ok(Self { file, chain, path: path.to_owned(), binary, relayer, relayer_spec, indexer, indexer_spec })
+    }
+
+    /// Settings to read its chain with.
+    #[must_use]
+    pub fn chain_config(&self) -> EvmConfig {
+        self.chain.config()
+    }
+
+    /// The relayer's process.
+    pub fn relayer(&mut self) -> &mut Child {
+        &mut self.relayer
+    }
+
+    /// The indexer's process.
+    pub fn indexer(&mut self) -> &mut Child {
+        &mut self.indexer
+    }
+
+    /// Starts the relayer again after it was killed, with these further environment variables.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart_relayer(&mut self, env: &[(String, String)]) -> Outcome<()> {
+        self.relayer.kill().await;
+        let mut spec = self.relayer_spec.clone();
+        spec.env.extend_from_slice(env);
+        self.relayer = Child::spawn(&self.binary, spec)?;
+        ready(&mut self.relayer, &self.file.relayer).await
+    }
+
+    /// Starts the indexer again after it was killed, with these further environment variables.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart_indexer(&mut self, env: &[(String, String)]) -> Outcome<()> {
+        self.indexer.kill().await;
+        let mut spec = self.indexer_spec.clone();
+        spec.env.extend_from_slice(env);
+        self.indexer = Child::spawn(&self.binary, spec)?;
+        ready(&mut self.indexer, &self.file.indexer).await
+    }
+
+    /// Resolves when a part of it has died.
+    pub async fn ended(&mut self) -> Failure {
+        tokio::select! {
+            failure = self.relayer.ended() => failure,
+            failure = self.indexer.ended() => failure,
+        }
+    }
+
+    /// Stops in order: the relayer posts what is open while the chain still runs.
+    pub async fn stop(self) {
+        let _ = std::fs::remove_file(&self.path);
+        self.indexer.stop(STOP_PATIENCE).await;
+        self.relayer.stop(STOP_PATIENCE).await;
+        drop(self.chain);
+    }
+}
+
+async fn start_chain(args: &DevnetArgs, dir: &Path, binary: &Path) -> Outcome<LocalChain> {
+    let config = LocalChainConfig {
+        port: args.rpc_port,
+        anvil: Some(leashed_anvil(dir, binary)?),
+        ..LocalChainConfig::default()
+    };
+    let chain = LocalChain::start_with(config).await?;
+    for (index, _) in chain.keys.iter().enumerate().take(FACILITATOR_KEY) {
+        chain.mint(chain.signer(index)?.address(), FUNDS).await?;
+    }
+    chain.set_interval_mining(Duration::from_secs(args.block_time)).await?;
+    Ok(chain)
+}
+
+/// A launcher that makes anvil die with us, also when we are killed.
+fn leashed_anvil(dir: &Path, binary: &Path) -> Outcome<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let anvil = compute_futures_chain::evm::local::find_anvil()?;
+    let launcher = dir.join("anvil.sh");
+    let failed = |error| Failure::file(&launcher, &error);
+    let script = format!("#!/bin/sh\nexec {} guard -- {} \"$@\"\n", quoted(binary), quoted(&anvil));
+    std::fs::write(&launcher, script).map_err(failed)?;
+    std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    Ok(launcher)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// This very binary; inside a test, the one next to it.
+fn binary() -> Outcome<PathBuf> {
+    let here = std::env::current_exe()
+        .map_err(|error| Failure::new("binary", error.to_string(), "run the binary by its path"))?;
+    if here.file_stem().is_some_and(|name| name == "compute-futures") {
+        return Ok(here);
+    }
+    let built = here.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
+    built.ok_or_else(|| {
+        Failure::new(
+            "binary",
+            "the compute-futures binary is not next to this program",
+            "build it: cargo build --workspace --bins",
+        )
+    })
+}
+
+/// An empty folder, by its absolute path.
+fn fresh(dir: &Path) -> Outcome<PathBuf> {
+    let failed = |error| Failure::file(dir, &error);
+    if dir.exists() {
+        // Only ever delete what a devnet wrote.
+        let ours = dir.join("relayer.toml").exists() || std::fs::read_dir(dir).map_err(failed)?.next().is_none();
+        if !ours && !dir.join("anvil.sh").exists() {
+            return Err(Failure::new(
+                "not_a_devnet",
+                format!("{} is not empty and was not written by a devnet", dir.display()),
+                "name another folder with --dir",
+            ));
+        }
+        std::fs::remove_dir_all(dir).map_err(failed)?;
+    }
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    dir.canonicalize().map_err(failed)
+}
+
+/// `http://127.0.0.1:port`; for port 0 one that is free now.
+fn url(port: u16) -> Outcome<Url> {
+    let taken = |error: std::io::Error| {
+        Failure::new(
+            "port",
+            format!("port {port} on 127.0.0.1: {error}"),
+            "stop what listens there, or choose other ports (0: any free one)",
+        )
+    };
+    let port = TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr()).map_err(taken)?.port();
+    format!("http://127.0.0.1:{port}").parse().map_err(|error: url::ParseError| Failure::broken(error.to_string()))
+}
+
+/// Waits until the service says that it is ready.
+async fn ready(child: &mut Child, url: &Url) -> Outcome<()> {
+    let probe = reqwest::Client::new();
+    let target = Relayer::new(url.clone()).url("/ready");
+    let started = Instant::now();
+    loop {
+        child.check()?;
+        if probe.get(&target).send().await.is_ok_and(|response| response.status().is_success()) {
+            return Ok(());
+        }
+        if started.elapsed() > START_PATIENCE {
+            return Err(Failure::new(
+                "not_ready",
+                format!(
+                    "the {} is not ready after {} s; the end of its log:\n{}",
+                    child.name(),
+                    START_PATIENCE.as_secs(),
+                    child.last_words()
+                ),
+                "see its log",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,66 @@
+//! What commands print: for people, or one JSON object for programs (`--json`). Results go to standard output, everything
+//! else to standard error.
+#![allow(clippy::print_stdout)]
+
+use std::fmt::Display;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Where results go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// For programs when `json`, for people otherwise.
+    #[must_use]
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// The result: `value` for programs, `text` for people.
+    pub(crate) fn result(self, value: &Value, text: impl FnOnce() -> String) {
+        if self.json {
+            println!("{value:#}");
+        } else {
+            println!("{}", text().trim_end());
+        }
+    }
+
+    /// A line of progress for people, on standard error.
+    pub(crate) fn progress(self, line: impl Display) {
+        if !self.json {
+            eprintln!("{line}");
+        }
+    }
+
+    /// The failure, on standard error.
+    pub(crate) fn failure(self, failure: &Failure) {
+        if self.json {
+            eprintln!(
+                "{:#}",
+                serde_json::json!({ "error": failure.error, "code": failure.code, "hint": failure.hint })
+            );
+        } else {
+            eprintln!("error: {}\n  what to do: {}", failure.error, failure.hint);
+        }
+    }
+
+    /// Text as it is (completions, configuration files).
+    pub(crate) fn raw(self, text: &str) {
+        print!("{text}");
+    }
+}
+
+/// Two columns: what, and how much.
+#[must_use]
+pub(crate) fn facts<K: Display, V: Display>(rows: impl IntoIterator<Item = (K, V)>) -> String {
+    let rows: Vec<(String, String)> =
+        rows.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let lines = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
