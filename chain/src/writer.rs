@@ -160,3 +160,20 @@ pub trait ChainWriter: Send + Sync + 'static {
     /// Estimate, sign with the next nonce, broadcast, wait. For a user's own verbs, not for the relayer.
     async fn execute(&self, action: &Action) -> Result<(B256, TransactionOutcome), ChainError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Fees;
+
+    #[test]
+    fn a_bump_is_never_below_what_nodes_ask_for() {
+        let fees = Fees { max_fee: 101, max_priority_fee: 0 };
+        assert_eq!(fees.bump(10), Fees { max_fee: 112, max_priority_fee: 1 });
+        assert_eq!(fees.bump(3), fees.bump(10));
+        assert_eq!(fees.bump(100).max_fee, 202);
+        let market = Fees { max_fee: 50, max_priority_fee: 7 };
+        assert_eq!(fees.at_least(market), Fees { max_fee: 101, max_priority_fee: 7 });
+        let highest = Fees { max_fee: u128::MAX, max_priority_fee: u128::MAX };
+        assert_eq!(highest.bump(10), highest);
+    }
+}

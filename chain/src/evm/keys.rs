@@ -71,7 +71,7 @@ impl KeySource {
     pub fn load_bytes(&self) -> Result<Zeroizing<[u8; 32]>, ChainError> {
         match self {
             Self::Env { env } => self.key_from_hex(&from_env(env)?),
-            Self::File { file } => self.key_from_hex(&*from_private_file(file)?),
+            Self::File { file } => self.key_from_hex(&from_private_file(file)?),
             Self::Keystore { keystore, password_env, password_file } => {
                 let password = match (password_env, password_file) {
                     (Some(env), None) => from_env(env)?,

@@ -135,16 +135,22 @@ impl Cheats {
             .call("eth_sendTransaction", [transaction])
             .await
             .map_err(|failure| crate::evm::revert::refusal(failure, &[]))?;
-        let mut receipt: Option<Mined> = self.rpc.call("eth_getTransactionReceipt", [hash]).await?;
-        if receipt.is_none() {
-            self.mine(1).await?;
-            receipt = self.rpc.call("eth_getTransactionReceipt", [hash]).await?;
+        for attempt in 0..200 {
+            let receipt: Option<Mined> = self.rpc.call("eth_getTransactionReceipt", [hash]).await?;
+            match receipt {
+                Some(mined) if !mined.status.is_zero() => return Ok(mined.block_number.to()),
+                Some(_) => {
+                    return Err(ChainError::Reverted {
+                        name: "Error".into(),
+                        detail: format!("transaction {hash} failed"),
+                    });
+                }
+                // A chain that mines each transaction needs a moment for it; any other is told to.
+                None if attempt == 20 => self.mine(1).await?,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
         }
-        match receipt {
-            Some(mined) if !mined.status.is_zero() => Ok(mined.block_number.to()),
-            Some(_) => Err(ChainError::Reverted { name: "Error".into(), detail: format!("transaction {hash} failed") }),
-            None => Err(ChainError::Unavailable(format!("transaction {hash} is in no block"))),
-        }
+        Err(ChainError::Unavailable(format!("transaction {hash} is in no block")))
     }
 
     pub(super) async fn code(&self, at: Address) -> Result<Bytes, ChainError> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use url::Url;
 
 use super::LocalChainConfig;
@@ -70,7 +70,11 @@ impl Anvil {
     }
 
     pub(super) fn pause(&self) -> Result<(), ChainError> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        // The signal takes effect thread by thread; this returns when the last one stands still.
+        waitpid(self.system_pid(), WaitOptions::UNTRACED)
+            .map_err(|error| ChainError::Config(format!("anvil does not stand still: {error}")))?;
+        Ok(())
     }
 
     pub(super) fn resume(&self) -> Result<(), ChainError> {
@@ -98,12 +102,12 @@ impl Anvil {
         self.launch().await
     }
 
+    fn system_pid(&self) -> Option<Pid> {
+        self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw)
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), ChainError> {
-        let pid = self
-            .pid()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| ChainError::Config("anvil is not running".into()))?;
+        let pid = self.system_pid().ok_or_else(|| ChainError::Config("anvil is not running".into()))?;
         kill_process(pid, signal).map_err(|error| ChainError::Config(format!("cannot signal anvil: {error}")))
     }
 

@@ -204,3 +204,261 @@ fn terms_set(topics: &[B256], data: &[u8], meta: &EventMeta) -> Result<EventKind
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use alloy::primitives::{LogData, U256, aliases::U40};
+    use proptest::prelude::*;
+
+    use super::super::super::bindings::IComputeFutures as structs;
+    use super::*;
+
+    const META: EventMeta = EventMeta {
+        block_number: 7,
+        block_hash: B256::ZERO,
+        block_timestamp: 0,
+        transaction: B256::ZERO,
+        log_index: 3,
+    };
+
+    fn decode(log: &LogData) -> Result<Option<EventKind>, ChainError> {
+        decode_event(log.topics(), &log.data, &META)
+    }
+
+    fn amount() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just((1 << 56) - 1), 0..=(1_u64 << 56) - 1]
+    }
+
+    fn u56(micros: u64) -> U56 {
+        U56::from(micros)
+    }
+
+    fn account_id() -> impl Strategy<Value = AccountId> {
+        (1..=u32::MAX, 1..=compute_futures_protocol::MAX_SEQUENCE)
+            .prop_map(|(operator, sequence)| AccountId::new(operator, sequence).unwrap())
+    }
+
+    fn address() -> impl Strategy<Value = Address> {
+        prop_oneof![Just(Address::ZERO), any::<[u8; 20]>().prop_map(Address::from)]
+    }
+
+    fn tiers() -> impl Strategy<Value = Vec<Tier>> {
+        prop::collection::vec((amount(), any::<u16>()), 0..4).prop_map(|tiers| {
+            let tier = |(micros, discount_bps)| Tier { minimum_deposit: Usdc::from_micros(micros), discount_bps };
+            tiers.into_iter().map(tier).collect()
+        })
+    }
+
+    /// An event as the contract logs it, and what it means.
+    fn event() -> impl Strategy<Value = (LogData, EventKind)> {
+        let numbers = (amount(), amount(), amount(), 0..1_u64 << 40, any::<[u32; 3]>(), any::<[u16; 3]>());
+        let names = (account_id(), address(), address(), address(), any::<[u8; 32]>(), any::<bool>(), tiers());
+        (0..14_u8, numbers, names).prop_map(|(which, numbers, names)| build(which, numbers, names))
+    }
+
+    type Numbers = (u64, u64, u64, u64, [u32; 3], [u16; 3]);
+    type Names = (AccountId, Address, Address, Address, [u8; 32], bool, Vec<Tier>);
+
+    fn build(which: u8, (a, b, c, number, ints, shorts): Numbers, names: Names) -> (LogData, EventKind) {
+        let (account, one, two, three, word, flag, tiers) = names;
+        let (x, y, z) = (Usdc::from_micros(a), Usdc::from_micros(b), Usdc::from_micros(c));
+        let (id, batch, root) = (account.get(), U40::from(number), B256::from(word));
+        match which {
+            0 => (
+                abi::TermsSet {
+                    operatorIndex: ints[0],
+                    operator: one,
+                    termsVersion: ints[1],
+                    refundDelay: ints[2],
+                    minimumDeposit: u56(a),
+                    rateCardHash: root,
+                    tiers: tiers
+                        .iter()
+                        .map(|tier| structs::Tier {
+                            minimumDeposit: u56(tier.minimum_deposit.micros()),
+                            discountBps: tier.discount_bps,
+                        })
+                        .collect(),
+                }
+                .encode_log_data(),
+                EventKind::TermsSet {
+                    operator_index: ints[0],
+                    operator: one,
+                    terms_version: ints[1],
+                    terms: Terms { refund_delay: ints[2], minimum_deposit: x, rate_card_hash: root, tiers },
+                },
+            ),
+            1 => (
+                abi::AccountOpened { accountId: id, owner: one, operatorIndex: ints[0], termsVersion: ints[1] }
+                    .encode_log_data(),
+                EventKind::AccountOpened { account, owner: one, operator_index: ints[0], terms_version: ints[1] },
+            ),
+            2 => (
+                abi::Deposited {
+                    accountId: id,
+                    payer: one,
+                    amount: u56(a),
+                    credit: u56(b),
+                    discountBps: shorts[0],
+                    previousDiscountBps: shorts[1],
+                    discountFromBatch: batch,
+                }
+                .encode_log_data(),
+                EventKind::Deposited {
+                    account,
+                    payer: one,
+                    amount: x,
+                    credit: y,
+                    discount_bps: shorts[0],
+                    previous_discount_bps: shorts[1],
+                    discount_from_batch: number,
+                },
+            ),
+            3 => (
+                abi::Swept { accountId: id, depositAddress: one, amount: u56(a), fee: u56(b) }.encode_log_data(),
+                EventKind::Swept { account, deposit_address: one, amount: x, fee: y },
+            ),
+            4 => (
+                abi::Recovered { depositAddress: one, owner: two, token: three, amount: U256::from_be_bytes(word) }
+                    .encode_log_data(),
+                EventKind::Recovered {
+                    deposit_address: one,
+                    owner: two,
+                    token: three,
+                    amount: U256::from_be_bytes(word).to_string(),
+                },
+            ),
+            5 => (
+                abi::CeilingRaised { accountId: id, signer: one, ceiling: u56(a) }.encode_log_data(),
+                EventKind::CeilingRaised { account, signer: one, ceiling: x },
+            ),
+            6 => (
+                abi::DelegateSet { accountId: id, delegate: one }.encode_log_data(),
+                EventKind::DelegateSet { account, delegate: non_zero(one) },
+            ),
+            7 => (
+                abi::BatchPosted {
+                    operatorIndex: ints[0],
+                    batchNumber: batch,
+                    receiptsRoot: root,
+                    receiptCount: ints[1],
+                    rowCount: ints[2],
+                    charged: a,
+                }
+                .encode_log_data(),
+                EventKind::BatchPosted {
+                    operator_index: ints[0],
+                    batch_number: number,
+                    receipts_root: root,
+                    receipt_count: ints[1],
+                    row_count: ints[2],
+                    charged: x,
+                },
+            ),
+            8 => (
+                abi::Debited {
+                    accountId: id,
+                    batchNumber: batch,
+                    listAmount: u56(a),
+                    discountBps: shorts[0],
+                    charged: u56(b),
+                    totalCharged: u56(c),
+                    remainder: shorts[1],
+                }
+                .encode_log_data(),
+                EventKind::Debited {
+                    account,
+                    batch_number: number,
+                    list_amount: x,
+                    discount_bps: shorts[0],
+                    charged: y,
+                    total_charged: z,
+                    remainder: shorts[1],
+                },
+            ),
+            9 => (
+                abi::DebitShortfall { accountId: id, batchNumber: batch, listAmount: u56(a), uncovered: u56(b) }
+                    .encode_log_data(),
+                EventKind::DebitShortfall { account, batch_number: number, list_amount: x, uncovered: y },
+            ),
+            10 => (
+                abi::ForeignDebit { operatorIndex: ints[0], batchNumber: batch, accountId: c, listAmount: u56(a) }
+                    .encode_log_data(),
+                EventKind::ForeignDebit { operator_index: ints[0], batch_number: number, account: c, list_amount: x },
+            ),
+            11 => (
+                abi::RefundRequested { accountId: id, owner: one, refundableAt: batch }.encode_log_data(),
+                EventKind::RefundRequested { account, owner: one, refundable_at: number },
+            ),
+            12 => (
+                abi::Refunded { accountId: id, owner: one, amount: u56(a), byOperator: flag }.encode_log_data(),
+                EventKind::Refunded { account, owner: one, amount: x, by_operator: flag },
+            ),
+            _ => (
+                abi::EarningsWithdrawn { operatorIndex: ints[0], to: one, amount: a }.encode_log_data(),
+                EventKind::EarningsWithdrawn { operator_index: ints[0], to: one, amount: x },
+            ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_comes_back((log, kind) in event()) {
+            prop_assert_eq!(decode(&log).unwrap(), Some(kind));
+        }
+
+        #[test]
+        fn a_changed_length_or_topic_count_is_refused((log, _) in event(), extra in 1_usize..40) {
+            let mut data = log.data.to_vec();
+            data.resize(data.len() + extra, 0);
+            prop_assert!(decode(&LogData::new_unchecked(log.topics().to_vec(), data.into())).is_err());
+            if !log.data.is_empty() {
+                let shorter = log.data.slice(..log.data.len() - 1);
+                prop_assert!(decode(&LogData::new_unchecked(log.topics().to_vec(), shorter)).is_err());
+            }
+            let fewer = log.topics()[..log.topics().len() - 1].to_vec();
+            prop_assert!(decode(&LogData::new_unchecked(fewer, log.data.clone())).is_err());
+        }
+
+        #[test]
+        fn a_bit_outside_of_a_field_is_refused((log, kind) in event()) {
+            // The first word of data is narrower than 32 bytes in all but these.
+            let wide = matches!(kind, EventKind::Recovered { .. } | EventKind::BatchPosted { .. } | EventKind::DelegateSet { .. });
+            prop_assume!(!wide);
+            let mut data = log.data.to_vec();
+            data[0] = 1;
+            prop_assert!(decode(&LogData::new_unchecked(log.topics().to_vec(), data.into())).is_err());
+        }
+
+        #[test]
+        fn garbage_never_panics(topics in prop::collection::vec(any::<[u8; 32]>(), 0..4), data in prop::collection::vec(any::<u8>(), 0..300), which in 0_usize..14) {
+            let known = [abi::TermsSet::SIGNATURE_HASH, abi::Debited::SIGNATURE_HASH, abi::Deposited::SIGNATURE_HASH, abi::Refunded::SIGNATURE_HASH];
+            let mut topics: Vec<B256> = topics.into_iter().map(B256::from).collect();
+            if let (Some(first), Some(known)) = (topics.first_mut(), known.get(which)) {
+                *first = *known;
+            }
+            let _ = decode(&LogData::new_unchecked(topics, data.into()));
+        }
+    }
+
+    #[test]
+    fn a_number_no_account_can_have_stops_nobody() {
+        for account in [(3 << 32) | (1 << 28), 3 << 32, (3 << 32) | u64::from(u32::MAX)] {
+            let log = abi::DebitShortfall {
+                accountId: account,
+                batchNumber: U40::from(9),
+                listAmount: u56(5),
+                uncovered: u56(5),
+            }
+            .encode_log_data();
+            let expected = EventKind::ForeignDebit {
+                operator_index: 3,
+                batch_number: 9,
+                account,
+                list_amount: Usdc::from_micros(5),
+            };
+            assert_eq!(decode(&log).unwrap(), Some(expected));
+        }
+    }
+}

@@ -52,37 +52,17 @@ impl EvmReader {
         });
         spans
             .map(move |span| async move {
-                let events = self.events_between(span).await?;
+                let events = self.events_in(span.from, span.to).await?;
                 Ok(EventRange { from: span.from, to: span.to, events })
             })
             .buffered(concurrency.max(1))
     }
 
-    /// Every event of blocks `from..=to`.
+    /// Every event of blocks `from..=to`, in as many requests as the provider makes necessary.
     pub(super) async fn events_in(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
         let mut events = Vec::new();
-        let mut next = from;
-        while let Some(span) = self.log_span.next(next, to) {
-            let mut part = self.events_between(span).await?;
-            if events.is_empty() {
-                events = part;
-            } else {
-                events.append(&mut part);
-            }
-            next = match span.to.checked_add(1) {
-                Some(next) => next,
-                None => break,
-            };
-        }
-        Ok(events)
-    }
-
-    /// One span, split where the provider refuses it whole.
-    async fn events_between(&self, span: Span) -> Result<Vec<ChainEvent>, ChainError> {
-        let mut events = Vec::new();
-        // Spans still to fetch, the next one last.
-        let mut pending = vec![span];
-        while let Some(span) = pending.pop() {
+        let mut next = Some(from);
+        while let Some(span) = next.and_then(|next| self.log_span.next(next, to)) {
             match self.fetch(span).await {
                 Ok(part) => {
                     self.log_span.served(span, part.len());
@@ -91,18 +71,17 @@ impl EvmReader {
                     } else {
                         events.extend(part);
                     }
+                    next = span.to.checked_add(1);
+                }
+                Err(FetchError::TooLarge(why)) if span.from == span.to => {
+                    return Err(ChainError::Unavailable(format!(
+                        "the RPC endpoint refuses the logs of the single block {}: {why}",
+                        span.from
+                    )));
                 }
                 Err(FetchError::TooLarge(why)) => {
-                    let Some((first, second)) = span.halves() else {
-                        return Err(ChainError::Unavailable(format!(
-                            "the RPC endpoint refuses the logs of the single block {}: {why}",
-                            span.from
-                        )));
-                    };
-                    tracing::debug!(from = span.from, to = span.to, why, "log range split");
+                    tracing::debug!(from = span.from, to = span.to, why, "log range refused; asking for less");
                     self.log_span.refused(span);
-                    pending.push(second);
-                    pending.push(first);
                 }
                 Err(FetchError::Chain(error)) => return Err(error),
             }

@@ -1,6 +1,6 @@
 //! How many blocks to ask for at once: grows slowly while it goes well, halves when a provider refuses.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Blocks asked for at first.
 const START: u64 = 64;
@@ -8,6 +8,8 @@ const START: u64 = 64;
 const COMFORTABLE_EVENTS: usize = 8_192;
 /// Steps from nothing to the configured maximum.
 const STEPS: u64 = 64;
+/// Full ranges served before a refused size is tried again: limits are lifted, and busy stretches of the chain end.
+const FORGET_AFTER: u32 = 64;
 
 /// A range of blocks, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +33,27 @@ impl Span {
     }
 }
 
-/// The working size, shared by all who read through one reader (additive increase, multiplicative decrease).
+/// The working size, shared by all who read through one reader: additive increase, multiplicative decrease, and a memory of
+/// what was refused, so that a provider with a fixed limit is not asked for too much again and again.
 #[derive(Debug)]
 pub(crate) struct LogSpan {
-    blocks: AtomicU64,
     most: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    blocks: u64,
+    /// The smallest size that was refused; above `most` when none was, or long ago.
+    refused: u64,
+    served_since: u32,
 }
 
 impl LogSpan {
     pub(crate) fn new(most: u64) -> Self {
         let most = most.max(1);
-        Self { blocks: AtomicU64::new(START.min(most)), most }
+        let state = State { blocks: START.min(most), refused: most.saturating_add(1), served_since: 0 };
+        Self { most, state: Mutex::new(state) }
     }
 
     /// The configured maximum.
@@ -54,34 +66,41 @@ impl LogSpan {
         if from > to {
             return None;
         }
-        let blocks = self.blocks.load(Ordering::Relaxed);
+        let blocks = self.state().blocks;
         Some(Span { from, to: to.min(from.saturating_add(blocks - 1)) })
     }
 
     /// A range was answered with this many events.
     pub(super) fn served(&self, span: Span, events: usize) {
-        self.update(|blocks| {
-            if events > COMFORTABLE_EVENTS {
-                // Not a refusal, so no haste: towards the size that would have been comfortable.
-                let comfortable = span.blocks().saturating_mul(COMFORTABLE_EVENTS as u64) / events as u64;
-                blocks.min(comfortable.max(1))
-            } else if span.blocks() >= blocks && events < COMFORTABLE_EVENTS / 2 {
-                // Only an answer of full size says that more would do.
-                blocks.saturating_add((self.most / STEPS).max(1)).min(self.most)
-            } else {
-                blocks
+        let mut state = self.state();
+        if events > COMFORTABLE_EVENTS {
+            // Not a refusal, so no haste: towards the size that would have been comfortable.
+            let comfortable = span.blocks().saturating_mul(COMFORTABLE_EVENTS as u64) / events as u64;
+            state.blocks = state.blocks.min(comfortable.max(1));
+        } else if span.blocks() >= state.blocks && events < COMFORTABLE_EVENTS / 2 {
+            // Only an answer of full size says that more would do.
+            state.served_since = state.served_since.saturating_add(1);
+            if state.served_since >= FORGET_AFTER {
+                state.refused = self.most.saturating_add(1);
             }
-        });
+            let room = (state.refused - 1).saturating_sub(state.blocks);
+            // Close enough to a limit is enough; the maximum of the configuration is none.
+            if room > state.blocks / 8 || state.refused > self.most {
+                state.blocks += room.div_ceil(2).min((self.most / STEPS).max(1));
+            }
+        }
     }
 
     /// A range was refused as too large.
     pub(super) fn refused(&self, span: Span) {
-        self.update(|blocks| blocks.min(span.blocks() / 2).max(1));
+        let mut state = self.state();
+        state.refused = state.refused.min(span.blocks());
+        state.blocks = state.blocks.min(span.blocks() / 2).max(1);
+        state.served_since = 0;
     }
 
-    fn update(&self, change: impl Fn(u64) -> u64) {
-        // Never fails: the closure always gives a value.
-        let _ = self.blocks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |blocks| Some(change(blocks)));
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,10 +125,30 @@ mod tests {
         }
         span.refused(span.next(0, u64::MAX).unwrap());
         assert_eq!(size(&span), 182);
-        for _ in 0..100 {
+        for _ in 0..63 {
+            span.served(span.next(0, u64::MAX).unwrap(), 0);
+            assert!(size(&span) < 364, "what was refused is not asked for again soon");
+        }
+        for _ in 0..200 {
             span.served(span.next(0, u64::MAX).unwrap(), 0);
         }
-        assert_eq!(size(&span), 6_400, "never above the maximum");
+        assert!(size(&span) > 5_700, "later it is, close to the maximum");
+    }
+
+    #[test]
+    fn settles_just_below_a_fixed_limit() {
+        let span = LogSpan::new(10_000);
+        let mut refusals = 0;
+        for _ in 0..500 {
+            let asked = span.next(0, u64::MAX).unwrap();
+            if asked.blocks() > 10 {
+                refusals += 1;
+                span.refused(asked);
+            } else {
+                span.served(asked, 3);
+            }
+        }
+        assert!(refusals < 50, "{refusals} of 500 requests refused");
     }
 
     #[test]
