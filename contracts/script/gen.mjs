@@ -6,12 +6,14 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { concat, encodeAbiParameters, getContractAddress, keccak256, toHex } from 'viem';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 process.chdir(root);
+// The pinned forge of package-lock.json; elsewhere than on linux-amd64 the one on PATH.
+const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}${delimiter}${process.env.PATH}` };
 const check = process.argv.includes('--check');
 const stale = [];
 
@@ -26,7 +28,7 @@ function emit(path, value) {
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
-execFileSync('contracts/toolchain/forge', ['build', 'contracts/src', '--quiet'], { stdio: 'inherit' });
+execFileSync('forge', ['build', 'contracts/src', '--quiet'], { stdio: 'inherit', env });
 const artifact = readJson('contracts/out/ComputeFutures.sol/ComputeFutures.json');
 
 // 1. ABI and bytecode.

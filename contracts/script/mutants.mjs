@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -64,8 +64,9 @@ const chosen = mutants.filter(([name]) => !words.length || words.some((word) => 
 const copy = mkdtempSync(join(tmpdir(), 'mutants-'));
 for (const path of ['contracts', 'foundry.toml', 'tests/vectors']) cpSync(join(root, path), join(copy, path), { recursive: true, verbatimSymlinks: true });
 symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
-const env = { ...process.env, FOUNDRY_FUZZ_RUNS: '64', FOUNDRY_INVARIANT_RUNS: '16', FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT: '0' };
-const test = () => spawnSync('contracts/toolchain/forge', ['test'], { cwd: copy, encoding: 'utf8', env, maxBuffer: 2 ** 28 });
+const PATH = `${join(root, 'node_modules/.bin')}${delimiter}${process.env.PATH}`;
+const env = { ...process.env, PATH, FOUNDRY_FUZZ_RUNS: '64', FOUNDRY_INVARIANT_RUNS: '16', FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT: '0' };
+const test = () => spawnSync('forge', ['test'], { cwd: copy, encoding: 'utf8', env, maxBuffer: 2 ** 28 });
 
 const survivors = [];
 try {
@@ -77,7 +78,7 @@ try {
     if (original.split(from).length !== 2) throw new Error(`${name}: its text stands ${original.split(from).length - 1} times in ${file}`);
     writeFileSync(path, original.replace(from, () => to));
     const { status, stdout, stderr } = test();
-    const failing = [...new Set([...stdout.matchAll(/^\[FAIL[^\]]*\] (\w+)/gm), ...stdout.matchAll(/^ (invariant_\w+)\(/gm)].map((m) => m[1]))];
+    const failing = [...new Set([...stdout.matchAll(/^\[FAIL.*\] (\w+)\(/gm), ...stdout.matchAll(/^ (invariant_\w+)\(/gm)].map((m) => m[1]))];
     if (status !== 0 && !failing.length) throw new Error(`${name}: does not compile\n${(stdout + stderr).slice(-1500)}`);
     if (status === 0) survivors.push(name);
     console.log(status === 0 ? `SURVIVED  ${name}` : `noticed   ${name}: ${failing.length} tests, e.g. ${failing.slice(0, 3).join(', ')}`);

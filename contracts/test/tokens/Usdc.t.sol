@@ -92,7 +92,7 @@ contract UsdcTest is BaseTest {
     function test_WhenSomebodySendsUsdcStraightToComputeFutures() external {
         uint64 accountId = _open();
         vm.prank(stranger);
-        USDC.transfer(address(futures), 5 * USD);
+        assertTrue(USDC.transfer(address(futures), 5 * USD));
         assertEq(_account(accountId).credit, 100 * USD);
         _close(accountId);
         assertEq(USDC.balanceOf(address(futures)), 5 * USD);
