@@ -284,13 +284,14 @@ pub(crate) async fn store(connection: &mut AnyConnection, accounts: &[&Account])
     Ok(())
 }
 
-/// Stores what the chain changes; creates the account when it is new.
+/// Stores what the chain changes; creates the account when it is new. The inserted row names `settled` as `total_charged` too,
+/// because both databases check the row they would insert even when it exists already.
 pub(crate) async fn store_mirror(connection: &mut AnyConnection, account: &Account) -> Result<(), LedgerError> {
     sqlx::query(
         "INSERT INTO accounts (id, owner, delegate, terms_version, opened_at, credit, unconfirmed, chain_charged, \
          chain_ceiling, chain_remainder, discount_bps, refundable_at, closed, settled, written_off, closing, void, \
          frozen, held, total_charged, total_list, remainder, signed_ceiling, sequence, row_batch, row_bps) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, 0, 0, 0, 0, 0, 0, 0) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, $14, 0, 0, 0, 0, 0, 0) \
          ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, delegate = excluded.delegate, \
          terms_version = excluded.terms_version, opened_at = excluded.opened_at, credit = excluded.credit, \
          unconfirmed = excluded.unconfirmed, chain_charged = excluded.chain_charged, \
