@@ -17,8 +17,8 @@ pub enum ChainError {
         /// Its arguments, printed.
         detail: String,
     },
-    /// The node refuses the transaction (nonce too low, underpriced, insufficient gas funds …).
-    #[error("the node refuses the transaction: {0}")]
+    /// The node refuses the transaction, or us before it is sent (nonce too low, underpriced, insufficient gas funds …).
+    #[error("refused: {0}")]
     Rejected(String),
     /// Wrong settings: unknown chain id, no contract at the address, unreadable key.
     #[error("configuration: {0}")]

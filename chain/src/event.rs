@@ -23,6 +23,17 @@ pub struct ChainEvent {
     pub kind: EventKind,
 }
 
+/// Every event of a range of blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRange {
+    /// First block.
+    pub from: u64,
+    /// Last block.
+    pub to: u64,
+    /// In chain order.
+    pub events: Vec<ChainEvent>,
+}
+
 /// The contract's events (see `IComputeFutures` for units and meaning).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]

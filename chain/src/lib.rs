@@ -9,6 +9,6 @@ mod reader;
 mod writer;
 
 pub use error::{ChainError, Rejection};
-pub use event::{ChainEvent, EventKind, EventMeta};
+pub use event::{ChainEvent, EventKind, EventMeta, EventRange};
 pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
 pub use writer::{Action, ChainWriter, DebitRow, Fees, SignedTransaction, TransactionOutcome};

@@ -3,8 +3,10 @@
 use alloy::primitives::{Address, B256};
 use async_trait::async_trait;
 use compute_futures_protocol::{AccountId, AccountState, Chain, DepositTerms, Terms, Usdc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
-use crate::{ChainError, ChainEvent};
+use crate::{ChainError, ChainEvent, EventRange};
 
 /// A block and its place in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,22 @@ pub trait ChainReader: Send + Sync + 'static {
     async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError>;
     /// Every event of the contract in blocks `from..=to`, in order. Splits the range by itself when a provider limits it.
     async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError>;
+    /// All events of blocks `from..=to` as consecutive ranges in order, of a size that suits the provider, with up to
+    /// `concurrency` ranges fetched ahead: for backfills.
+    ///
+    /// After an error, start again behind the last range it gave. Near the newest block the chain may be reorganised between two
+    /// ranges: compare block hashes there.
+    fn events_stream(&self, from: u64, to: u64, concurrency: usize) -> BoxStream<'_, Result<EventRange, ChainError>> {
+        const BLOCKS: usize = 1_000;
+        futures::stream::iter((from..=to).step_by(BLOCKS))
+            .map(move |from| async move {
+                let to = to.min(from.saturating_add(BLOCKS as u64 - 1));
+                let events = self.events(from, to).await?;
+                Ok(EventRange { from, to, events })
+            })
+            .buffered(concurrency.max(1))
+            .boxed()
+    }
     /// The account, or `None` when it does not exist.
     async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError>;
     /// The operator, or `None` when it never registered.

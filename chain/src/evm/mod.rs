@@ -18,6 +18,5 @@ mod writer;
 
 pub use config::{Deployment, EvmConfig, published_deployment};
 pub use keys::KeySource;
-pub use logs::EventRange;
 pub use reader::EvmReader;
 pub use writer::EvmWriter;

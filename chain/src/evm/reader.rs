@@ -11,6 +11,8 @@ use compute_futures_protocol::{
     AccountId, AccountState, Chain, DepositTerms, DiscountFloor, MAX_BATCH_NUMBER, Terms, Tier, Usdc, deposit_address,
     recover,
 };
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use serde_json::json;
 
 use super::EvmConfig;
@@ -19,7 +21,7 @@ use super::blocks::quantity;
 use super::logs::LogSpan;
 use super::revert::refusal;
 use super::transport::Rpc;
-use crate::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, Heads, OperatorOnChain};
+use crate::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventRange, Heads, OperatorOnChain};
 
 /// Reads one deployment of the contract on an EVM chain.
 pub struct EvmReader {
@@ -203,6 +205,10 @@ impl ChainReader for EvmReader {
 
     async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
         self.events_in(from, to).await
+    }
+
+    fn events_stream(&self, from: u64, to: u64, concurrency: usize) -> BoxStream<'_, Result<EventRange, ChainError>> {
+        self.stream_events(from, to, concurrency).boxed()
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError> {

@@ -47,13 +47,15 @@ pub struct LocalChainConfig {
     pub block_time: Option<Duration>,
     /// Blocks in an epoch: the newest block less one epoch is safe, less two is finalized.
     pub slots_in_an_epoch: u64,
+    /// Keeps Ctrl-C from it, which a terminal sends to a whole process group: whoever started it ends it after everything else.
+    pub own_process_group: bool,
     /// The anvil binary. When absent: `$ANVIL`, then `node_modules` from here upwards, then `PATH`.
     pub anvil: Option<PathBuf>,
 }
 
 impl Default for LocalChainConfig {
     fn default() -> Self {
-        Self { port: 0, block_time: None, slots_in_an_epoch: 1, anvil: None }
+        Self { port: 0, block_time: None, slots_in_an_epoch: 1, own_process_group: false, anvil: None }
     }
 }
 
@@ -76,6 +78,7 @@ pub struct LocalChain {
     anvil: Anvil,
     /// While stopped: what to go on from.
     saved: Option<Bytes>,
+    block_time: Option<Duration>,
 }
 
 impl std::ops::Deref for LocalChain {
@@ -119,6 +122,7 @@ impl LocalChain {
             cheats,
             anvil,
             saved: None,
+            block_time,
         })
     }
 
@@ -187,14 +191,17 @@ impl LocalChain {
         self.anvil.stop().await
     }
 
-    /// Starts a stopped node on the same port with the state it had. Mines a block for each transaction until told otherwise.
+    /// Starts a stopped node on the same port with the state it had; it mines as it was configured to.
     ///
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> Result<(), ChainError> {
         self.anvil.start_again().await?;
-        match self.saved.take() {
-            Some(state) => self.cheats.load(&state).await,
+        if let Some(state) = self.saved.take() {
+            self.cheats.load(&state).await?;
+        }
+        match self.block_time {
+            Some(block_time) => self.cheats.set_interval_mining(block_time).await,
             None => Ok(()),
         }
     }

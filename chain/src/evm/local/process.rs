@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Anvil {
     binary: PathBuf,
     slots_in_an_epoch: u64,
+    own_process_group: bool,
     port: u16,
     /// Genesis and complaints.
     folder: tempfile::TempDir,
@@ -52,8 +54,14 @@ impl Anvil {
             serde_json::to_vec(&genesis::genesis()?).map_err(|error| ChainError::Config(error.to_string()))?;
         std::fs::write(folder.path().join("genesis.json"), genesis)
             .map_err(|error| ChainError::Config(format!("cannot write the genesis: {error}")))?;
-        let mut anvil =
-            Self { binary, slots_in_an_epoch: config.slots_in_an_epoch, port: config.port, folder, child: None };
+        let mut anvil = Self {
+            binary,
+            slots_in_an_epoch: config.slots_in_an_epoch,
+            own_process_group: config.own_process_group,
+            port: config.port,
+            folder,
+            child: None,
+        };
         anvil.launch().await?;
         Ok(anvil)
     }
@@ -122,6 +130,9 @@ impl Anvil {
             .arg("--no-request-size-limit")
             .arg("--init")
             .arg(self.folder.path().join("genesis.json"));
+        if self.own_process_group {
+            command.process_group(0);
+        }
         let complaints = self.folder.path().join("stderr");
         let stderr = File::create(&complaints)
             .map_err(|error| ChainError::Config(format!("cannot write {}: {error}", complaints.display())))?;

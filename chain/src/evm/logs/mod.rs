@@ -16,39 +16,24 @@ use self::wire::{WireLog, decode_all};
 use super::EvmReader;
 use super::blocks::{Header, quantity};
 use super::transport::{RpcFailure, parse};
-use crate::{ChainError, ChainEvent};
+use crate::{ChainError, ChainEvent, EventRange};
 
 pub(crate) use self::span::LogSpan;
 
 /// Headers asked for at once when a node leaves the time out of its logs.
 const HEADERS_AT_ONCE: usize = 8;
 
-/// Every event of a range of blocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventRange {
-    /// First block.
-    pub from: u64,
-    /// Last block.
-    pub to: u64,
-    /// In chain order.
-    pub events: Vec<ChainEvent>,
-}
-
 impl EvmReader {
-    /// All events of blocks `from..=to` as consecutive ranges in order, of a size that suits the provider, with up to
-    /// `concurrency` ranges fetched ahead: for backfills.
-    ///
-    /// After an error the stream may be dropped and started again behind the last range it gave. Near the newest block a
-    /// reorganisation may happen between two ranges: compare block hashes there, or use it for finalized blocks only.
-    pub fn events_stream(
+    /// The working size is asked for range by range, so that it adapts while the stream runs.
+    pub(super) fn stream_events(
         &self,
         from: u64,
         to: u64,
         concurrency: usize,
     ) -> impl Stream<Item = Result<EventRange, ChainError>> + Send + '_ {
-        let spans = futures::stream::unfold(from, move |next| async move {
-            let span = self.log_span.next(next, to)?;
-            Some((span, span.to.saturating_add(1)))
+        let spans = futures::stream::unfold(Some(from), move |next| async move {
+            let span = self.log_span.next(next?, to)?;
+            Some((span, span.to.checked_add(1)))
         });
         spans
             .map(move |span| async move {
@@ -99,7 +84,13 @@ impl EvmReader {
         let body = match self.rpc.body_at(span.to, "eth_getLogs", &filter).await {
             Ok(body) => body,
             Err(RpcFailure::TooLarge(why)) => return Err(FetchError::TooLarge(why)),
-            Err(failure) => return Err(FetchError::Chain(failure.into())),
+            Err(failure) => {
+                // Too much work for it, perhaps: whoever asks again asks for less.
+                if failure.was_slow() {
+                    self.log_span.refused(span);
+                }
+                return Err(FetchError::Chain(failure.into()));
+            }
         };
         let logs: Vec<WireLog<'_>> = match parse(&body) {
             Ok(logs) => logs,

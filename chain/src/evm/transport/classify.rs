@@ -49,7 +49,7 @@ impl RpcFailure {
         matches!(self, Self::Refused(_) | Self::TooLarge(_))
     }
 
-    pub(super) const fn was_slow(&self) -> bool {
+    pub(crate) const fn was_slow(&self) -> bool {
         matches!(self, Self::Endpoint { slow: true, .. })
     }
 
