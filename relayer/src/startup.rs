@@ -17,7 +17,11 @@ use crate::{
     config::Config,
     http::{self, App, AppState, Limits},
     ledger::{Ledger, OperatorIdentity},
-    payment::{Gate, PaymentSettings, facilitator::{EmbeddedConfig, Facilitator}, recover},
+    payment::{
+        Gate, PaymentSettings,
+        facilitator::{EmbeddedConfig, Facilitator},
+        recover,
+    },
     providers::Providers,
     settlement::{Purpose, Settlement},
     telemetry,
@@ -77,11 +81,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
 
     let reader = connect(&config, &shutdown).await?;
     let writer = EvmWriter::new(Arc::clone(&reader), Signer::clone(&signer));
-    let operator_index = operator_index(&*reader, &writer, &config, &terms).await?;
+    let operator_index = operator_index(&reader, &writer, &config, &terms).await?;
     let facilitator = facilitator(&config, signer.address()).await?;
 
     let domain = Domain::new(config.chain_id(), reader.contract());
-    let operator = OperatorIdentity { chain: config.chain.network, domain, operator_index, signer: Arc::clone(&signer) };
+    let operator =
+        OperatorIdentity { chain: config.chain.network, domain, operator_index, signer: Arc::clone(&signer) };
     let ledger = Ledger::open(&config.ledger(), operator.clone()).await.context("ledger.url")?;
 
     let stop_settlement = CancellationToken::new();
@@ -93,9 +98,10 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         stop_settlement.clone(),
     )
     .await?;
-    offer_terms(&*reader, &settlement, &config, operator_index, &terms).await?;
+    offer_terms(&reader, &settlement, &config, operator_index, &terms).await?;
 
-    let public_url = if config.server.public_url.is_empty() { format!("http://{addr}") } else { config.server.public_url.clone() };
+    let public_url =
+        if config.server.public_url.is_empty() { format!("http://{addr}") } else { config.server.public_url.clone() };
     let pay_to = if config.treasury.pay_to == Address::ZERO { signer.address() } else { config.treasury.pay_to };
     let settings = PaymentSettings {
         chain: config.chain.network,
@@ -112,7 +118,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let admin = match config.admin.token_file.as_str() {
         "" => None,
         path => {
-            let token = http::AdminToken::write(Path::new(path)).with_context(|| format!("admin.token_file: {path} cannot be written"))?;
+            let token = http::AdminToken::write(Path::new(path))
+                .with_context(|| format!("admin.token_file: {path} cannot be written"))?;
             tracing::info!(path, "the operator's interface is open to whoever can read this token file");
             Some(token)
         }
@@ -142,7 +149,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let metrics_addr = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(listener) = metrics_listener {
         let (server, stop) = (server.clone(), stop.clone());
-        background.push(tokio::spawn(async move { http::serve(listener, http::metrics_router(), &server, stop).await }));
+        background
+            .push(tokio::spawn(async move { http::serve(listener, http::metrics_router(), &server, stop).await }));
     }
     tracing::info!(%addr, url = public_url, operator_index, operator = %signer.address(), "the relayer serves");
 
@@ -163,9 +171,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 async fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{key}: cannot listen on {address}; choose another port, or stop the program that uses it"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{key}: cannot listen on {address}; choose another port, or stop the program that uses it")
+    })
 }
 
 /// Connects to the chain; waits for an RPC that does not answer, because it will, while wrong settings stay wrong.
@@ -191,26 +199,42 @@ async fn operator_index(reader: &EvmReader, writer: &EvmWriter, config: &Config,
         return Ok(index);
     }
     if !config.terms.set_on_start {
-        bail!("{operator} is not registered as an operator; run `compute-futures operator register`, or set terms.set_on_start = true");
+        bail!(
+            "{operator} is not registered as an operator; run `compute-futures operator register`, or set terms.set_on_start = true"
+        );
     }
     tracing::info!(%operator, "registering the operator with its terms");
     let registered = writer.execute(&Action::SetTerms { terms: terms.clone() }).await;
     // Another relayer of ours may have been faster.
     match (reader.operator_index_of(operator).await?, registered) {
         (Some(index), _) => Ok(index),
-        (None, Err(error)) => Err(error).with_context(|| format!("{operator} could not be registered; it needs some ETH on {} for gas", config.chain.network)),
-        (None, Ok(_)) => bail!("{operator} was registered and is not there; the chain may have been reorganised: start again"),
+        (None, Err(error)) => Err(error).with_context(|| {
+            format!("{operator} could not be registered; it needs some ETH on {} for gas", config.chain.network)
+        }),
+        (None, Ok(_)) => {
+            bail!("{operator} was registered and is not there; the chain may have been reorganised: start again")
+        }
     }
 }
 
 /// Offers the configured terms to new accounts, when they differ from those on-chain.
-async fn offer_terms(reader: &EvmReader, settlement: &Settlement, config: &Config, index: u32, terms: &Terms) -> anyhow::Result<()> {
-    let Some(on_chain) = reader.operator(index).await? else { bail!("operator {index} is not on-chain; the RPC may be behind: start again") };
+async fn offer_terms(
+    reader: &EvmReader,
+    settlement: &Settlement,
+    config: &Config,
+    index: u32,
+    terms: &Terms,
+) -> anyhow::Result<()> {
+    let Some(on_chain) = reader.operator(index).await? else {
+        bail!("operator {index} is not on-chain; the RPC may be behind: start again")
+    };
     if reader.terms(index, on_chain.terms_version).await?.as_ref() == Some(terms) {
         return Ok(());
     }
     if !config.terms.set_on_start {
-        bail!("the terms on-chain differ from the configured ones; run `compute-futures operator register`, or set terms.set_on_start = true");
+        bail!(
+            "the terms on-chain differ from the configured ones; run `compute-futures operator register`, or set terms.set_on_start = true"
+        );
     }
     tracing::info!(version = on_chain.terms_version + 1, "the terms differ from those on-chain; setting them");
     // The version makes the purpose unique, so that terms can be changed back too.
@@ -224,11 +248,15 @@ async fn offer_terms(reader: &EvmReader, settlement: &Settlement, config: &Confi
 
 async fn facilitator(config: &Config, operator: Address) -> anyhow::Result<Facilitator> {
     let settings = &config.facilitator;
-    let (verify, settle) = (Duration::from_secs(settings.verify_timeout_seconds), Duration::from_secs(settings.settle_timeout_seconds));
+    let (verify, settle) =
+        (Duration::from_secs(settings.verify_timeout_seconds), Duration::from_secs(settings.settle_timeout_seconds));
     if !settings.url.is_empty() {
         let token = match settings.token_env.as_str() {
             "" => None,
-            name => Some(std::env::var(name).with_context(|| format!("facilitator.token_env: the environment variable {name} is not set"))?),
+            name => Some(
+                std::env::var(name)
+                    .with_context(|| format!("facilitator.token_env: the environment variable {name} is not set"))?,
+            ),
         };
         return Facilitator::remote(&settings.url, token.as_deref(), verify, settle).map_err(anyhow::Error::msg);
     }

@@ -59,7 +59,10 @@ fn describe() {
     metrics::describe_counter!("relayer_rejected_total", "Requests refused for load (overload) or rate (rate)");
     metrics::describe_counter!("relayer_provider_requests_total", "Jobs sent to providers by outcome");
     metrics::describe_histogram!("relayer_provider_seconds", metrics::Unit::Seconds, "Time a provider took");
-    metrics::describe_counter!("relayer_provider_usage_clamped_total", "Answers whose claimed usage was more than there can be");
+    metrics::describe_counter!(
+        "relayer_provider_usage_clamped_total",
+        "Answers whose claimed usage was more than there can be"
+    );
     metrics::describe_counter!("relayer_facilitator_calls_total", "verify and settle of exact payments by outcome");
     metrics::describe_counter!("relayer_jobs_total", "Jobs by kind and outcome");
     metrics::describe_histogram!("relayer_job_seconds", metrics::Unit::Seconds, "Time of a job from hold to answer");

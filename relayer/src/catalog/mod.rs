@@ -64,8 +64,14 @@ impl Catalog {
         version: u32,
     ) -> Result<Self, ConfigError> {
         let models: Vec<Model> = models.iter().map(Model::from).collect();
-        let card = RateCard { version, operator: None, models: models.iter().map(|model| model.rate.clone()).collect(), gates };
-        let invalid = |error: compute_futures_protocol::RateCardError| ConfigError::Invalid(vec![format!("models: {error}")]);
+        let card = RateCard {
+            version,
+            operator: None,
+            models: models.iter().map(|model| model.rate.clone()).collect(),
+            gates,
+        };
+        let invalid =
+            |error: compute_futures_protocol::RateCardError| ConfigError::Invalid(vec![format!("models: {error}")]);
         card.validate().map_err(invalid)?;
         let (canonical, hash) = (card.canonical().map_err(invalid)?, card.hash().map_err(invalid)?);
         Ok(Self { models, limits: limits.clone(), card, canonical, hash })
@@ -76,7 +82,12 @@ impl Catalog {
     /// # Errors
     /// Names what is wrong with which model.
     pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
-        Self::new(&config.models, crate::http::endpoints::gate_prices(&config.gates), &config.limits, config.terms.rate_card_version)
+        Self::new(
+            &config.models,
+            crate::http::endpoints::gate_prices(&config.gates),
+            &config.limits,
+            config.terms.rate_card_version,
+        )
     }
 
     /// Every model, in file order.
@@ -118,7 +129,8 @@ impl Catalog {
             JobInput::Embeddings(_) => 0,
         };
         self.models.iter().filter(move |model| {
-            model.rate.kind == kind && if id == AUTO { model.auto && wanted <= model.rate.max_output_tokens } else { model.rate.id == id }
+            model.rate.kind == kind
+                && if id == AUTO { model.auto && wanted <= model.rate.max_output_tokens } else { model.rate.id == id }
         })
     }
 
@@ -158,7 +170,8 @@ impl Catalog {
     /// # Errors
     /// When `output` names a model that is not on offer.
     pub fn price(&self, job: &JobInput, output: &JobOutput) -> ApiResult<Usdc> {
-        let model = self.model(job.kind(), &output.model).ok_or_else(|| self.unknown_model(job.kind(), &output.model))?;
+        let model =
+            self.model(job.kind(), &output.model).ok_or_else(|| self.unknown_model(job.kind(), &output.model))?;
         let bound = self.max_usage(model, job);
         let usage = Usage {
             input_tokens: output.usage.input_tokens.min(bound.input_tokens),
@@ -168,7 +181,8 @@ impl Catalog {
     }
 
     fn unknown_model(&self, kind: JobKind, id: &str) -> ApiError {
-        let known: Vec<&str> = self.models.iter().filter(|model| model.rate.kind == kind).map(|model| model.rate.id.as_str()).collect();
+        let known: Vec<&str> =
+            self.models.iter().filter(|model| model.rate.kind == kind).map(|model| model.rate.id.as_str()).collect();
         let id: String = id.chars().take(64).collect();
         ApiError::bad_request(
             "unknown_model",
@@ -179,7 +193,10 @@ impl Catalog {
 }
 
 fn price_at(model: &Model, usage: &Usage) -> ApiResult<Usdc> {
-    model.rate.price(usage).map_err(|error| ApiError::bad_request("price_too_large", error.to_string(), "ask for fewer tokens"))
+    model
+        .rate
+        .price(usage)
+        .map_err(|error| ApiError::bad_request("price_too_large", error.to_string(), "ask for fewer tokens"))
 }
 
 impl From<&ModelConfig> for Model {

@@ -9,18 +9,32 @@ use crate::{
     providers::{Embeddings, JobInput, Message, Role, TextInference},
 };
 
-/// Parameters that change what an answer means and that are not served yet, with the value that asks for nothing.
-const NOT_SERVED: [(&str, &str); 9] = [
-    ("stream", "false"),
-    ("n", "1"),
-    ("tools", "[]"),
-    ("functions", "[]"),
-    ("tool_choice", "\"none\""),
-    ("logprobs", "false"),
-    ("response_format", "{\"type\":\"text\"}"),
-    ("modalities", "[\"text\"]"),
-    ("encoding_format", "\"float\""),
+/// Parameters that change what an answer means and that are not served yet.
+const NOT_SERVED: [&str; 9] = [
+    "stream",
+    "n",
+    "tools",
+    "functions",
+    "tool_choice",
+    "logprobs",
+    "response_format",
+    "modalities",
+    "encoding_format",
 ];
+
+/// Whether such a parameter asks for what is served anyway.
+fn asks_for_nothing(name: &str, value: &Value) -> bool {
+    match (name, value) {
+        (_, Value::Null | Value::Bool(false)) => true,
+        ("tools" | "functions", Value::Array(items)) => items.is_empty(),
+        ("n", value) => value.as_u64() == Some(1),
+        ("tool_choice", Value::String(choice)) => choice == "none",
+        ("encoding_format", Value::String(format)) => format == "float",
+        ("response_format", Value::Object(format)) => format.get("type").is_some_and(|kind| kind == "text"),
+        ("modalities", Value::Array(items)) => items.iter().all(|item| item == "text"),
+        _ => false,
+    }
+}
 
 impl Catalog {
     /// Reads a job of `kind` from a request's body. Fields that concern the call and not the job (`futuresId`, `type`, `user` …)
@@ -32,12 +46,14 @@ impl Catalog {
         let Some(fields) = body.as_object() else {
             return Err(invalid("the body is not a JSON object", example(kind)));
         };
-        for (name, neutral) in NOT_SERVED {
-            if let Some(value) = fields.get(name).filter(|value| !value.is_null())
-                && value.to_string() != neutral
-            {
-                return Err(ApiError::bad_request("unsupported_parameter", format!("`{name}` is not supported here"), format!("leave `{name}` out")));
-            }
+        if let Some(name) =
+            NOT_SERVED.into_iter().find(|name| fields.get(*name).is_some_and(|value| !asks_for_nothing(name, value)))
+        {
+            return Err(ApiError::bad_request(
+                "unsupported_parameter",
+                format!("`{name}` is not supported here"),
+                format!("leave `{name}` out"),
+            ));
         }
         let model = match fields.get("model") {
             None | Some(Value::Null) => AUTO.to_owned(),
@@ -63,13 +79,20 @@ impl Catalog {
 
     fn text(&self, model: String, fields: &Map<String, Value>) -> ApiResult<TextInference> {
         let messages = match (fields.get("messages"), fields.get("prompt")) {
-            (Some(Value::Array(items)), None) => items.iter().enumerate().map(|(at, item)| message(at, item)).collect::<ApiResult<Vec<_>>>()?,
+            (Some(Value::Array(items)), None) => {
+                items.iter().enumerate().map(|(at, item)| message(at, item)).collect::<ApiResult<Vec<_>>>()?
+            }
             (None, Some(Value::String(prompt))) => vec![Message { role: Role::User, content: prompt.clone() }],
-            (Some(_), Some(_)) => return Err(invalid("both `messages` and `prompt` are given", "send `messages` alone")),
+            (Some(_), Some(_)) => {
+                return Err(invalid("both `messages` and `prompt` are given", "send `messages` alone"));
+            }
             _ => return Err(invalid("`messages` is not a list", example(JobKind::TextInference))),
         };
         if messages.len() > self.limits.max_messages {
-            return Err(invalid(format!("there are {} messages", messages.len()), format!("send at most {}", self.limits.max_messages)));
+            return Err(invalid(
+                format!("there are {} messages", messages.len()),
+                format!("send at most {}", self.limits.max_messages),
+            ));
         }
         if messages.iter().all(|message| message.content.trim().is_empty()) {
             return Err(invalid("the messages hold no text", example(JobKind::TextInference)));
@@ -93,12 +116,21 @@ impl Catalog {
             Some(Value::Array(items)) => items
                 .iter()
                 .enumerate()
-                .map(|(at, item)| item.as_str().map(str::to_owned).ok_or_else(|| invalid(format!("`input[{at}]` is not a string"), "send texts, not token numbers")))
+                .map(|(at, item)| {
+                    item.as_str().map(str::to_owned).ok_or_else(|| {
+                        invalid(format!("`input[{at}]` is not a string"), "send texts, not token numbers")
+                    })
+                })
                 .collect::<ApiResult<_>>()?,
-            _ => return Err(invalid("`input` is neither a string nor a list of strings", example(JobKind::Embeddings))),
+            _ => {
+                return Err(invalid("`input` is neither a string nor a list of strings", example(JobKind::Embeddings)));
+            }
         };
         if input.is_empty() || input.len() > self.limits.max_embedding_inputs {
-            return Err(invalid(format!("`input` holds {} texts", input.len()), format!("send 1 to {}", self.limits.max_embedding_inputs)));
+            return Err(invalid(
+                format!("`input` holds {} texts", input.len()),
+                format!("send 1 to {}", self.limits.max_embedding_inputs),
+            ));
         }
         if let Some(at) = input.iter().position(|text| text.trim().is_empty()) {
             return Err(invalid(format!("`input[{at}]` is empty"), "leave empty texts out"));
@@ -106,9 +138,11 @@ impl Catalog {
         self.check_size(input.iter().map(String::len).sum())?;
         let dimensions = match fields.get("dimensions") {
             None | Some(Value::Null) => None,
-            Some(value) => Some(
-                whole(value).filter(|dimensions| (1..=4096).contains(dimensions)).ok_or_else(|| invalid("`dimensions` is not a whole number from 1 to 4096", "leave it out for the model's own"))?,
-            ),
+            Some(value) => {
+                Some(whole(value).filter(|dimensions| (1..=4096).contains(dimensions)).ok_or_else(|| {
+                    invalid("`dimensions` is not a whole number from 1 to 4096", "leave it out for the model's own")
+                })?)
+            }
         };
         Ok(Embeddings { model, input, dimensions })
     }
@@ -130,16 +164,24 @@ impl Catalog {
         let most = self
             .models
             .iter()
-            .filter(|entry| entry.rate.kind == JobKind::TextInference && if model == AUTO { entry.auto } else { entry.rate.id == model })
+            .filter(|entry| {
+                entry.rate.kind == JobKind::TextInference
+                    && if model == AUTO { entry.auto } else { entry.rate.id == model }
+            })
             .map(|entry| u32::try_from(entry.rate.max_output_tokens).unwrap_or(u32::MAX))
             .max()
             .ok_or_else(|| self.unknown_model(JobKind::TextInference, model))?;
-        let given = ["max_tokens", "max_completion_tokens"].into_iter().find_map(|name| fields.get(name).filter(|value| !value.is_null()).map(|value| (name, value)));
+        let given = ["max_tokens", "max_completion_tokens"]
+            .into_iter()
+            .find_map(|name| fields.get(name).filter(|value| !value.is_null()).map(|value| (name, value)));
         match given {
             None => Ok(self.limits.default_max_tokens.min(most)),
-            Some((name, value)) => whole(value)
-                .filter(|tokens| (1..=most).contains(tokens))
-                .ok_or_else(|| invalid(format!("`{name}` is not a whole number from 1 to {most}"), "leave it out, or stay in that range")),
+            Some((name, value)) => whole(value).filter(|tokens| (1..=most).contains(tokens)).ok_or_else(|| {
+                invalid(
+                    format!("`{name}` is not a whole number from 1 to {most}"),
+                    "leave it out, or stay in that range",
+                )
+            }),
         }
     }
 }
@@ -150,7 +192,12 @@ fn message(at: usize, item: &Value) -> ApiResult<Message> {
         Some("developer") => Role::Developer,
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
-        _ => return Err(invalid(format!("`messages[{at}].role` is not one of system, developer, user, assistant"), example(JobKind::TextInference))),
+        _ => {
+            return Err(invalid(
+                format!("`messages[{at}].role` is not one of system, developer, user, assistant"),
+                example(JobKind::TextInference),
+            ));
+        }
     };
     let content = match item.get("content") {
         Some(Value::String(text)) => text.clone(),
@@ -158,7 +205,10 @@ fn message(at: usize, item: &Value) -> ApiResult<Message> {
             .iter()
             .map(|part| match (part.get("type").and_then(Value::as_str), part.get("text").and_then(Value::as_str)) {
                 (Some("text"), Some(text)) => Ok(text),
-                _ => Err(invalid(format!("`messages[{at}].content` holds a part that is not text"), "send text parts only")),
+                _ => Err(invalid(
+                    format!("`messages[{at}].content` holds a part that is not text"),
+                    "send text parts only",
+                )),
             })
             .collect::<ApiResult<Vec<_>>>()?
             .join("\n"),
@@ -175,8 +225,15 @@ fn whole(value: &Value) -> Option<u32> {
 fn number_between(fields: &Map<String, Value>, name: &str, low: u8, high: u8) -> ApiResult<Option<Number>> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) if number.as_f64().is_some_and(|value| (f64::from(low)..=f64::from(high)).contains(&value)) => Ok(Some(number.clone())),
-        Some(_) => Err(invalid(format!("`{name}` is not a number from {low} to {high}"), "leave it out, or stay in that range")),
+        Some(Value::Number(number))
+            if number.as_f64().is_some_and(|value| (f64::from(low)..=f64::from(high)).contains(&value)) =>
+        {
+            Ok(Some(number.clone()))
+        }
+        Some(_) => Err(invalid(
+            format!("`{name}` is not a number from {low} to {high}"),
+            "leave it out, or stay in that range",
+        )),
     }
 }
 
@@ -192,9 +249,10 @@ fn stop(fields: &Map<String, Value>) -> ApiResult<Vec<String>> {
     match fields.get("stop") {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(text)) if !text.is_empty() => Ok(vec![text.clone()]),
-        Some(Value::Array(items)) if items.len() <= 4 => {
-            items.iter().map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(wrong)).collect()
-        }
+        Some(Value::Array(items)) if items.len() <= 4 => items
+            .iter()
+            .map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(wrong))
+            .collect(),
         Some(_) => Err(wrong()),
     }
 }

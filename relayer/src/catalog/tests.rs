@@ -30,7 +30,11 @@ fn text(catalog: &Catalog, body: serde_json::Value) -> ApiResult<JobInput> {
 #[test]
 fn defaults_cost_what_the_seeds_say() {
     let catalog = catalog(vec![]);
-    let job = text(&catalog, json!({"messages": [{"role": "user", "content": "Summarize this contract: ..."}], "model": "auto"})).unwrap();
+    let job = text(
+        &catalog,
+        json!({"messages": [{"role": "user", "content": "Summarize this contract: ..."}], "model": "auto"}),
+    )
+    .unwrap();
     assert_eq!(catalog.max_price(&job).unwrap(), Usdc::parse("0.03").unwrap());
     let job = catalog.parse(JobKind::Embeddings, &json!({"input": "a text"})).unwrap();
     assert_eq!(catalog.max_price(&job).unwrap(), Usdc::parse("0.005").unwrap());
@@ -43,7 +47,12 @@ fn auto_is_quoted_at_the_dearest_model_that_may_run() {
     // 85 tokens at most are read (5 bytes, one message, one preamble), 1,000 written.
     assert_eq!(catalog.max_price(&job).unwrap(), Usdc::from_micros(85 + 1_000_000));
     // The cheap one ran: its price is charged.
-    let output = JobOutput { provider: "local".into(), model: "local/extractive-summary".into(), body: Map::new(), usage: Usage::default() };
+    let output = JobOutput {
+        provider: "local".into(),
+        model: "local/extractive-summary".into(),
+        body: Map::new(),
+        usage: Usage::default(),
+    };
     assert_eq!(catalog.price(&job, &output).unwrap(), Usdc::parse("0.03").unwrap());
 }
 
@@ -66,7 +75,10 @@ fn what_is_not_served_is_refused_with_a_hint() {
         (json!({"messages": []}), "invalid_request"),
         (json!({"messages": [{"role": "king", "content": "hi"}]}), "invalid_request"),
         (json!({"messages": [{"role": "user", "content": 1}]}), "invalid_request"),
-        (json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}), "invalid_request"),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}),
+            "invalid_request",
+        ),
         (json!({"messages": messages, "prompt": "hi"}), "invalid_request"),
         (json!({"messages": messages, "model": 7}), "invalid_request"),
         (json!({"messages": messages, "model": "none/such"}), "unknown_model"),
@@ -85,7 +97,13 @@ fn what_is_not_served_is_refused_with_a_hint() {
         assert_eq!(error.code, code, "{body}: {error}");
         assert!(error.status.is_client_error() && !error.hint.is_empty());
     }
-    for body in [json!({"input": []}), json!({"input": [""]}), json!({"input": [1]}), json!({"input": "a", "dimensions": 0}), json!({"input": "a", "dimensions": 4097})] {
+    for body in [
+        json!({"input": []}),
+        json!({"input": [""]}),
+        json!({"input": [1]}),
+        json!({"input": "a", "dimensions": 0}),
+        json!({"input": "a", "dimensions": 4097}),
+    ] {
         assert!(catalog.parse(JobKind::Embeddings, &body).is_err(), "{body}");
     }
     assert_eq!(catalog.parse(JobKind::ImageGeneration, &json!({})).unwrap_err().code, "unsupported_job_type");

@@ -103,7 +103,12 @@ impl Config {
             refund_delay: self.terms.refund_delay_seconds,
             minimum_deposit: self.terms.minimum_deposit,
             rate_card_hash,
-            tiers: self.terms.tiers.iter().map(|tier| Tier { minimum_deposit: tier.minimum_deposit, discount_bps: tier.discount_bps }).collect(),
+            tiers: self
+                .terms
+                .tiers
+                .iter()
+                .map(|tier| Tier { minimum_deposit: tier.minimum_deposit, discount_bps: tier.discount_bps })
+                .collect(),
         }
     }
 

@@ -64,7 +64,10 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] other than [`ConfigError::Invalid`].
-    pub fn read(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn read(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         if let Some(file) = file {
             if !file.is_file() {
@@ -87,7 +90,10 @@ impl Config {
 /// Turns figment's error into ours.
 fn explain(error: figment::Error) -> ConfigError {
     let place = match &error.metadata {
-        Some(metadata) => metadata.source.as_ref().map_or_else(|| metadata.name.to_string(), |source| format!("{} {source}", metadata.name)),
+        Some(metadata) => metadata
+            .source
+            .as_ref()
+            .map_or_else(|| metadata.name.to_string(), |source| format!("{} {source}", metadata.name)),
         None => "configuration".into(),
     };
     let mut path = error.path.clone();
@@ -122,7 +128,9 @@ impl Environment {
         Self(
             variables
                 .into_iter()
-                .filter_map(|(name, value)| Some((name.strip_prefix(ENV_PREFIX)?.to_ascii_lowercase().replace("__", "."), value)))
+                .filter_map(|(name, value)| {
+                    Some((name.strip_prefix(ENV_PREFIX)?.to_ascii_lowercase().replace("__", "."), value))
+                })
                 .collect(),
         )
     }
@@ -130,11 +138,13 @@ impl Environment {
 
 impl Provider for Environment {
     fn metadata(&self) -> Metadata {
-        Metadata::named("environment").interpolater(|_, keys| format!("{ENV_PREFIX}{}", keys.join("__").to_ascii_uppercase()))
+        Metadata::named("environment")
+            .interpolater(|_, keys| format!("{ENV_PREFIX}{}", keys.join("__").to_ascii_uppercase()))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let defaults = serde_json::to_value(Config::default()).map_err(|error| figment::Error::from(error.to_string()))?;
+        let defaults =
+            serde_json::to_value(Config::default()).map_err(|error| figment::Error::from(error.to_string()))?;
         let mut dict = Dict::new();
         for (key, raw) in &self.0 {
             let default = key.split('.').try_fold(&defaults, |value, part| value.get(part));
@@ -149,9 +159,9 @@ fn typed(raw: &str, default: Option<&serde_json::Value>) -> Value {
     let parse = |text: &str| text.parse::<Value>().unwrap_or_else(|_| Value::from(text));
     match default {
         Some(serde_json::Value::String(_)) => Value::from(raw),
-        Some(serde_json::Value::Array(_)) if !raw.trim_start().starts_with('[') => {
-            Value::from(raw.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>())
-        }
+        Some(serde_json::Value::Array(_)) if !raw.trim_start().starts_with('[') => Value::from(
+            raw.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect::<Vec<_>>(),
+        ),
         _ => parse(raw),
     }
 }

@@ -12,10 +12,12 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use compute_futures_chain::evm::KeySource;
 pub use load::{ConfigError, ENV_PREFIX};
 pub use sections::{
-    AdminConfig, ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig, LogFormat, ModelConfig, ProviderConfig, ProviderKind,
-    RouteConfig, ServerConfig, SettlementConfig, TermsConfig, TierConfig, TreasuryConfig,
+    AdminConfig, ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig,
+    LogFormat, ModelConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig, TermsConfig,
+    TierConfig, TreasuryConfig,
 };
 
 /// Every setting of the relayer.
@@ -64,7 +66,13 @@ impl Default for Config {
 fn default_models() -> Vec<ModelConfig> {
     use crate::providers::local::{EMBEDDINGS_MODEL, SUMMARY_MODEL};
     use compute_futures_protocol::{JobKind, Usdc};
-    let local = |id: &str, name: &str, kind: JobKind, description: &str, per_call: u64, context_length: u32, max_output_tokens: u32| ModelConfig {
+    let local = |id: &str,
+                 name: &str,
+                 kind: JobKind,
+                 description: &str,
+                 per_call: u64,
+                 context_length: u32,
+                 max_output_tokens: u32| ModelConfig {
         id: id.into(),
         name: name.into(),
         kind,

@@ -24,7 +24,10 @@ pub fn render(config: &Config) -> String {
         "\n# Providers: who does the work. Naming any replaces the default one. As one environment variable: {ENV_PREFIX}PROVIDERS='[{{name=\"local\",kind=\"local\"}}]'\n"
     );
     list(&mut out, "providers", &config.providers, &ProviderConfig::default());
-    let _ = write!(out, "\n# Models: what is on offer and at what price. Naming any replaces the default ones. As one environment variable: {ENV_PREFIX}MODELS\n");
+    let _ = write!(
+        out,
+        "\n# Models: what is on offer and at what price. Naming any replaces the default ones. As one environment variable: {ENV_PREFIX}MODELS\n"
+    );
     list(&mut out, "models", &config.models, &ModelConfig::default());
     out
 }
@@ -89,7 +92,13 @@ fn table<S: Section>(out: &mut String, name: &str, doc: &[&str], section: &S, de
     for field in S::FIELDS {
         comment(out, field.doc);
         let (value, default) = (&values[field.name], &defaults[field.name]);
-        let _ = writeln!(out, "# Default: {}. Environment: {ENV_PREFIX}{}__{}", toml(default), name.to_uppercase(), field.name.to_uppercase());
+        let _ = writeln!(
+            out,
+            "# Default: {}. Environment: {ENV_PREFIX}{}__{}",
+            toml(default),
+            name.to_uppercase(),
+            field.name.to_uppercase()
+        );
         let _ = writeln!(out, "{} = {}", field.name, shown(field.secret, value, default));
     }
 }
@@ -113,7 +122,8 @@ fn list<S: Section>(out: &mut String, name: &str, items: &[S], default: &S) {
                 }
                 let _ = writeln!(out, "# Default: {}", toml(&defaults[field.name]));
             }
-            let _ = writeln!(out, "{} = {}", field.name, shown(field.secret, &values[field.name], &defaults[field.name]));
+            let _ =
+                writeln!(out, "{} = {}", field.name, shown(field.secret, &values[field.name], &defaults[field.name]));
         }
     }
 }
@@ -148,12 +158,23 @@ fn toml(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) if entries.is_empty() => "{}".into(),
-        Value::Object(entries) => format!("{{ {} }}", entries.iter().map(|(key, value)| format!("{} = {}", toml_key(key), toml(value))).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => format!(
+            "{{ {} }}",
+            entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", toml_key(key), toml(value)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         // Strings, numbers and booleans are written alike in both.
         plain => plain.to_string(),
     }
 }
 
 fn toml_key(key: &str) -> String {
-    if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') { key.into() } else { Value::from(key).to_string() }
+    if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        key.into()
+    } else {
+        Value::from(key).to_string()
+    }
 }

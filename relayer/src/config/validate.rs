@@ -30,7 +30,10 @@ impl Config {
                 problems.push(text.to_owned());
             }
         };
-        check(server.bind.parse::<SocketAddr>().is_ok(), "server.bind is not an address with a port; write 127.0.0.1:4020");
+        check(
+            server.bind.parse::<SocketAddr>().is_ok(),
+            "server.bind is not an address with a port; write 127.0.0.1:4020",
+        );
         check(
             server.metrics_bind.is_empty() || server.metrics_bind.parse::<SocketAddr>().is_ok(),
             "server.metrics_bind is not an address with a port; write 127.0.0.1:4021 or leave it empty",
@@ -40,7 +43,10 @@ impl Config {
             "server.public_url is not a URL without trailing slash; write https://relayer.example",
         );
         check(server.body_limit_bytes >= 1024, "server.body_limit_bytes is below 1024; no request would fit");
-        check(server.header_limit_bytes >= 32 * 1024, "server.header_limit_bytes is below 32768; payments travel in headers and would not fit");
+        check(
+            server.header_limit_bytes >= 32 * 1024,
+            "server.header_limit_bytes is below 32768; payments travel in headers and would not fit",
+        );
         check(server.concurrency_limit > 0, "server.concurrency_limit is 0; nothing would be served");
         check(server.request_timeout_seconds > 0, "server.request_timeout_seconds is 0; nothing would be served");
         check(
@@ -56,12 +62,24 @@ impl Config {
                 problems.push(text.to_owned());
             }
         };
-        check(chain.network.evm_chain_id().is_some(), "chain.network is not an EVM chain; use eip155:8453 or eip155:84532");
+        check(
+            chain.network.evm_chain_id().is_some(),
+            "chain.network is not an EVM chain; use eip155:8453 or eip155:84532",
+        );
         check(!chain.rpc_urls.is_empty(), "chain.rpc_urls is empty; name at least one RPC URL");
-        check(chain.rpc_urls.iter().all(|url| is_http(url)), "chain.rpc_urls holds something that is not an http(s) URL");
+        check(
+            chain.rpc_urls.iter().all(|url| is_http(url)),
+            "chain.rpc_urls holds something that is not an http(s) URL",
+        );
         let published = published_deployment(chain.network).is_some();
-        check(published || chain.contract != Address::ZERO && chain.token != Address::ZERO, "chain.contract and chain.token are not set, and none are known for this network; put their addresses there");
-        check(chain.trust_latest <= chain.trust_safe, "chain.trust_latest is above chain.trust_safe; a larger deposit must not need less certainty");
+        check(
+            published || chain.contract != Address::ZERO && chain.token != Address::ZERO,
+            "chain.contract and chain.token are not set, and none are known for this network; put their addresses there",
+        );
+        check(
+            chain.trust_latest <= chain.trust_safe,
+            "chain.trust_latest is above chain.trust_safe; a larger deposit must not need less certainty",
+        );
         check(chain.poll_interval_ms >= 10, "chain.poll_interval_ms is below 10; that only burns RPC quota");
         check(
             !self.facilitator.url.is_empty() || keys.operator != keys.facilitator,
@@ -76,7 +94,10 @@ impl Config {
             ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| ledger.starts_with(scheme)),
             "ledger.url names neither SQLite nor PostgreSQL; write sqlite:///path/to/ledger.db or postgres://user:password@host/database",
         );
-        let path = ledger.strip_prefix("sqlite://").and_then(|rest| rest.split('?').next()).and_then(|path| Path::new(path).parent());
+        let path = ledger
+            .strip_prefix("sqlite://")
+            .and_then(|rest| rest.split('?').next())
+            .and_then(|path| Path::new(path).parent());
         check(
             path.is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()),
             "ledger.url points into a folder that is not there; create it first",
@@ -102,7 +123,9 @@ impl Config {
         for provider in &self.providers {
             let name = &provider.name;
             if name.is_empty() || !names.insert(name) {
-                problems.push(format!("providers: the name {name:?} is empty or used twice; give each provider a name of its own"));
+                problems.push(format!(
+                    "providers: the name {name:?} is empty or used twice; give each provider a name of its own"
+                ));
             }
             if provider.kind == ProviderKind::OpenAi && provider.base_url.is_empty() {
                 problems.push(format!("providers: {name} has no base_url; write https://host/v1"));
@@ -114,13 +137,19 @@ impl Config {
                 problems.push("models: `auto` is reserved; it means the operator's choice".into());
             }
             if !KINDS.contains(&model.kind) {
-                problems.push(format!("models: {id}: jobs of kind {} are not served; use text-inference or embeddings", model.kind));
+                problems.push(format!(
+                    "models: {id}: jobs of kind {} are not served; use text-inference or embeddings",
+                    model.kind
+                ));
             }
             if model.routes.is_empty() {
                 problems.push(format!("models: {id} has no routes; name the provider that runs it"));
             }
             for route in model.routes.iter().filter(|route| !names.contains(&route.provider)) {
-                problems.push(format!("models: {id} is routed to provider `{}`, which [[providers]] does not name", route.provider));
+                problems.push(format!(
+                    "models: {id} is routed to provider `{}`, which [[providers]] does not name",
+                    route.provider
+                ));
             }
             if model.per_call.is_zero() && model.per_1k_input.is_zero() && model.per_1k_output.is_zero() {
                 problems.push(format!("models: {id} costs nothing; set per_call, per_1k_input or per_1k_output"));

@@ -17,11 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use bytes::Bytes;
 use compute_futures_protocol::{B256, keccak256};
 use serde_json::{Value, json};
 
-use super::{json_body, paid, state::AppState};
+use super::{body::Body, paid, state::AppState};
 use crate::{
     error::{ApiError, ApiResult},
     settlement::{Settlement, SettlementError, SettlementStatus},
@@ -54,7 +53,7 @@ impl Token {
 }
 
 /// The routes, behind the token.
-pub fn routes(token: Token) -> Router<AppState> {
+pub(super) fn routes(token: Token) -> Router<AppState> {
     Router::new()
         .route("/admin/v1/flush", post(flush))
         .route("/admin/v1/status", get(status))
@@ -66,7 +65,10 @@ async fn guard(State(token): State<Token>, request: Request, next: Next) -> Resp
     let headers = request.headers();
     // A request that a proxy on this machine passes on does not come from this machine.
     let proxied = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
-    let local = request.extensions().get::<ConnectInfo<SocketAddr>>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    let local = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     if !local || proxied || presented.map(|text| Token::of(text).0) != Some(token.0) {
         return ApiError::new(
@@ -83,7 +85,9 @@ async fn guard(State(token): State<Token>, request: Request, next: Next) -> Resp
 /// Posts everything charged so far.
 async fn flush(State(app): State<AppState>) -> ApiResult<Json<Value>> {
     let done = app.settlement.flush(PATIENCE).await.map_err(explain)?;
-    Ok(Json(json!({ "batchNumber": done.batch_number.map(|number| number.to_string()), "transaction": done.transaction })))
+    Ok(Json(
+        json!({ "batchNumber": done.batch_number.map(|number| number.to_string()), "transaction": done.transaction }),
+    ))
 }
 
 /// Queue, batches and earnings.
@@ -121,17 +125,28 @@ pub(super) fn status_json(status: &SettlementStatus) -> Value {
 }
 
 /// Takes earnings out. The same `request` never withdraws twice.
-async fn withdraw(State(app): State<AppState>, body: Bytes) -> ApiResult<Json<Value>> {
-    let body = json_body(&body)?;
+async fn withdraw(State(app): State<AppState>, body: Body) -> ApiResult<Json<Value>> {
+    let body = body.json()?;
     let amount = paid::parse_usdc("amount", &body["amount"])?;
     let to = paid::parse_address("to", body["to"].as_str().unwrap_or_default())?;
     let request = match &body["request"] {
         Value::Null => uuid::Uuid::now_v7().to_string(),
-        Value::String(request) if !request.is_empty() && request.len() <= 64 && request.bytes().all(|b| b.is_ascii_graphic()) => request.clone(),
-        _ => return Err(paid::invalid("`request` is not a text of at most 64 visible ASCII characters", "leave it out, or send the one of before to retry")),
+        Value::String(request)
+            if !request.is_empty() && request.len() <= 64 && request.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            request.clone()
+        }
+        _ => {
+            return Err(paid::invalid(
+                "`request` is not a text of at most 64 visible ASCII characters",
+                "leave it out, or send the one of before to retry",
+            ));
+        }
     };
     let done = Settlement::withdraw(&app.settlement, to, amount, &request, PATIENCE).await.map_err(explain)?;
-    Ok(Json(json!({ "request": request, "amount": format!("{amount} USDC"), "amountMicroUsdc": amount, "to": to, "transaction": done.transaction })))
+    Ok(Json(
+        json!({ "request": request, "amount": format!("{amount} USDC"), "amountMicroUsdc": amount, "to": to, "transaction": done.transaction }),
+    ))
 }
 
 /// Errors in the words that an operator may see: it is the operator who asks.
@@ -143,7 +158,9 @@ fn explain(error: SettlementError) -> ApiError {
             ApiError::new(StatusCode::ACCEPTED, "pending", text, "ask again later; it goes on by itself")
         }
         SettlementError::Config(_) => ApiError::bad_request("invalid_request", text, "see the message"),
-        SettlementError::Chain(_) | SettlementError::Follow(_) => ApiError::unavailable("chain_unavailable", text, "retry when an RPC answers"),
+        SettlementError::Chain(_) | SettlementError::Follow(_) => {
+            ApiError::unavailable("chain_unavailable", text, "retry when an RPC answers")
+        }
         SettlementError::Ledger(error) => error.into(),
     }
 }
@@ -151,7 +168,7 @@ fn explain(error: SettlementError) -> ApiError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use axum::body::Body;
+
     use tower::ServiceExt;
 
     use super::*;
@@ -162,14 +179,22 @@ mod tests {
             request = request.header("x-forwarded-for", "1.2.3.4");
         }
         let peer: SocketAddr = peer.parse().unwrap();
-        app.clone().oneshot(request.extension(ConnectInfo(peer)).body(Body::empty()).unwrap()).await.unwrap().status()
+        app.clone()
+            .oneshot(request.extension(ConnectInfo(peer)).body(axum::body::Body::empty()).unwrap())
+            .await
+            .unwrap()
+            .status()
     }
 
     #[tokio::test]
     async fn only_this_machine_with_the_token_of_this_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        std::fs::write(&path, "an older one, longer than the new one will ever be ................................................").unwrap();
+        std::fs::write(
+            &path,
+            "an older one, longer than the new one will ever be ................................................",
+        )
+        .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let token = Token::write(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

@@ -11,7 +11,7 @@ use super::{
 use crate::catalog::Catalog;
 
 /// The catalogue.
-pub async fn x402(State(app): State<AppState>) -> Json<Value> {
+pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
     let settings = app.gate.settings();
     let network = settings.chain.caip2();
     let terms = app.config.terms(app.catalog.rate_card_hash());
@@ -57,7 +57,13 @@ fn terms_json(terms: &Terms) -> Value {
     })
 }
 
-fn describe(endpoint: &Endpoint, public_url: &str, catalog: &Catalog, gates: &crate::config::GatesConfig, network: &str) -> Value {
+fn describe(
+    endpoint: &Endpoint,
+    public_url: &str,
+    catalog: &Catalog,
+    gates: &crate::config::GatesConfig,
+    network: &str,
+) -> Value {
     let params: Vec<Value> = endpoint
         .params
         .iter()
@@ -109,12 +115,16 @@ fn inline(shape: Shape) -> Value {
     let mut schema = serde_json::to_value((shape.schema)()).unwrap_or_default();
     let mut nested = Vec::new();
     (shape.nested)(&mut nested);
-    resolve(&mut schema, &nested.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect());
+    resolve(
+        &mut schema,
+        &nested.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect(),
+    );
     schema
 }
 
 fn resolve(schema: &mut Value, known: &std::collections::HashMap<String, Value>) {
-    if let Some(found) = schema.get("$ref").and_then(Value::as_str).and_then(|name| known.get(name.rsplit('/').next()?)) {
+    if let Some(found) = schema.get("$ref").and_then(Value::as_str).and_then(|name| known.get(name.rsplit('/').next()?))
+    {
         *schema = found.clone();
     }
     match schema {
@@ -138,10 +148,25 @@ mod tests {
         for endpoint in ENDPOINTS {
             let described = describe(endpoint, "https://relayer.example", &catalog, &config.gates, "eip155:8453");
             assert!(!described.to_string().contains("$ref"), "{}", described);
-            assert_eq!(described["price"]["kind"] == "free", described["accepts"].as_array().unwrap().is_empty(), "{}", endpoint.path);
+            assert_eq!(
+                described["price"]["kind"] == "free",
+                described["accepts"].as_array().unwrap().is_empty(),
+                "{}",
+                endpoint.path
+            );
             assert_eq!(endpoint.method.as_str() == "POST", endpoint.input.is_some(), "{}", endpoint.path);
         }
-        let prices: Vec<_> = ENDPOINTS.iter().filter_map(|endpoint| match endpoint.price { Price::Gate(gate) => Some(gate.price(&config.gates).to_string()), _ => None }).collect();
-        assert_eq!(prices, ["0.01", "0.001", "0.001", "0.002", "0.01", "0.001"], "deposit, balance, execute, history, refund, pricing as in the seeds");
+        let prices: Vec<_> = ENDPOINTS
+            .iter()
+            .filter_map(|endpoint| match endpoint.price {
+                Price::Gate(gate) => Some(gate.price(&config.gates).to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            prices,
+            ["0.01", "0.001", "0.001", "0.002", "0.01", "0.001"],
+            "deposit, balance, execute, history, refund, pricing as in the seeds"
+        );
     }
 }

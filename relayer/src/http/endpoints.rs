@@ -20,6 +20,7 @@ pub enum Id {
     Models,
     Estimate,
     Deposit,
+    DepositAddress,
     Balance,
     Execute,
     History,
@@ -144,7 +145,15 @@ const fn free(id: Id, method: Method, path: &'static str, summary: &'static str,
     Endpoint { id, method, path, summary, price: Price::Free, schemes: Schemes::None, params: &[], input: None, output }
 }
 
-const fn paid(id: Id, method: Method, path: &'static str, summary: &'static str, price: Price, schemes: Schemes, output: Shape) -> Endpoint {
+const fn paid(
+    id: Id,
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    price: Price,
+    schemes: Schemes,
+    output: Shape,
+) -> Endpoint {
     Endpoint { id, method, path, summary, price, schemes, params: &[], input: None, output: Some(output) }
 }
 
@@ -195,7 +204,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Shape::of::<shapes::EmbeddingsAnswer>(),
     )
     .takes(Shape::of::<shapes::EmbeddingsRequest>()),
-    free(Id::Models, Method::Get, "/api/v1/compute/models", "Models on offer, with prices", Some(Shape::of::<shapes::ModelList>())),
+    free(
+        Id::Models,
+        Method::Get,
+        "/api/v1/compute/models",
+        "Models on offer, with prices",
+        Some(Shape::of::<shapes::ModelList>()),
+    ),
     free(
         Id::Estimate,
         Method::Post,
@@ -214,6 +229,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Shape::of::<shapes::DepositAnswer>(),
     )
     .takes(Shape::of::<shapes::DepositRequest>()),
+    free(
+        Id::DepositAddress,
+        Method::Get,
+        "/api/v1/compute-futures/deposit-address",
+        "The address where any plain USDC transfer becomes credit of a depositor, and what waits there",
+        Some(Shape::of::<shapes::Opaque>()),
+    )
+    .with(&[
+        Param { name: "depositor", in_path: false, required: true, description: "Address that owns what arrives." },
+        Param {
+            name: "ceiling",
+            in_path: false,
+            required: false,
+            description: "Most that may ever be charged, in USDC. Left out: all that arrives.",
+        },
+    ]),
     paid(
         Id::Balance,
         Method::Get,
@@ -223,7 +254,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Schemes::ExactAndCredit,
         Shape::of::<shapes::Opaque>(),
     )
-    .with(&[FUTURES_ID]),
+    .with(&[
+        FUTURES_ID,
+        Param { name: "depositor", in_path: false, required: false, description: "Instead: every account of this address." },
+    ]),
     paid(
         Id::Execute,
         Method::Post,
@@ -246,7 +280,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
     .with(&[
         FUTURES_ID,
         Param { name: "limit", in_path: false, required: false, description: "Entries on one page." },
-        Param { name: "before", in_path: false, required: false, description: "Cursor of the last entry seen, for the next page." },
+        Param {
+            name: "before",
+            in_path: false,
+            required: false,
+            description: "Cursor of the last entry seen, for the next page.",
+        },
     ]),
     paid(
         Id::Refund,
@@ -275,7 +314,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Some(Shape::of::<shapes::Receipts>()),
     )
     .with(&[
-        Param { name: "operatorIndex", in_path: true, required: true, description: "Index of the operator in the contract." },
+        Param {
+            name: "operatorIndex",
+            in_path: true,
+            required: true,
+            description: "Index of the operator in the contract.",
+        },
         Param { name: "batchNumber", in_path: true, required: true, description: "Number of the batch, from 1." },
     ]),
     free(
@@ -285,7 +329,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "This catalogue for machines: endpoints, prices, schemes, contracts, terms",
         Some(Shape::of::<shapes::Opaque>()),
     ),
-    free(Id::OpenApi, Method::Get, "/openapi.json", "This interface as OpenAPI 3.1", Some(Shape::of::<shapes::Opaque>())),
+    free(
+        Id::OpenApi,
+        Method::Get,
+        "/openapi.json",
+        "This interface as OpenAPI 3.1",
+        Some(Shape::of::<shapes::Opaque>()),
+    ),
     free(Id::Health, Method::Get, "/health", "Whether the process lives", Some(Shape::of::<shapes::Health>())),
     free(
         Id::Ready,

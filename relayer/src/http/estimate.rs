@@ -1,12 +1,11 @@
 //! `POST /api/v1/compute/estimate`: what a job would cost. The catalog's own functions, which also quote and charge.
 
 use axum::{Json, extract::State};
-use bytes::Bytes;
 use compute_futures_protocol::{JobKind, Usdc, hold_amount};
 use serde_json::Value;
 
 use super::{
-    json_body,
+    body::Body,
     shapes::{Candidate, Estimate, PrepaidPrice},
     state::AppState,
 };
@@ -19,9 +18,9 @@ use crate::{
 ///
 /// # Errors
 /// 400 for what the job's own endpoint would refuse too.
-pub async fn estimate(State(app): State<AppState>, body: Bytes) -> ApiResult<Json<Estimate>> {
+pub(super) async fn estimate(State(app): State<AppState>, body: Body) -> ApiResult<Json<Estimate>> {
     let tiers = app.config.terms.tiers.iter().map(|tier| tier.discount_bps);
-    Ok(Json(of_body(&app.catalog, tiers, &json_body(&body)?)?))
+    Ok(Json(of_body(&app.catalog, tiers, &body.json()?)?))
 }
 
 fn of_body(catalog: &Catalog, tiers: impl Iterator<Item = u16>, body: &Value) -> ApiResult<Estimate> {
@@ -71,7 +70,11 @@ fn kind_of(body: &Value) -> ApiResult<JobKind> {
         }),
         (Some(Value::Null) | None, Some(_)) => Ok(JobKind::Embeddings),
         (Some(Value::Null) | None, None) => Ok(JobKind::TextInference),
-        (Some(_), _) => Err(ApiError::bad_request("invalid_request", "`type` is not a string", "use \"text-inference\" or \"embeddings\"")),
+        (Some(_), _) => Err(ApiError::bad_request(
+            "invalid_request",
+            "`type` is not a string",
+            "use \"text-inference\" or \"embeddings\"",
+        )),
     }
 }
 
@@ -96,7 +99,10 @@ mod tests {
     #[test]
     fn says_what_is_charged_at_each_tier() {
         let estimate = run(json!({"type": "text-inference", "messages": [{"role": "user", "content": "hi"}]})).unwrap();
-        assert_eq!((estimate.price.as_str(), estimate.price_micro_usdc.as_str(), estimate.model.as_str()), ("$0.03", "30000", "auto"));
+        assert_eq!(
+            (estimate.price.as_str(), estimate.price_micro_usdc.as_str(), estimate.model.as_str()),
+            ("$0.03", "30000", "auto")
+        );
         let tiers: Vec<_> = estimate.prepaid.iter().map(|tier| (tier.tier.as_str(), tier.price.as_str())).collect();
         assert_eq!(tiers, [("builder", "$0.0285"), ("scale", "$0.027"), ("enterprise", "$0.0255")]);
         assert_eq!(run(json!({"input": "a text"})).unwrap().kind, "embeddings");
@@ -104,7 +110,14 @@ mod tests {
 
     #[test]
     fn refuses_what_the_job_would_be_refused_for() {
-        for body in [json!({}), json!([]), json!({"type": 7}), json!({"type": "gpu"}), json!({"type": "image-generation"}), json!({"input": []})] {
+        for body in [
+            json!({}),
+            json!([]),
+            json!({"type": 7}),
+            json!({"type": "gpu"}),
+            json!({"type": "image-generation"}),
+            json!({"input": []}),
+        ] {
             assert!(run(body.clone()).is_err_and(|error| error.status.is_client_error()), "{body}");
         }
     }

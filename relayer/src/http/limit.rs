@@ -22,6 +22,7 @@ struct Inner {
     slots: Semaphore,
     free: Option<DefaultKeyedRateLimiter<IpAddr>>,
     trust_forwarded_for: bool,
+    head: usize,
 }
 
 impl Limits {
@@ -32,7 +33,12 @@ impl Limits {
             let burst = NonZeroU32::new(config.free_requests_burst).unwrap_or(NonZeroU32::MIN);
             RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         });
-        Self(Arc::new(Inner { slots: Semaphore::new(config.concurrency_limit), free, trust_forwarded_for: config.trust_forwarded_for }))
+        Self(Arc::new(Inner {
+            slots: Semaphore::new(config.concurrency_limit),
+            free,
+            trust_forwarded_for: config.trust_forwarded_for,
+            head: config.header_limit_bytes,
+        }))
     }
 
     /// Forgets addresses that have not been seen for a while; call it now and then.
@@ -45,14 +51,30 @@ impl Limits {
 }
 
 /// Refuses what is too much: 503 when too many requests run, 429 when one address sends too many without paying.
-pub async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    // The server bounds its buffer roughly; this is the limit that was promised.
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if head > limits.0.head {
+        return ApiError::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_large",
+            format!("the headers hold {head} bytes"),
+            format!("send at most {} bytes of headers", limits.0.head),
+        )
+        .into_response();
+    }
     // Probes must see the truth especially under load.
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
         return next.run(request).await;
     }
     let Ok(_slot) = limits.0.slots.try_acquire() else {
         metrics::counter!("relayer_rejected_total", "reason" => "overload").increment(1);
-        return ApiError::unavailable("overloaded", "too many requests are being served", "retry in a moment; nothing was taken").into_response();
+        return ApiError::unavailable(
+            "overloaded",
+            "too many requests are being served",
+            "retry in a moment; nothing was taken",
+        )
+        .into_response();
     };
     if let Some(free) = &limits.0.free
         && !carries_payment(request.headers())
@@ -128,7 +150,11 @@ mod tests {
         assert_eq!(status(&app, "/x", &[], "10.0.0.2:1").await, StatusCode::OK);
         assert_eq!(status(&app, "/x", &[("payment-signature", "x")], "10.0.0.1:3").await, StatusCode::OK);
         assert_eq!(status(&app, "/health", &[], "10.0.0.1:4").await, StatusCode::OK);
-        assert_eq!(status(&app, "/x", &[("x-forwarded-for", "1.1.1.1")], "10.0.0.1:5").await, StatusCode::TOO_MANY_REQUESTS, "the header is not believed");
+        assert_eq!(
+            status(&app, "/x", &[("x-forwarded-for", "1.1.1.1")], "10.0.0.1:5").await,
+            StatusCode::TOO_MANY_REQUESTS,
+            "the header is not believed"
+        );
     }
 
     #[tokio::test]
@@ -138,8 +164,14 @@ mod tests {
         assert_eq!(status(&open, "/x", &[], "[2001:db8::1]:1").await, StatusCode::OK);
         assert_eq!(status(&open, "/x", &[], "[2001:db8::2]:1").await, StatusCode::TOO_MANY_REQUESTS);
         let behind = app(&ServerConfig { trust_forwarded_for: true, ..config });
-        assert_eq!(status(&behind, "/x", &[("x-forwarded-for", "9.9.9.9, 1.1.1.1")], "10.0.0.1:1").await, StatusCode::OK);
-        assert_eq!(status(&behind, "/x", &[("x-forwarded-for", "8.8.8.8, 1.1.1.1")], "10.0.0.1:1").await, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            status(&behind, "/x", &[("x-forwarded-for", "9.9.9.9, 1.1.1.1")], "10.0.0.1:1").await,
+            StatusCode::OK
+        );
+        assert_eq!(
+            status(&behind, "/x", &[("x-forwarded-for", "8.8.8.8, 1.1.1.1")], "10.0.0.1:1").await,
+            StatusCode::TOO_MANY_REQUESTS
+        );
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! goes wrong, the answer is `{error, code, hint}`.
 
 mod admin;
+mod body;
 pub mod compute;
 mod discovery;
 pub mod endpoints;
@@ -31,7 +32,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use serde_json::Value;
 use tower_http::{catch_panic::CatchPanicLayer, cors};
 
 pub use admin::Token as AdminToken;
@@ -40,11 +40,7 @@ pub use ready::Readiness;
 pub use serve::serve;
 pub use state::{App, AppState};
 
-use crate::{
-    config::ServerConfig,
-    error::{ApiError, ApiResult},
-    payment::wire,
-};
+use crate::{config::ServerConfig, error::ApiError, payment::wire};
 use endpoints::{ENDPOINTS, Id};
 
 /// The handler of each endpoint. Exhaustive: an endpoint in the table without a handler does not compile.
@@ -102,29 +98,38 @@ fn surround(routes: Router<AppState>, config: &ServerConfig) -> Router<AppState>
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(config.body_limit_bytes))
-        .layer(from_fn_with_state(config.body_limit_bytes, announced_size))
+        // The limit that counts is ours.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(config.body_limit_bytes, body::take_in))
 }
 
 /// Browsers may call from anywhere: nothing here rests on cookies, and payments are signed.
 fn cors() -> cors::CorsLayer {
-    let request_headers = wire::ACCEPTED_HEADERS.into_iter().chain([header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION]);
+    let request_headers =
+        wire::ACCEPTED_HEADERS.into_iter().chain([header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION]);
     cors::CorsLayer::new()
         .allow_origin(cors::Any)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(request_headers.collect::<Vec<_>>())
-        .expose_headers(wire::EXPOSED_HEADERS.into_iter().chain([header::RETRY_AFTER, observe::REQUEST_ID]).collect::<Vec<_>>())
+        .expose_headers(
+            wire::EXPOSED_HEADERS.into_iter().chain([header::RETRY_AFTER, observe::REQUEST_ID]).collect::<Vec<_>>(),
+        )
         .max_age(Duration::from_secs(3600))
 }
 
 async fn not_found(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(100).collect();
-    ApiError::not_found("not_found", format!("there is nothing at {path}"), "GET /openapi.json or /.well-known/x402.json lists every endpoint")
+    ApiError::not_found(
+        "not_found",
+        format!("there is nothing at {path}"),
+        "GET /openapi.json or /.well-known/x402.json lists every endpoint",
+    )
 }
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path();
-    let known = ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str());
+    let known =
+        ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str());
     let error = ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
@@ -132,21 +137,6 @@ async fn method_not_allowed(request: Request) -> Response {
         format!("use {known}"),
     );
     ([(header::ALLOW, HeaderValue::from_static(known))], error).into_response()
-}
-
-/// Refuses a body by the size it announces; one that does not announce is cut off by the body limit while it is read.
-async fn announced_size(State(limit): State<usize>, request: Request, next: Next) -> Response {
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|size| size > limit as u64) {
-        return ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "the body is too large",
-            format!("send at most {limit} bytes in one request"),
-        )
-        .into_response();
-    }
-    next.run(request).await
 }
 
 /// Answers 504 when a request takes too long. Work behind a payment runs in a task of its own and is not cut off by this.
@@ -162,14 +152,3 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         .into_response(),
     }
 }
-
-/// Reads a body as JSON.
-///
-/// # Errors
-/// 400 that says where the JSON goes wrong.
-fn json_body(body: &[u8]) -> ApiResult<Value> {
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request("invalid_request", format!("the body is not JSON: line {}, column {}", error.line(), error.column()), "send a JSON object")
-    })
-}
-

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Models in file order, with prices and whether they could run now.
-pub async fn list(State(app): State<AppState>) -> Json<ModelList> {
+pub(super) async fn list(State(app): State<AppState>) -> Json<ModelList> {
     let models = app
         .catalog
         .models()

@@ -11,10 +11,10 @@ use axum::{
 use tracing::Instrument;
 
 /// Names the request in logs and in the answer.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Surrounds a request with a span that carries its id; counts and times it by route, never by path.
-pub async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7();
     let method = request.method().as_str().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", |path| path.as_str()).to_owned();

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
+        Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
+        RefOr, Required, ResponseBuilder,
         extensions::ExtensionsBuilder,
         path::{OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
@@ -24,14 +25,14 @@ use super::{
 };
 
 /// The document. It does not depend on settings, so it is written once.
-pub async fn document() -> Response {
+pub(super) async fn document() -> Response {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(build().to_json().unwrap_or_default()));
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }
 
 /// The interface as OpenAPI.
 #[must_use]
-pub fn build() -> OpenApi {
+pub(super) fn build() -> OpenApi {
     let mut components = Components::default();
     let error = Shape { name: shapes::Error::name, schema: shapes::Error::schema, nested: shapes::Error::schemas };
     register(&mut components, error);
@@ -49,14 +50,23 @@ pub fn build() -> OpenApi {
     let description = "Every error is `{error, code, hint}`. Paid calls answer 402 with what they cost and how to pay (x402 V1 and V2); \
                        amounts named …MicroUsdc are decimal strings of millionths of a USDC.";
     OpenApiBuilder::new()
-        .info(InfoBuilder::new().title("compute-futures relayer").version(env!("CARGO_PKG_VERSION")).description(Some(description)).build())
+        .info(
+            InfoBuilder::new()
+                .title("compute-futures relayer")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(description))
+                .build(),
+        )
         .paths(paths.build())
         .components(Some(components))
         .build()
 }
 
 fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
-    let mut operation = OperationBuilder::new().summary(Some(endpoint.summary)).operation_id(Some(operation_id(endpoint))).tag(tag(endpoint.path));
+    let mut operation = OperationBuilder::new()
+        .summary(Some(endpoint.summary))
+        .operation_id(Some(operation_id(endpoint)))
+        .tag(tag(endpoint.path));
     for param in endpoint.params {
         operation = operation.parameter(
             ParameterBuilder::new()
@@ -70,21 +80,33 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
     }
     if let Some(input) = endpoint.input {
         operation = operation.request_body(Some(
-            RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", ContentBuilder::new().schema(Some(refer(input))).build()).build(),
+            RequestBodyBuilder::new()
+                .required(Some(Required::True))
+                .content("application/json", ContentBuilder::new().schema(Some(refer(input))).build())
+                .build(),
         ));
     }
     let ok = match endpoint.output {
-        Some(output) => ResponseBuilder::new().description("The answer").content("application/json", ContentBuilder::new().schema(Some(refer(output))).build()),
-        None => ResponseBuilder::new()
-            .description("Text")
-            .content("text/plain", ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build()),
+        Some(output) => ResponseBuilder::new()
+            .description("The answer")
+            .content("application/json", ContentBuilder::new().schema(Some(refer(output))).build()),
+        None => ResponseBuilder::new().description("Text").content(
+            "text/plain",
+            ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build(),
+        ),
     };
     operation = operation.response("200", ok.build());
     let refused = |description: &str| {
-        ResponseBuilder::new().description(description).content("application/json", ContentBuilder::new().schema(Some(refer(error))).build()).build()
+        ResponseBuilder::new()
+            .description(description)
+            .content("application/json", ContentBuilder::new().schema(Some(refer(error))).build())
+            .build()
     };
     if !endpoint.schemes.names().is_empty() {
-        operation = operation.response("402", refused("What the call costs and how to pay: header PAYMENT-REQUIRED (V2), body `accepts` (V1)"));
+        operation = operation.response(
+            "402",
+            refused("What the call costs and how to pay: header PAYMENT-REQUIRED (V2), body `accepts` (V1)"),
+        );
         let price = match endpoint.price {
             Price::Gate(_) => "fixed",
             Price::Free | Price::Job(_) => "by-model",
@@ -108,7 +130,11 @@ fn register(components: &mut Components, shape: Shape) {
 
 /// `postComputeTextInference`, from the path.
 fn operation_id(endpoint: &Endpoint) -> String {
-    let words = endpoint.path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = endpoint
+        .path
+        .trim_start_matches("/api/v1")
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     let name: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
     format!("{}{name}", endpoint.method.as_str().to_ascii_lowercase())
 }
@@ -144,6 +170,9 @@ mod tests {
         let ids: HashSet<_> = ENDPOINTS.iter().map(operation_id).collect();
         assert_eq!(ids.len(), ENDPOINTS.len(), "operation ids are unique");
         assert!(document["paths"]["/api/v1/compute/text-inference"]["post"]["responses"]["402"].is_object());
-        assert_eq!(document["paths"]["/api/v1/compute/text-inference"]["post"]["x-payment"]["schemes"][1], "compute-futures");
+        assert_eq!(
+            document["paths"]["/api/v1/compute/text-inference"]["post"]["x-payment"]["schemes"][1],
+            "compute-futures"
+        );
     }
 }

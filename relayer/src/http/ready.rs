@@ -27,24 +27,30 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The last answer, shared by all askers.
 #[derive(Debug, Default, Clone)]
-pub struct Readiness(Arc<Mutex<Option<(Instant, bool, Arc<Value>)>>>);
+pub struct Readiness(Arc<Mutex<Option<Seen>>>);
+
+#[derive(Debug, Clone)]
+struct Seen {
+    at: Instant,
+    ready: bool,
+    body: Arc<Value>,
+}
 
 /// 200 when every check is ok, else 503; the checks in either case.
-pub async fn ready(State(app): State<AppState>) -> Response {
+pub(super) async fn ready(State(app): State<AppState>) -> Response {
     // Askers wait for the one that looks.
     let mut last = app.readiness.0.lock().await;
-    let (ready, body) = match &*last {
-        Some((at, ready, body)) if at.elapsed() < FRESH => (*ready, body.clone()),
+    let seen = match &*last {
+        Some(seen) if seen.at.elapsed() < FRESH => seen.clone(),
         _ => {
             let answer = look(&app).await;
-            let (ready, body) = (answer.ready, Arc::new(serde_json::to_value(&answer).unwrap_or_default()));
-            *last = Some((Instant::now(), ready, body.clone()));
-            (ready, body)
+            let body = Arc::new(serde_json::to_value(&answer).unwrap_or_default());
+            last.insert(Seen { at: Instant::now(), ready: answer.ready, body }).clone()
         }
     };
     drop(last);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(&*body)).into_response()
+    let status = if seen.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(&*seen.body)).into_response()
 }
 
 async fn look(app: &AppState) -> Ready {
@@ -99,9 +105,18 @@ async fn settlement(app: &AppState) -> Check {
 /// One provider down is what fallbacks are for; a model that nobody runs is not.
 fn providers(app: &AppState) -> Check {
     let health = app.providers.health();
-    let down: Vec<&str> = health.iter().filter(|provider| provider.breaker == BreakerState::Open).map(|provider| provider.name.as_str()).collect();
-    let unavailable: Vec<&str> =
-        app.catalog.models().iter().filter(|model| !app.providers.is_available(model)).map(|model| model.rate.id.as_str()).collect();
+    let down: Vec<&str> = health
+        .iter()
+        .filter(|provider| provider.breaker == BreakerState::Open)
+        .map(|provider| provider.name.as_str())
+        .collect();
+    let unavailable: Vec<&str> = app
+        .catalog
+        .models()
+        .iter()
+        .filter(|model| !app.providers.is_available(model))
+        .map(|model| model.rate.id.as_str())
+        .collect();
     let any = app.catalog.models().iter().any(|model| app.providers.is_available(model));
     Check { name: "providers", ok: any, detail: json!({ "down": down, "modelsUnavailable": unavailable }) }
 }

@@ -14,7 +14,7 @@ use crate::error::{ApiError, ApiResult};
 ///
 /// # Errors
 /// 404 for another operator's batches and for batches that are not sealed yet.
-pub async fn batch(
+pub(super) async fn batch(
     State(app): State<AppState>,
     Path((operator_index, batch_number)): Path<(String, String)>,
 ) -> ApiResult<([(HeaderName, &'static str); 1], Json<BatchDocument>)> {
@@ -33,7 +33,11 @@ pub async fn batch(
         ));
     }
     let document = app.ledger.batch_document(batch_number).await?.ok_or_else(|| {
-        ApiError::not_found("unknown_batch", format!("batch {batch_number} is not sealed"), "batches count from 1; the open one is published once it is sealed")
+        ApiError::not_found(
+            "unknown_batch",
+            format!("batch {batch_number} is not sealed"),
+            "batches count from 1; the open one is published once it is sealed",
+        )
     })?;
     Ok(([(header::CACHE_CONTROL, "public, max-age=31536000, immutable")], Json(document)))
 }

@@ -51,7 +51,9 @@ pub async fn serve(listener: TcpListener, app: Router, config: &ServerConfig, st
         };
         // Answers are small and somebody waits for each.
         let _ = stream.set_nodelay(true);
-        let service = axum::Extension(ConnectInfo(peer)).layer(app.clone()).map_request(|request: axum::http::Request<_>| request.map(axum::body::Body::new));
+        let service = axum::Extension(ConnectInfo(peer))
+            .layer(app.clone())
+            .map_request(|request: axum::http::Request<_>| request.map(axum::body::Body::new));
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -65,6 +67,9 @@ pub async fn serve(listener: TcpListener, app: Router, config: &ServerConfig, st
     drop(listener);
     let wait = Duration::from_secs(config.shutdown_seconds);
     if tokio::time::timeout(wait, graceful.shutdown()).await.is_err() {
-        tracing::warn!(seconds = wait.as_secs(), "requests in flight did not finish in time; their work goes on until the end or is resolved at the next start");
+        tracing::warn!(
+            seconds = wait.as_secs(),
+            "requests in flight did not finish in time; their work goes on until the end or is resolved at the next start"
+        );
     }
 }

@@ -119,8 +119,26 @@ pub struct DepositRequest {
     pub amount: String,
     /// Most that may ever be charged, in USDC. Left out: all that is deposited.
     pub ceiling: Option<String>,
-    /// Address that may sign spending besides the owner.
-    pub delegate: Option<String>,
+    /// Deposits by signature instead of by transfer: an EIP-3009 `ReceiveWithAuthorization` of the amount towards the contract.
+    #[serde(rename = "depositAuthorization")]
+    pub deposit_authorization: Option<DepositAuthorizationShape>,
+}
+
+/// An EIP-3009 `ReceiveWithAuthorization` whose nonce is the contract's `depositNonce` of operator, depositor, account, ceiling, salt.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DepositAuthorizationShape {
+    /// The open account to top up; left out: a new one is opened.
+    pub account_id: Option<String>,
+    /// Unix seconds.
+    #[schema(example = "0")]
+    pub valid_after: String,
+    /// Unix seconds, at least a minute ahead.
+    pub valid_before: String,
+    /// 32 bytes that make the nonce unique.
+    pub salt: String,
+    /// The depositor's.
+    pub signature: String,
 }
 
 /// The account after a deposit.

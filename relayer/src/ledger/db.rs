@@ -90,6 +90,10 @@ impl Db {
     /// Closes every connection. Whatever was committed is on disk already.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        if let Some(lock) = &self._lock {
+            // Nothing is written any more, whoever still holds a clone. An error: the lock goes with the last clone.
+            let _ = lock.unlock();
+        }
     }
 }
 

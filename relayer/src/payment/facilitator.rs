@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-pub use embedded::EmbeddedConfig;
 use embedded::Embedded;
+pub use embedded::EmbeddedConfig;
 use remote::Remote;
 
 /// A payment that would settle now.
@@ -90,7 +90,12 @@ impl Facilitator {
     ///
     /// # Errors
     /// When the token holds characters that a header cannot, or no HTTP client can be built.
-    pub fn remote(url: &str, token: Option<&str>, verify_timeout: Duration, settle_timeout: Duration) -> Result<Self, String> {
+    pub fn remote(
+        url: &str,
+        token: Option<&str>,
+        verify_timeout: Duration,
+        settle_timeout: Duration,
+    ) -> Result<Self, String> {
         Ok(Self(Arc::new(Kind::Remote(Remote::new(url, token, verify_timeout, settle_timeout)?))))
     }
 
@@ -104,11 +109,14 @@ impl Facilitator {
             Kind::Embedded(embedded) => embedded.verify(&request).await,
             Kind::Remote(remote) => remote.verify(&request).await,
         };
-        count("verify", match &result {
-            Ok(_) => "ok",
-            Err(VerifyError::Refused { .. }) => "refused",
-            Err(VerifyError::Unavailable(_)) => "unavailable",
-        });
+        count(
+            "verify",
+            match &result {
+                Ok(_) => "ok",
+                Err(VerifyError::Refused { .. }) => "refused",
+                Err(VerifyError::Unavailable(_)) => "unavailable",
+            },
+        );
         result
     }
 
@@ -124,11 +132,14 @@ impl Facilitator {
             Kind::Embedded(embedded) => embedded.settle(&request).await,
             Kind::Remote(remote) => remote.settle(&request).await,
         };
-        count("settle", match &result {
-            Ok(_) => "ok",
-            Err(SettleError::Refused { .. }) => "refused",
-            Err(SettleError::Unknown(_)) => "unknown",
-        });
+        count(
+            "settle",
+            match &result {
+                Ok(_) => "ok",
+                Err(SettleError::Refused { .. }) => "refused",
+                Err(SettleError::Unknown(_)) => "unknown",
+            },
+        );
         result
     }
 
@@ -158,21 +169,30 @@ fn read_verify(answer: &Value) -> Result<Verified, VerifyError> {
     match (answer.get("isValid").and_then(Value::as_bool), payer) {
         (Some(true), Some(payer)) => Ok(Verified { payer }),
         (Some(true), None) => Err(VerifyError::Unavailable("it names no payer".into())),
-        (Some(false), payer) => Err(VerifyError::Refused { reason: reason(answer, "invalidReason"), detail: detail(answer, "invalidReasonDetails"), payer }),
+        (Some(false), payer) => Err(VerifyError::Refused {
+            reason: reason(answer, "invalidReason"),
+            detail: detail(answer, "invalidReasonDetails"),
+            payer,
+        }),
         (None, _) => Err(VerifyError::Unavailable("its answer makes no sense".into())),
     }
 }
 
 /// Reads `/settle`'s answer. A failure that names a transaction may have been sent.
 fn read_settle(answer: &Value) -> Result<Settled, SettleError> {
-    let field = |name: &str| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let field =
+        |name: &str| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     match (answer.get("success").and_then(Value::as_bool), field("transaction"), field("payer")) {
-        (Some(true), Some(transaction), Some(payer)) => Ok(Settled { transaction, network: field("network").unwrap_or_default(), payer }),
+        (Some(true), Some(transaction), Some(payer)) => {
+            Ok(Settled { transaction, network: field("network").unwrap_or_default(), payer })
+        }
         (Some(false), None, _) => {
             let name = if answer.get("errorReason").is_some() { "errorReason" } else { "error_reason" };
             Err(SettleError::Refused { reason: reason(answer, name), detail: detail(answer, "errorReasonDetails") })
         }
-        (Some(false), Some(transaction), _) => Err(SettleError::Unknown(format!("transaction {transaction} is said to have failed"))),
+        (Some(false), Some(transaction), _) => {
+            Err(SettleError::Unknown(format!("transaction {transaction} is said to have failed")))
+        }
         _ => Err(SettleError::Unknown("its answer makes no sense".into())),
     }
 }
@@ -182,11 +202,18 @@ fn reason(answer: &Value, name: &str) -> String {
     answer
         .get(name)
         .and_then(Value::as_str)
-        .filter(|reason| !reason.is_empty() && reason.len() <= 100 && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'))
+        .filter(|reason| {
+            !reason.is_empty()
+                && reason.len() <= 100
+                && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        })
         .unwrap_or("unexpected_error")
         .to_owned()
 }
 
 fn detail(answer: &Value, name: &str) -> String {
-    answer.get(name).and_then(Value::as_str).map_or_else(|| "no details".into(), |text| text.chars().take(300).collect())
+    answer
+        .get(name)
+        .and_then(Value::as_str)
+        .map_or_else(|| "no details".into(), |text| text.chars().take(300).collect())
 }

@@ -65,13 +65,23 @@ impl From<ProviderError> for ApiError {
     fn from(error: ProviderError) -> Self {
         let message = error.to_string();
         match error {
-            ProviderError::Unavailable { .. } => Self::unavailable("provider_unavailable", message, "nothing was charged; retry, or choose another model"),
-            ProviderError::Timeout { .. } => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "provider_timeout", message, "nothing was charged; retry, or ask for fewer tokens")
-            }
-            ProviderError::BadAnswer { .. } => {
-                Self::new(StatusCode::BAD_GATEWAY, "provider_bad_answer", message, "nothing was charged; retry, or choose another model")
-            }
+            ProviderError::Unavailable { .. } => Self::unavailable(
+                "provider_unavailable",
+                message,
+                "nothing was charged; retry, or choose another model",
+            ),
+            ProviderError::Timeout { .. } => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "provider_timeout",
+                message,
+                "nothing was charged; retry, or ask for fewer tokens",
+            ),
+            ProviderError::BadAnswer { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "provider_bad_answer",
+                message,
+                "nothing was charged; retry, or choose another model",
+            ),
             ProviderError::Refused { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "provider_refused",

@@ -9,11 +9,11 @@ mod router;
 
 use async_trait::async_trait;
 
-pub use error::ProviderError;
+pub use breaker::BreakerState;
 pub use compute_futures_protocol::{JobKind, Usage};
+pub use error::ProviderError;
 pub use job::{Embeddings, JobInput, JobOutput, Message, Role, TextInference};
 pub use openai::OpenAi;
-pub use breaker::BreakerState;
 pub use router::{ProviderHealth, Providers};
 
 /// Something that runs jobs. Implementations are cheap to share, hold no per-request state, and bound time and size of

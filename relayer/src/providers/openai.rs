@@ -31,7 +31,10 @@ pub struct OpenAi {
 
 impl std::fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenAi").field("name", &self.name).field("host", &self.base_url.host_str()).finish_non_exhaustive()
+        f.debug_struct("OpenAi")
+            .field("name", &self.name)
+            .field("host", &self.base_url.host_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +52,9 @@ impl OpenAi {
     /// A base URL that is not https (or loopback with `allow_insecure`), a key that is not set, a header that is none.
     pub fn from_config(config: &ProviderConfig) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Invalid(vec![format!("providers: {}: {text}", config.name)]);
-        let mut base_url: Url = config.base_url.parse().map_err(|error| wrong(format!("base_url {:?} is not a URL ({error}); write https://host/v1", config.base_url)))?;
+        let mut base_url: Url = config.base_url.parse().map_err(|error| {
+            wrong(format!("base_url {:?} is not a URL ({error}); write https://host/v1", config.base_url))
+        })?;
         check_scheme(&base_url, config.allow_insecure).map_err(wrong)?;
         if !base_url.path().ends_with('/') {
             base_url.set_path(&format!("{}/", base_url.path()));
@@ -57,15 +62,22 @@ impl OpenAi {
         let mut headers = HeaderMap::new();
         for (name, value) in &config.headers {
             let name: HeaderName = name.parse().map_err(|_| wrong(format!("{name:?} is not a header name")))?;
-            headers.insert(name, value.parse().map_err(|_| wrong("a header's value holds characters that headers cannot".into()))?);
+            headers.insert(
+                name,
+                value.parse().map_err(|_| wrong("a header's value holds characters that headers cannot".into()))?,
+            );
         }
         if !config.api_key_env.is_empty() {
-            let key = std::env::var(&config.api_key_env)
-                .ok()
-                .filter(|key| !key.trim().is_empty())
-                .ok_or_else(|| wrong(format!("the environment variable {} is not set; put the API key there, or remove the provider", config.api_key_env)))?;
-            let mut value: HeaderValue =
-                format!("Bearer {}", key.trim()).parse().map_err(|_| wrong(format!("{} holds characters that a key cannot", config.api_key_env)))?;
+            let key =
+                std::env::var(&config.api_key_env).ok().filter(|key| !key.trim().is_empty()).ok_or_else(|| {
+                    wrong(format!(
+                        "the environment variable {} is not set; put the API key there, or remove the provider",
+                        config.api_key_env
+                    ))
+                })?;
+            let mut value: HeaderValue = format!("Bearer {}", key.trim())
+                .parse()
+                .map_err(|_| wrong(format!("{} holds characters that a key cannot", config.api_key_env)))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -79,7 +91,14 @@ impl OpenAi {
             .pool_idle_timeout(Duration::from_secs(60))
             .build()
             .map_err(|error| wrong(format!("no HTTP client: {error}")))?;
-        Ok(Self { name: config.name.clone(), base_url, client, timeout, retries: config.retries, response_limit: config.response_limit_bytes })
+        Ok(Self {
+            name: config.name.clone(),
+            base_url,
+            client,
+            timeout,
+            retries: config.retries,
+            response_limit: config.response_limit_bytes,
+        })
     }
 
     /// Posts `body` and reads a JSON object. Tries again only while nothing came out and the failure is one that passes.
@@ -140,8 +159,12 @@ impl OpenAi {
     fn refusal(&self, status: StatusCode) -> Failure {
         let error = match status.as_u16() {
             // About the operator's account or settings there, not about the request.
-            401..=404 => self.unavailable(&format!("it answers {status}: check its key, its credit and the model's name there")),
-            408 | 429 | 500..=599 => return Failure { error: self.unavailable(&format!("it answers {status}")), again: true },
+            401..=404 => {
+                self.unavailable(&format!("it answers {status}: check its key, its credit and the model's name there"))
+            }
+            408 | 429 | 500..=599 => {
+                return Failure { error: self.unavailable(&format!("it answers {status}")), again: true };
+            }
             300..=399 => self.bad("it is a redirect"),
             code => ProviderError::Refused { provider: self.name.clone(), status: code },
         };
@@ -165,7 +188,8 @@ impl OpenAi {
     }
 
     fn chat_request(model: &str, job: &TextInference) -> Value {
-        let mut body = json!({ "model": model, "messages": job.messages, "max_tokens": job.max_tokens, "stream": false });
+        let mut body =
+            json!({ "model": model, "messages": job.messages, "max_tokens": job.max_tokens, "stream": false });
         if let Some(object) = body.as_object_mut() {
             let mut set = |name: &str, value: Option<Value>| {
                 if let Some(value) = value {
@@ -182,14 +206,17 @@ impl OpenAi {
 
     /// Passes on one choice: its text, its reasoning where shown, and why it ended.
     fn read_chat(&self, answer: &Map<String, Value>) -> Result<Answer, ProviderError> {
-        let choice = answer.get("choices").and_then(|choices| choices.get(0)).ok_or_else(|| self.bad("it has no choices"))?;
-        let message = choice.get("message").and_then(Value::as_object).ok_or_else(|| self.bad("its choice has no message"))?;
+        let choice =
+            answer.get("choices").and_then(|choices| choices.get(0)).ok_or_else(|| self.bad("it has no choices"))?;
+        let message =
+            choice.get("message").and_then(Value::as_object).ok_or_else(|| self.bad("its choice has no message"))?;
         let content = message.get("content").and_then(Value::as_str).unwrap_or_default();
         if content.is_empty() {
             return Err(self.bad("its message is empty"));
         }
         let mut passed_on = json!({ "role": "assistant", "content": content });
-        let reasoning = ["reasoning_content", "reasoning"].into_iter().find_map(|name| message.get(name)).and_then(Value::as_str);
+        let reasoning =
+            ["reasoning_content", "reasoning"].into_iter().find_map(|name| message.get(name)).and_then(Value::as_str);
         if let (Some(reasoning), Some(object)) = (reasoning, passed_on.as_object_mut()) {
             object.insert("reasoning_content".into(), reasoning.into());
         }
@@ -198,7 +225,10 @@ impl OpenAi {
             Some("content_filter") => "content_filter",
             _ => "stop",
         };
-        let body = Map::from_iter([("choices".to_owned(), json!([{ "index": 0, "message": passed_on, "finish_reason": finish_reason }]))]);
+        let body = Map::from_iter([(
+            "choices".to_owned(),
+            json!([{ "index": 0, "message": passed_on, "finish_reason": finish_reason }]),
+        )]);
         Ok(Answer { body, usage: read_usage(answer) })
     }
 
@@ -214,16 +244,27 @@ impl OpenAi {
                 None => position,
                 Some(index) => index.as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(usize::MAX),
             };
-            let place = vectors.get_mut(index).filter(|place| place.is_none()).ok_or_else(|| self.bad("its vectors are misnumbered"))?;
-            *place = Some(item.get("embedding").and_then(Value::as_array).filter(|vector| vector.iter().all(Value::is_number)).ok_or_else(|| self.bad("a vector is not a list of numbers"))?);
+            let place = vectors
+                .get_mut(index)
+                .filter(|place| place.is_none())
+                .ok_or_else(|| self.bad("its vectors are misnumbered"))?;
+            *place = Some(
+                item.get("embedding")
+                    .and_then(Value::as_array)
+                    .filter(|vector| vector.iter().all(Value::is_number))
+                    .ok_or_else(|| self.bad("a vector is not a list of numbers"))?,
+            );
         }
         let vectors: Vec<&Vec<Value>> = vectors.into_iter().flatten().collect();
         let length = vectors.first().map_or(0, |vector| vector.len());
         if length == 0 || vectors.iter().any(|vector| vector.len() != length) {
             return Err(self.bad("its vectors differ in length"));
         }
-        let data: Vec<Value> =
-            vectors.into_iter().enumerate().map(|(index, vector)| json!({ "object": "embedding", "index": index, "embedding": vector })).collect();
+        let data: Vec<Value> = vectors
+            .into_iter()
+            .enumerate()
+            .map(|(index, vector)| json!({ "object": "embedding", "index": index, "embedding": vector }))
+            .collect();
         Ok(Answer { body: Map::from_iter([("data".to_owned(), Value::Array(data))]), usage: read_usage(answer) })
     }
 }

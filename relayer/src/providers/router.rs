@@ -70,7 +70,10 @@ impl Providers {
 
     /// Adds or replaces a provider.
     pub fn add(&mut self, provider: Arc<dyn Provider>, breaker_failures: u32, breaker_pause: Duration) {
-        self.entries.insert(provider.name().to_owned(), Entry { provider, breaker: Breaker::new(breaker_failures, breaker_pause) });
+        self.entries.insert(
+            provider.name().to_owned(),
+            Entry { provider, breaker: Breaker::new(breaker_failures, breaker_pause) },
+        );
     }
 
     /// Runs a job on the first model and provider that can, in the catalog's order.
@@ -91,10 +94,19 @@ impl Providers {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| ProviderError::Unavailable { provider: "none".into(), reason: format!("no provider runs {}", job.model()) }))
+        Err(last.unwrap_or_else(|| ProviderError::Unavailable {
+            provider: "none".into(),
+            reason: format!("no provider runs {}", job.model()),
+        }))
     }
 
-    async fn run_on(&self, name: &str, upstream_model: &str, model: &Model, job: &JobInput) -> Result<JobOutput, ProviderError> {
+    async fn run_on(
+        &self,
+        name: &str,
+        upstream_model: &str,
+        model: &Model,
+        job: &JobInput,
+    ) -> Result<JobOutput, ProviderError> {
         let unavailable = |reason: &str| ProviderError::Unavailable { provider: name.into(), reason: reason.into() };
         let entry = self.entries.get(name).ok_or_else(|| unavailable("it is not configured"))?;
         let Some(leave) = entry.breaker.enter() else {
@@ -103,7 +115,8 @@ impl Providers {
         };
         let started = Instant::now();
         let result = entry.provider.run(upstream_model, job).await;
-        metrics::histogram!("relayer_provider_seconds", "provider" => name.to_owned()).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("relayer_provider_seconds", "provider" => name.to_owned())
+            .record(started.elapsed().as_secs_f64());
         match result {
             Ok(answer) => {
                 leave.succeed();
@@ -134,7 +147,13 @@ impl Providers {
             output_tokens: claimed.output_tokens.min(bound.output_tokens).min(received),
         };
         if usage != claimed {
-            tracing::warn!(provider = name, model = model.rate.id, ?claimed, ?usage, "the provider claims more tokens than there can be; clamped");
+            tracing::warn!(
+                provider = name,
+                model = model.rate.id,
+                ?claimed,
+                ?usage,
+                "the provider claims more tokens than there can be; clamped"
+            );
             metrics::counter!("relayer_provider_usage_clamped_total", "provider" => name.to_owned()).increment(1);
         }
         JobOutput { provider: name.to_owned(), model: model.rate.id.clone(), body: answer.body, usage }
@@ -143,8 +162,11 @@ impl Providers {
     /// Health of every provider, by name.
     #[must_use]
     pub fn health(&self) -> Vec<ProviderHealth> {
-        let mut health: Vec<_> =
-            self.entries.iter().map(|(name, entry)| ProviderHealth { name: name.clone(), breaker: entry.breaker.state() }).collect();
+        let mut health: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(name, entry)| ProviderHealth { name: name.clone(), breaker: entry.breaker.state() })
+            .collect();
         health.sort_by(|a, b| a.name.cmp(&b.name));
         health
     }
@@ -152,10 +174,15 @@ impl Providers {
     /// Whether any provider of this model would be asked now.
     #[must_use]
     pub fn is_available(&self, model: &Model) -> bool {
-        model.routes.iter().filter_map(|route| self.entries.get(&route.provider)).any(|entry| entry.breaker.state() != BreakerState::Open)
+        model
+            .routes
+            .iter()
+            .filter_map(|route| self.entries.get(&route.provider))
+            .any(|entry| entry.breaker.state() != BreakerState::Open)
     }
 }
 
 fn count(provider: &str, outcome: &'static str) {
-    metrics::counter!("relayer_provider_requests_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
+    metrics::counter!("relayer_provider_requests_total", "provider" => provider.to_owned(), "outcome" => outcome)
+        .increment(1);
 }

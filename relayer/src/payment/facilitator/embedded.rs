@@ -19,7 +19,7 @@ use x402_types::{
     scheme::{X402SchemeFacilitator, X402SchemeFacilitatorBuilder, X402SchemeFacilitatorError},
 };
 
-use super::{Settled, SettleError, Verified, VerifyError, read_settle, read_verify};
+use super::{SettleError, Settled, Verified, VerifyError, read_settle, read_verify};
 
 /// What the embedded facilitator needs.
 #[derive(Clone)]
@@ -62,14 +62,19 @@ impl Embedded {
     pub(super) async fn start(config: EmbeddedConfig) -> Result<Self, String> {
         let chain = Eip155ChainReference::new(config.chain_id);
         // x402-rs reads keys as text only.
-        let key: EvmPrivateKey = config.key.to_string().parse().map_err(|_| "the facilitator's key is not a key".to_owned())?;
+        let key: EvmPrivateKey =
+            config.key.to_string().parse().map_err(|_| "the facilitator's key is not a key".to_owned())?;
         let chain_config = Eip155ChainConfig {
             chain_reference: chain,
             inner: Eip155ChainConfigInner {
                 eip1559: true,
                 flashblocks: false,
                 signers: vec![LiteralOrEnv::from_literal(key)],
-                rpc: config.rpc_urls.into_iter().map(|url| RpcConfig { http: LiteralOrEnv::from_literal(url), rate_limit: None }).collect(),
+                rpc: config
+                    .rpc_urls
+                    .into_iter()
+                    .map(|url| RpcConfig { http: LiteralOrEnv::from_literal(url), rate_limit: None })
+                    .collect(),
                 receipt_timeout_secs: config.settle_timeout.as_secs().max(1),
             },
         };
@@ -81,7 +86,8 @@ impl Embedded {
         // Left alone it would look every seven seconds.
         provider.inner().client().set_poll_interval(config.poll_interval);
         let provider = Arc::new(provider);
-        let built = |result: Result<_, Box<dyn std::error::Error>>| result.map_err(|error| without_urls(&error.to_string()));
+        let built =
+            |result: Result<_, Box<dyn std::error::Error>>| result.map_err(|error| without_urls(&error.to_string()));
         Ok(Self {
             v1: built(V1Eip155Exact.build(Arc::clone(&provider), None))?,
             v2: built(V2Eip155Exact.build(provider, None))?,
@@ -96,13 +102,19 @@ impl Embedded {
 
     pub(super) async fn verify(&self, request: &Value) -> Result<Verified, VerifyError> {
         let scheme = self.scheme(request);
-        let request = wire(request).map_err(|detail| VerifyError::Refused { reason: "invalid_format".into(), detail, payer: None })?;
+        let request = wire(request).map_err(|detail| VerifyError::Refused {
+            reason: "invalid_format".into(),
+            detail,
+            payer: None,
+        })?;
         match tokio::time::timeout(self.verify_timeout, scheme.verify(&request)).await {
             Ok(Ok(response)) => read_verify(&response.0),
             Ok(Err(error)) => Err(match judge(&error) {
                 Judgement::Refused { reason, detail } => VerifyError::Refused { reason, detail, payer: None },
                 // Verification runs the transfer as a call: a revert is a verdict about the payment.
-                Judgement::Reverted(detail) => VerifyError::Refused { reason: "transaction_simulation".into(), detail, payer: None },
+                Judgement::Reverted(detail) => {
+                    VerifyError::Refused { reason: "transaction_simulation".into(), detail, payer: None }
+                }
                 Judgement::Failed(detail) => VerifyError::Unavailable(detail),
             }),
             Err(_) => Err(VerifyError::Unavailable("no RPC answered in time".into())),
@@ -111,9 +123,10 @@ impl Embedded {
 
     pub(super) async fn settle(&self, request: &Value) -> Result<Settled, SettleError> {
         let scheme = self.scheme(request);
-        let request = wire(request).map_err(|detail| SettleError::Refused { reason: "invalid_format".into(), detail })?;
+        let request =
+            wire(request).map_err(|detail| SettleError::Refused { reason: "invalid_format".into(), detail })?;
         // Its own timeout covers the receipt; ours covers the calls before it too.
-        match tokio::time::timeout(self.settle_timeout + Duration::from_secs(15), scheme.settle(&request)).await {
+        match tokio::time::timeout(self.settle_timeout + self.settle_timeout / 4, scheme.settle(&request)).await {
             Ok(Ok(response)) => read_settle(&response.0),
             Ok(Err(error)) => Err(match judge(&error) {
                 Judgement::Refused { reason, detail } => SettleError::Refused { reason, detail },
@@ -147,8 +160,12 @@ fn judge(error: &X402SchemeFacilitatorError) -> Judgement {
     match error {
         X402SchemeFacilitatorError::PaymentVerification(refusal) => {
             let problem = refusal.as_payment_problem();
-            let reason = serde_json::to_value(problem.reason()).ok().and_then(|value| value.as_str().map(str::to_owned));
-            Judgement::Refused { reason: reason.unwrap_or_else(|| "unexpected_error".into()), detail: without_urls(problem.details()) }
+            let reason =
+                serde_json::to_value(problem.reason()).ok().and_then(|value| value.as_str().map(str::to_owned));
+            Judgement::Refused {
+                reason: reason.unwrap_or_else(|| "unexpected_error".into()),
+                detail: without_urls(problem.details()),
+            }
         }
         // x402-rs keeps only the text of what the RPC said.
         X402SchemeFacilitatorError::OnchainFailure(text) => match text.find("execution reverted") {

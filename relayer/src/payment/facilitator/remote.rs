@@ -6,7 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Client, RequestBuilder, header::HeaderMap, redirect};
 use serde_json::Value;
 
-use super::{Settled, SettleError, Verified, VerifyError, read_settle, read_verify};
+use super::{SettleError, Settled, Verified, VerifyError, read_settle, read_verify};
 
 /// Largest answer that is read.
 const LIMIT: usize = 256 * 1024;
@@ -26,11 +26,17 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: &str, token: Option<&str>, verify_timeout: Duration, settle_timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(
+        url: &str,
+        token: Option<&str>,
+        verify_timeout: Duration,
+        settle_timeout: Duration,
+    ) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            let mut value: reqwest::header::HeaderValue =
-                format!("Bearer {token}").parse().map_err(|_| "the facilitator's token holds characters that a header cannot".to_owned())?;
+            let mut value: reqwest::header::HeaderValue = format!("Bearer {token}")
+                .parse()
+                .map_err(|_| "the facilitator's token holds characters that a header cannot".to_owned())?;
             value.set_sensitive(true);
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
@@ -46,10 +52,13 @@ impl Remote {
     /// Verifying takes nothing, so it is tried again.
     pub(super) async fn verify(&self, request: &Value) -> Result<Verified, VerifyError> {
         let attempt = || async {
-            let (_, answer) = self.ask(self.client.post(format!("{}/verify", self.url)).json(request).timeout(self.verify_timeout)).await?;
+            let (_, answer) = self
+                .ask(self.client.post(format!("{}/verify", self.url)).json(request).timeout(self.verify_timeout))
+                .await?;
             Ok::<_, String>(answer)
         };
-        let backoff = ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_jitter().with_max_times(2);
+        let backoff =
+            ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_jitter().with_max_times(2);
         let answer = tokio::time::timeout(self.verify_timeout, attempt.retry(backoff)).await;
         match answer {
             Ok(Ok(answer)) => read_verify(&answer),
@@ -75,7 +84,13 @@ impl Remote {
     /// tells; without a readable body it is an error.
     async fn ask(&self, request: RequestBuilder) -> Result<(u16, Value), String> {
         let mut response = request.send().await.map_err(|error| {
-            if error.is_timeout() { "no answer in time".to_owned() } else if error.is_connect() { "no connection".to_owned() } else { "the connection broke".to_owned() }
+            if error.is_timeout() {
+                "no answer in time".to_owned()
+            } else if error.is_connect() {
+                "no connection".to_owned()
+            } else {
+                "the connection broke".to_owned()
+            }
         })?;
         let status = response.status().as_u16();
         let mut bytes = Vec::new();

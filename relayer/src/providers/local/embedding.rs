@@ -59,7 +59,8 @@ pub(super) fn embed(text: &str, dimensions: usize) -> Vec<f32> {
 /// FNV-1a with a final mix: the same for ever, so that stored vectors stay comparable.
 fn hash(kind: u8, parts: &[&str]) -> u64 {
     let bytes = std::iter::once(kind).chain(parts.iter().flat_map(|part| part.bytes().chain(std::iter::once(0))));
-    let fnv = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let fnv =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53) ^ (mixed >> 29)
 }
@@ -86,7 +87,10 @@ mod tests {
     fn is_stable() {
         // A change of these figures makes every stored vector useless: it needs another model id.
         let vector = embed("compute futures", 8);
-        assert_eq!(vector.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" "), "0.2294 -0.1147 -0.1147 -0.8030 0.0000 0.2294 0.1147 0.4588");
+        assert_eq!(
+            vector.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" "),
+            "0.2294 -0.1147 -0.1147 -0.8030 0.0000 0.2294 0.1147 0.4588"
+        );
     }
 
     proptest::proptest! {

@@ -47,19 +47,28 @@ impl Provider for Local {
             return self.compute(upstream_model, job);
         }
         let (this, model, job) = (self.clone(), upstream_model.to_owned(), job.clone());
-        tokio::task::spawn_blocking(move || this.compute(&model, &job))
-            .await
-            .map_err(|_| ProviderError::Unavailable { provider: self.name.clone(), reason: "its worker ended".into() })?
+        tokio::task::spawn_blocking(move || this.compute(&model, &job)).await.map_err(|_| {
+            ProviderError::Unavailable { provider: self.name.clone(), reason: "its worker ended".into() }
+        })?
     }
 }
 
 impl Local {
     fn compute(&self, upstream_model: &str, job: &JobInput) -> Result<Answer, ProviderError> {
-        let unknown = || ProviderError::Unavailable { provider: self.name.clone(), reason: format!("it has no model {upstream_model:?} for {}", job.kind()) };
+        let unknown = || ProviderError::Unavailable {
+            provider: self.name.clone(),
+            reason: format!("it has no model {upstream_model:?} for {}", job.kind()),
+        };
         match job {
             JobInput::TextInference(job) if upstream_model == SUMMARY_MODEL => {
-                let last = job.messages.iter().rev().find(|message| message.role == Role::User && !message.content.trim().is_empty());
-                let text = last.or_else(|| job.messages.iter().rev().find(|message| !message.content.trim().is_empty())).map_or("", |message| message.content.as_str());
+                let last = job
+                    .messages
+                    .iter()
+                    .rev()
+                    .find(|message| message.role == Role::User && !message.content.trim().is_empty());
+                let text = last
+                    .or_else(|| job.messages.iter().rev().find(|message| !message.content.trim().is_empty()))
+                    .map_or("", |message| message.content.as_str());
                 let summary = summary::summarize(text, job.max_tokens as usize);
                 let input: usize = job.messages.iter().map(|message| sentences::count_tokens(&message.content)).sum();
                 let body = json!({ "choices": [{

@@ -55,10 +55,19 @@ mod tests {
 
     #[test]
     fn splits_sentences_of_several_scripts() {
-        assert_eq!(split("One thing happened. Then another did! Did it?"), ["One thing happened.", "Then another did!", "Did it?"]);
+        assert_eq!(
+            split("One thing happened. Then another did! Did it?"),
+            ["One thing happened.", "Then another did!", "Did it?"]
+        );
         assert_eq!(split("今天天气很好。我们去公园吧！"), ["今天天气很好。", "我们去公园吧！"]);
-        assert_eq!(split("Первое предложение здесь. Второе тоже здесь."), ["Первое предложение здесь.", "Второе тоже здесь."]);
-        assert_eq!(split("A heading\n\n- first item here\n- second item here"), ["A heading", "- first item here", "- second item here"]);
+        assert_eq!(
+            split("Первое предложение здесь. Второе тоже здесь."),
+            ["Первое предложение здесь.", "Второе тоже здесь."]
+        );
+        assert_eq!(
+            split("A heading\n\n- first item here\n- second item here"),
+            ["A heading", "- first item here", "- second item here"]
+        );
         assert_eq!(split("Dr. Smith came home late."), ["Dr. Smith came home late."]);
         assert_eq!(split(" \n "), Vec::<&str>::new());
     }

@@ -42,7 +42,13 @@ pub(super) fn summarize(text: &str, max_tokens: usize) -> Summary {
 /// Leaves out "Summarize this contract:": a few words before a colon, at the start, are an instruction and no content.
 fn without_instruction(text: &str) -> &str {
     match text.split_once([':', '：']) {
-        Some((words, rest)) if !rest.trim().is_empty() && !words.contains('\n') && (2..=INSTRUCTION).contains(&sentences::count_tokens(words)) => rest,
+        Some((words, rest))
+            if !rest.trim().is_empty()
+                && !words.contains('\n')
+                && (2..=INSTRUCTION).contains(&sentences::count_tokens(words)) =>
+        {
+            rest
+        }
         _ => text,
     }
 }
@@ -134,7 +140,11 @@ mod tests {
         let summary = summarize(TEXT, 200);
         assert!(!summary.cut);
         assert!(summary.text.contains("supplier"), "{}", summary.text);
-        assert!(!summary.text.contains("Lunch") && !summary.text.contains("weather") && !summary.text.contains("Summarize"), "{}", summary.text);
+        assert!(
+            !summary.text.contains("Lunch") && !summary.text.contains("weather") && !summary.text.contains("Summarize"),
+            "{}",
+            summary.text
+        );
         assert_eq!(summary, summarize(TEXT, 200));
     }
 
@@ -149,7 +159,10 @@ mod tests {
     fn honours_the_limit_and_any_language() {
         let cut = summarize("A single sentence that is rather long for the limit given here.", 4);
         assert_eq!(cut, Summary { text: "A single sentence that".into(), cut: true });
-        assert_eq!(summarize("请总结：买方应当按时付款。卖方应当按时交货。", 9), Summary { text: "买方应当按时付款。".into(), cut: false });
+        assert_eq!(
+            summarize("请总结：买方应当按时付款。卖方应当按时交货。", 9),
+            Summary { text: "买方应当按时付款。".into(), cut: false }
+        );
     }
 
     proptest::proptest! {

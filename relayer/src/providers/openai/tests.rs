@@ -21,8 +21,14 @@ use crate::{
 type Reply = Arc<dyn Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync>;
 
 /// Starts an upstream that answers with `reply(call number from 0, headers, body)`; returns its base URL and call counter.
-async fn upstream(reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static) -> (String, Arc<AtomicU32>) {
-    async fn answer(State((reply, calls)): State<(Reply, Arc<AtomicU32>)>, headers: Headers, Json(body): Json<Value>) -> axum::response::Response {
+async fn upstream(
+    reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static,
+) -> (String, Arc<AtomicU32>) {
+    async fn answer(
+        State((reply, calls)): State<(Reply, Arc<AtomicU32>)>,
+        headers: Headers,
+        Json(body): Json<Value>,
+    ) -> axum::response::Response {
         if body["messages"][0]["content"] == "slow" {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
@@ -58,7 +64,10 @@ fn model(id: &str, kind: JobKind, providers: &[&str]) -> ModelConfig {
     ModelConfig {
         id: id.into(),
         kind,
-        routes: providers.iter().map(|provider| RouteConfig { provider: (*provider).into(), model: "theirs".into() }).collect(),
+        routes: providers
+            .iter()
+            .map(|provider| RouteConfig { provider: (*provider).into(), model: "theirs".into() })
+            .collect(),
         per_1k_output: Usdc::from_micros(1_000_000),
         ..ModelConfig::default()
     }
@@ -82,7 +91,9 @@ fn good(content: &str) -> Value {
            "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
 }
 
-async fn outcome(reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static) -> (Result<crate::providers::JobOutput, ProviderError>, u32) {
+async fn outcome(
+    reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static,
+) -> (Result<crate::providers::JobOutput, ProviderError>, u32) {
     let (url, calls) = upstream(reply).await;
     let (catalog, providers) = providers(&[config("up", &url)]);
     let result = providers.run(&chat(&catalog, "hello")).await;
@@ -93,14 +104,23 @@ async fn outcome(reply: impl Fn(u32, &Headers, &Value) -> axum::response::Respon
 async fn passes_on_what_was_asked_and_only_what_was_understood() {
     let (result, calls) = outcome(|_, _, body| {
         assert_eq!(body["model"], "theirs");
-        assert_eq!((&body["max_tokens"], &body["temperature"], &body["stream"]), (&json!(100), &json!(0.5), &json!(false)));
+        assert_eq!(
+            (&body["max_tokens"], &body["temperature"], &body["stream"]),
+            (&json!(100), &json!(0.5), &json!(false))
+        );
         Json(good("hi there")).into_response()
     })
     .await;
     let output = result.unwrap();
     assert_eq!(calls, 1);
-    assert_eq!(Value::from(output.body), json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi there"}, "finish_reason": "stop"}]}));
-    assert_eq!((output.provider.as_str(), output.model.as_str(), output.usage), ("up", "chat", Usage { input_tokens: 5, output_tokens: 2 }));
+    assert_eq!(
+        Value::from(output.body),
+        json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi there"}, "finish_reason": "stop"}]})
+    );
+    assert_eq!(
+        (output.provider.as_str(), output.model.as_str(), output.usage),
+        ("up", "chat", Usage { input_tokens: 5, output_tokens: 2 })
+    );
 }
 
 #[tokio::test]
@@ -125,16 +145,28 @@ async fn garbage_in_every_form_is_a_bad_answer() {
 #[tokio::test]
 async fn huge_and_redirected_answers_are_refused() {
     let (result, _) = outcome(|_, _, _| Json(good(&"x".repeat(10_000))).into_response()).await;
-    assert!(matches!(&result, Err(ProviderError::BadAnswer { reason, .. }) if reason.contains("larger than")), "{result:?}");
+    assert!(
+        matches!(&result, Err(ProviderError::BadAnswer { reason, .. }) if reason.contains("larger than")),
+        "{result:?}"
+    );
     let (elsewhere, calls) = upstream(|_, _, _| Json(good("stolen")).into_response()).await;
-    let (result, _) = outcome(move |_, _, _| axum::response::Redirect::temporary(&format!("{elsewhere}/chat/completions")).into_response()).await;
-    assert!(matches!(&result, Err(ProviderError::BadAnswer { reason, .. }) if reason.contains("redirect")), "{result:?}");
+    let (result, _) = outcome(move |_, _, _| {
+        axum::response::Redirect::temporary(&format!("{elsewhere}/chat/completions")).into_response()
+    })
+    .await;
+    assert!(
+        matches!(&result, Err(ProviderError::BadAnswer { reason, .. }) if reason.contains("redirect")),
+        "{result:?}"
+    );
     assert_eq!(calls.load(Ordering::SeqCst), 0, "prompt and key went nowhere else");
 }
 
 #[tokio::test]
 async fn passing_failures_are_tried_again_and_final_ones_are_not() {
-    let (result, calls) = outcome(|call, _, _| if call < 2 { StatusCode::TOO_MANY_REQUESTS.into_response() } else { Json(good("ok")).into_response() }).await;
+    let (result, calls) = outcome(|call, _, _| {
+        if call < 2 { StatusCode::TOO_MANY_REQUESTS.into_response() } else { Json(good("ok")).into_response() }
+    })
+    .await;
     assert!(result.is_ok() && calls == 3, "{result:?} after {calls} calls");
     let (result, calls) = outcome(|_, _, _| StatusCode::UNPROCESSABLE_ENTITY.into_response()).await;
     assert_eq!((result.unwrap_err(), calls), (ProviderError::Refused { provider: "up".into(), status: 422 }, 1));
@@ -155,7 +187,8 @@ async fn slow_answers_end_in_time_and_are_not_asked_for_twice() {
 async fn the_next_provider_takes_over_and_the_broken_one_is_left_alone() {
     let (good_url, calls) = upstream(|_, _, _| Json(good("ok")).into_response()).await;
     // A port that nobody listens on.
-    let (catalog, providers) = providers(&[ProviderConfig { retries: 0, ..config("down", "http://127.0.0.1:9/v1") }, config("up", &good_url)]);
+    let (catalog, providers) =
+        providers(&[ProviderConfig { retries: 0, ..config("down", "http://127.0.0.1:9/v1") }, config("up", &good_url)]);
     for _ in 0..4 {
         assert_eq!(providers.run(&chat(&catalog, "hello")).await.unwrap().provider, "up");
     }
@@ -166,15 +199,26 @@ async fn the_next_provider_takes_over_and_the_broken_one_is_left_alone() {
 
 #[tokio::test]
 async fn a_provider_that_lies_about_usage_never_makes_us_charge_above_the_quote() {
-    let lie = |usage: Value| move |_: u32, _: &Headers, _: &Value| Json(json!({"choices": [{"message": {"content": "four"}}], "usage": usage})).into_response();
-    for usage in [json!({"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX}), json!({"prompt_tokens": 1, "completion_tokens": 90})] {
+    let lie = |usage: Value| {
+        move |_: u32, _: &Headers, _: &Value| {
+            Json(json!({"choices": [{"message": {"content": "four"}}], "usage": usage})).into_response()
+        }
+    };
+    for usage in [
+        json!({"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX}),
+        json!({"prompt_tokens": 1, "completion_tokens": 90}),
+    ] {
         let (result, _) = outcome(lie(usage)).await;
         // "four" has 4 bytes and an end mark: 5 tokens at most, although 100 were allowed.
         assert_eq!(result.unwrap().usage.output_tokens, 5);
     }
     for usage in [json!(null), json!("many"), json!({"prompt_tokens": -1, "completion_tokens": 1.5})] {
         let (result, _) = outcome(lie(usage)).await;
-        assert_eq!(result.unwrap().usage, Usage { input_tokens: 2, output_tokens: 1 }, "counted here when the provider is silent");
+        assert_eq!(
+            result.unwrap().usage,
+            Usage { input_tokens: 2, output_tokens: 1 },
+            "counted here when the provider is silent"
+        );
     }
 }
 
@@ -216,7 +260,11 @@ async fn the_key_is_sent_and_never_printed() {
         Json(good("ok")).into_response()
     })
     .await;
-    let config = ProviderConfig { api_key_env: "PATH".into(), headers: BTreeMap::from([("X-Title".into(), "relayer".into())]), ..config("up", &url) };
+    let config = ProviderConfig {
+        api_key_env: "PATH".into(),
+        headers: BTreeMap::from([("X-Title".into(), "relayer".into())]),
+        ..config("up", &url)
+    };
     let provider = OpenAi::from_config(&config).unwrap();
     let (catalog, _) = providers(&[]);
     assert!(provider.run("theirs", &chat(&catalog, "hello")).await.is_ok());
@@ -238,6 +286,10 @@ fn base_urls_must_be_https_or_this_machine_on_purpose() {
         let result = OpenAi::from_config(&ProviderConfig { allow_insecure, ..config("p", url) });
         assert_eq!(result.is_ok(), ok, "{url}: {result:?}");
     }
-    let error = OpenAi::from_config(&ProviderConfig { api_key_env: "COMPUTE_FUTURES_NO_SUCH_KEY".into(), ..config("p", "https://a.example") }).unwrap_err();
+    let error = OpenAi::from_config(&ProviderConfig {
+        api_key_env: "COMPUTE_FUTURES_NO_SUCH_KEY".into(),
+        ..config("p", "https://a.example")
+    })
+    .unwrap_err();
     assert!(error.to_string().contains("COMPUTE_FUTURES_NO_SUCH_KEY is not set"), "{error}");
 }
