@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# docs/INVARIANTS.md names the tests behind each promise: every file it names exists, and every test is in its file.
+# docs/INVARIANTS.md and docs/THREATS.md name the tests behind each promise and answer: each is in the file it is said to be in.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 stale=()
@@ -12,5 +12,5 @@ while IFS= read -r line; do
     for name in $(sed -E 's/^- `[^`]+`: //' <<<"$line" | grep -oE '`[A-Za-z0-9_]+`' | tr -d '`'); do
         grep -qE "(fn|function) $name\b" "$file" || stale+=("$file has no test $name")
     done
-done < <(grep -E '^- `(contracts|protocol|chain|relayer|indexer|cli|tests)/[^`]+`: ' docs/INVARIANTS.md)
-[ "${#stale[@]}" -eq 0 ] || fail 'docs/INVARIANTS.md names tests that are not there; correct it' "${stale[@]}"
+done < <(grep -hE '^- `(contracts|protocol|chain|relayer|indexer|cli|tests)/[^`]+`: ' docs/INVARIANTS.md docs/THREATS.md)
+[ "${#stale[@]}" -eq 0 ] || fail 'docs/INVARIANTS.md or docs/THREATS.md name tests that are not there; correct them' "${stale[@]}"
