@@ -29,8 +29,9 @@ pub(crate) struct Sender {
     pub(crate) reader: Arc<dyn ChainReader>,
     pub(crate) writer: Arc<dyn ChainWriter>,
     pub(crate) config: SettlementConfig,
-    /// Since when (unix seconds) an action's nonce is used up although none of its transactions is found.
-    pub(crate) lost: Mutex<HashMap<Purpose, u64>>,
+    /// Actions whose nonce is used up although none of their transactions is found: noticed when (unix seconds), and at which
+    /// newest block.
+    pub(crate) lost: Mutex<HashMap<Purpose, (u64, u64)>>,
 }
 
 impl Sender {
@@ -196,13 +197,21 @@ impl Sender {
     }
 
     /// The nonce is used up and none of our transactions is known: the node lags, or somebody else uses the key. Waits until the
-    /// follower has seen blocks from well after we noticed, then signs anew. Every action is safe to repeat: batches by their
-    /// number, the others because the follower would have seen their event.
+    /// follower has seen every block in which the nonce can have been used, then signs anew. That is safe: had one of our
+    /// transactions been mined there, its event would have confirmed the action.
     async fn vanished(&self, entry: &Entry) -> Result<(), SettlementError> {
         let now = now_ms() / 1000;
-        let since = *self.lost.lock().await.entry(entry.purpose.clone()).or_insert(now);
-        let followed = cursor(&self.ledger).await?.map_or(0, |cursor| cursor.timestamp);
-        if now.saturating_sub(since) < self.config.rebroadcast_seconds || followed <= since {
+        let noticed = self.lost.lock().await.get(&entry.purpose).copied();
+        let (since, head) = match noticed {
+            Some(noticed) => noticed,
+            None => {
+                let noticed = (now, self.reader.heads().await?.latest.number);
+                self.lost.lock().await.insert(entry.purpose.clone(), noticed);
+                noticed
+            }
+        };
+        let followed = cursor(&self.ledger).await?.map_or(0, |cursor| cursor.number);
+        if now.saturating_sub(since) < self.config.rebroadcast_seconds || followed < head {
             return Ok(());
         }
         tracing::error!(

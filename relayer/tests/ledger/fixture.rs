@@ -57,6 +57,8 @@ pub fn identity() -> OperatorIdentity {
 impl Fixture {
     /// `None` when the engine is not on this machine.
     pub async fn new(kind: Kind) -> Option<Self> {
+        // RUST_LOG=compute_futures_relayer=debug shows what happens.
+        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
         let folder = tempfile::tempdir().unwrap();
         let (url, database) = match kind {
             Kind::Sqlite => (format!("sqlite:{}/ledger.db", folder.path().display()), None),
