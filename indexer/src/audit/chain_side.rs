@@ -10,7 +10,7 @@ use super::Finding;
 use crate::{
     config::FollowConfig,
     error::{IndexerError, Result},
-    follow::Prefetch,
+    follow::{Prefetch, RangeSize},
     project::{AccountRow, Fold},
 };
 
@@ -60,9 +60,10 @@ impl ChainSide {
         // Nothing is rolled back here, so nothing is journaled.
         let mut fold = Fold::new(HashMap::new(), HashMap::new(), HashMap::new(), u64::MAX);
         let mut trail = Trail { id, batches: Vec::new(), delegates: Vec::new() };
-        let mut ranges =
-            Prefetch::new(Arc::clone(&reader), reader.deployment_block(), latest, &FollowConfig::default());
-        while let Some(range) = ranges.next().await {
+        let config = FollowConfig::default();
+        let mut size = RangeSize::new(&config);
+        let mut ranges = Prefetch::new(Arc::clone(&reader), reader.deployment_block(), latest, config.prefetch);
+        while let Some(range) = ranges.next(&mut size).await {
             for event in range?.events.iter().filter(|event| concerns(&event.kind, index)) {
                 let floor = |batch| fold.account(id).map_or(0, |row| row.state.discount.at(batch));
                 trail.note(event, floor);

@@ -10,53 +10,87 @@ use super::Range;
 use crate::{config::FollowConfig, error::Result};
 
 /// Blocks in the first range, before anything is known about their density.
-const FIRST_BLOCKS: u64 = 64;
+const FIRST_BLOCKS: u64 = 16;
 /// Block headers asked for at once.
 const HEADERS: usize = 16;
+
+/// How many blocks to ask for at once, learned from what the last ranges held.
+#[derive(Debug, Clone)]
+pub(crate) struct RangeSize {
+    blocks: u64,
+    wanted_events: u64,
+    most: u64,
+    known: bool,
+}
+
+impl RangeSize {
+    pub(crate) fn new(config: &FollowConfig) -> Self {
+        let most = config.max_range_blocks;
+        Self { blocks: FIRST_BLOCKS.min(most), wanted_events: config.events_per_range as u64, most, known: false }
+    }
+
+    /// Blocks of the next range.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// A range of `blocks` held `events`: aims for the wanted number, growing at most fourfold a step.
+    fn served(&mut self, blocks: u64, events: usize) {
+        let fitting = (self.wanted_events * blocks).checked_div(events as u64).unwrap_or(u64::MAX);
+        self.blocks = fitting.clamp(1, self.blocks.saturating_mul(4)).min(self.most);
+        self.known = true;
+    }
+
+    /// A range failed: perhaps it was too much for the endpoint.
+    fn failed(&mut self) {
+        self.blocks = (self.blocks / 4).max(1);
+        self.known = false;
+    }
+
+    /// Ranges worth fetching at once: one until their size is known.
+    fn ahead(&self, prefetch: usize) -> usize {
+        if self.known { prefetch } else { 1 }
+    }
+}
+
+type Fetched = AbortOnDropHandle<Result<Range, ChainError>>;
 
 /// Ranges of settled history, in order, fetched ahead of whoever writes them. Dropping it stops what is under way.
 pub(crate) struct Prefetch {
     reader: Arc<dyn ChainReader>,
     next: u64,
     target: u64,
-    blocks: u64,
-    config: FollowConfig,
-    under_way: VecDeque<AbortOnDropHandle<Result<Range, ChainError>>>,
+    prefetch: usize,
+    under_way: VecDeque<(u64, Fetched)>,
 }
 
 impl Prefetch {
     /// Blocks `from..=target`.
     #[must_use]
-    pub(crate) fn new(reader: Arc<dyn ChainReader>, from: u64, target: u64, config: &FollowConfig) -> Self {
-        let blocks = FIRST_BLOCKS.min(config.max_range_blocks);
-        Self { reader, next: from, target, blocks, config: config.clone(), under_way: VecDeque::new() }
+    pub(crate) fn new(reader: Arc<dyn ChainReader>, from: u64, target: u64, prefetch: usize) -> Self {
+        Self { reader, next: from, target, prefetch, under_way: VecDeque::new() }
     }
 
     /// The next range; `None` when all are done.
-    pub(crate) async fn next(&mut self) -> Option<Result<Range>> {
-        while self.under_way.len() < self.config.prefetch && self.next <= self.target {
-            let (from, to) = (self.next, self.target.min(self.next + self.blocks - 1));
+    pub(crate) async fn next(&mut self, size: &mut RangeSize) -> Option<Result<Range>> {
+        while self.under_way.len() < size.ahead(self.prefetch) && self.next <= self.target {
+            let (from, to) = (self.next, self.target.min(self.next + size.blocks() - 1));
             self.next = to + 1;
             let reader = Arc::clone(&self.reader);
             // A task of its own: decoding uses another core than folding.
-            self.under_way
-                .push_back(AbortOnDropHandle::new(tokio::spawn(async move { settled(&*reader, from, to).await })));
+            let fetch = tokio::spawn(async move { settled(&*reader, from, to).await });
+            self.under_way.push_back((to - from + 1, AbortOnDropHandle::new(fetch)));
         }
-        let fetched = match self.under_way.pop_front()?.await {
+        let (blocks, fetch) = self.under_way.pop_front()?;
+        let fetched = match fetch.await {
             Ok(fetched) => fetched,
             Err(failure) => Err(ChainError::Unavailable(format!("fetching stopped: {failure}"))),
         };
-        if let Ok(range) = &fetched {
-            self.resize(range.events.len());
+        match &fetched {
+            Ok(range) => size.served(blocks, range.events.len()),
+            Err(_) => size.failed(),
         }
         Some(fetched.map_err(Into::into))
-    }
-
-    /// Aims for `events_per_range`, growing or shrinking at most fourfold a step.
-    fn resize(&mut self, events: usize) {
-        let wanted = self.config.events_per_range as u64;
-        let factor_times_16 = (wanted * 16).checked_div(events as u64).unwrap_or(64).clamp(4, 64);
-        self.blocks = (self.blocks * factor_times_16 / 16).clamp(1, self.config.max_range_blocks);
     }
 }
 
@@ -77,6 +111,7 @@ pub(super) async fn unsettled(
     parent: &BlockRefHash,
     from: u64,
     to: u64,
+    size: &mut RangeSize,
 ) -> Result<Option<Range>, ChainError> {
     let blocks: Vec<Option<BlockRef>> =
         stream::iter(from..=to).map(|number| reader.block(number)).buffered(HEADERS).try_collect().await?;
@@ -93,7 +128,14 @@ pub(super) async fn unsettled(
     let Some(end) = blocks.last().copied() else {
         return Ok(None);
     };
-    let events = reader.events(from, to).await?;
+    let events = match reader.events(from, to).await {
+        Ok(events) => events,
+        Err(error) => {
+            size.failed();
+            return Err(error);
+        }
+    };
+    size.served(to - from + 1, events.len());
     let in_place = events.iter().all(|event| {
         let index = event.meta.block_number.checked_sub(from).and_then(|i| usize::try_from(i).ok());
         index.and_then(|i| blocks.get(i)).is_some_and(|block| block.hash == event.meta.block_hash)

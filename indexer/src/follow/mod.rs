@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use commit::read_terms;
 pub use commit::{Committed, Range, commit};
-pub(crate) use fetch::Prefetch;
+pub(crate) use fetch::{Prefetch, RangeSize};
 pub use progress::{Progress, bind};
 pub use rollback::{common_ancestor, roll_back};
 pub(crate) use status::gauge;
@@ -43,13 +43,15 @@ pub struct Follower {
     feed: Feed,
     progress: Progress,
     solvency_due: Instant,
+    size: RangeSize,
 }
 
 impl Follower {
     /// Binds the database to the deployment, or refuses one that belongs to another.
     pub async fn new(store: Store, reader: Arc<dyn ChainReader>, config: Config, feed: Feed) -> Result<Self> {
         let progress = bind(&store, &*reader).await?;
-        Ok(Self { store, reader, config, feed, progress, solvency_due: Instant::now() })
+        let size = RangeSize::new(&config.follow);
+        Ok(Self { store, reader, config, feed, progress, solvency_due: Instant::now(), size })
     }
 
     /// Follows until told to stop. What is worth a retry is retried; what is not (a reorg beyond finality, a database changed by
@@ -167,8 +169,8 @@ impl Follower {
 
     async fn backfill(&mut self, heads: &Heads, target: u64) -> Result<()> {
         let from = self.progress.block_number + 1;
-        let mut ranges = fetch::Prefetch::new(Arc::clone(&self.reader), from, target, &self.config.follow);
-        while let Some(range) = ranges.next().await {
+        let mut ranges = fetch::Prefetch::new(Arc::clone(&self.reader), from, target, self.config.follow.prefetch);
+        while let Some(range) = ranges.next(&mut self.size).await {
             failpoint!("indexer::after_fetch");
             self.write(range?, heads, target).await?;
         }
@@ -177,8 +179,8 @@ impl Follower {
 
     async fn follow_head(&mut self, heads: &Heads, floor: u64) -> Result<()> {
         let from = self.progress.block_number + 1;
-        let to = heads.latest.number.min(from + HEAD_BLOCKS - 1);
-        match fetch::unsettled(&*self.reader, &self.progress.block_hash, from, to).await? {
+        let to = heads.latest.number.min(from + self.size.blocks().min(HEAD_BLOCKS) - 1);
+        match fetch::unsettled(&*self.reader, &self.progress.block_hash, from, to, &mut self.size).await? {
             Some(range) => self.write(range, heads, floor).await,
             // Replaced while we looked; the next look finds out how far back.
             None => {

@@ -213,10 +213,7 @@ async fn undo_and_empty_blocks_are_forgotten_once_final() {
     }
     // extra_window = 8: final minus 8 is beyond replacement.
     let floor = fake.height() - 12 - 8;
-    assert_eq!(
-        count(&store, "SELECT MIN(block_number) AS n FROM undo").await.max(floor),
-        count(&store, "SELECT MIN(block_number) AS n FROM undo").await
-    );
+    assert!(count(&store, "SELECT MIN(block_number) AS n FROM undo").await > floor);
     assert!(count(&store, "SELECT MIN(number) AS n FROM blocks WHERE has_events = 0").await >= floor);
 }
 
