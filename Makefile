@@ -36,12 +36,12 @@ gen-check: ## Fail when a generated file is out of date
 
 gas: ## Write new gas snapshots
 	@scripts/need.sh npm
-	@PATH="node_modules/.bin:$$PATH" forge test --isolate --match-path 'contracts/test/gas/*'
+	@PATH="$$PWD/node_modules/.bin:$$PATH" && forge build --quiet && forge test --isolate --match-contract GasTest
 
 fmt: ## Format Rust and Solidity
 	@scripts/need.sh rust npm
 	@cargo fmt --all
-	@PATH="node_modules/.bin:$$PATH" forge fmt
+	@PATH="$$PWD/node_modules/.bin:$$PATH" forge fmt
 
 lint: ## Formatting, clippy, licences, advisories, generated files
 	@scripts/need.sh rust npm deny
