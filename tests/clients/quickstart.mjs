@@ -15,6 +15,8 @@ if (!process.env.KEY) {
 const wallet = privateKeyToAccount(process.env.KEY);
 const fetchPay = wrapFetchWithPaymentFromConfig(fetch, {
   schemes: [{ network: 'eip155:8453', client: new ExactEvmScheme(wallet) }],
+  // The client's own guard is $1 a payment unless told otherwise; a deposit is more than that.
+  spendControls: { maxAmountPerPayment: `$${Number(amount) + 1}` },
 });
 
 async function call(path, body) {

@@ -1,7 +1,7 @@
 //! Three ways to the same credit: over HTTP 402, by a signature alone, by a plain transfer.
 
 use compute_futures_chain::{Action, ChainReader, EventKind};
-use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
+use compute_futures_protocol::{AccountId, Chain, DepositTerms, Usdc};
 use serde_json::{Value, json};
 
 use super::stage::Stage;
@@ -92,6 +92,11 @@ async fn credited(world: &World, stage: &mut Stage, agent: &Agent) -> Outcome<()
         ),
         on_chain.owner == agent.address() && on_chain.state.credit == agent.deposited,
     )?;
+    let pricing = Request::post(
+        "/api/v1/compute-futures/execute",
+        &json!({ "futuresId": account.futures_id(Chain::Base), "type": "embeddings", "input": ["known?"] }),
+    );
+    world.until("the relayer to see the deposit", || async { Ok(world.relayer.offer(&pricing).await.ok()) }).await?;
     let path = format!("/api/v1/accounts/{account}");
     world
         .until("the indexer to see the deposit", || async {
