@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createConfig } from "ponder";
 
-const { abi } = JSON.parse(readFileSync("../../contracts/abi/ComputeFutures.json", "utf8"));
+const { abi } = JSON.parse(readFileSync(process.env.BENCH_ABI!, "utf8"));
 const database = process.env.PONDER_DATABASE_URL
   ? { kind: "postgres" as const, connectionString: process.env.PONDER_DATABASE_URL }
   : { kind: "pglite" as const, directory: process.env.PONDER_PGLITE_DIR ?? ".ponder/pglite" };

@@ -1,0 +1,52 @@
+// Writes the figures of bench/results into the tables of docs/benchmarks.md, between its markers.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { result, root } from './common.mjs';
+
+const number = (value) => (value === undefined || value === null ? '–' : Number(value).toLocaleString('en-US'));
+const rows = (head, lines) => [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines.map((line) => `| ${line.join(' | ')} |`)].join('\n');
+const where = (figures) => `Measured ${figures.measured} on ${figures.machine.cores} cores (${figures.machine.cpu}), ${figures.machine.memoryGiB} GiB.`;
+
+const tables = {
+  gas(figures) {
+    const names = Object.keys(figures.snapshot).filter((name) => !name.startsWith('peer_'));
+    const lines = names.map((name) => [`\`${name}\``, number(figures.snapshot[name]), number(figures.snapshot[`peer_${name}`])]);
+    const elsewhere = Object.entries(figures.elsewherePerJob).map(([name, used]) => [`${name}`, number(used), `${figures.timesCheaper[name]} ×`]);
+    return [
+      where(figures), rows(['call', 'gas', 'plain vault'], lines),
+      `1,000 jobs over 50 accounts: **${figures.perJob.gas} gas a job**, everything included.`,
+      rows(['per job elsewhere', 'gas', 'ours is cheaper by'], elsewhere),
+    ].join('\n\n');
+  },
+  relayer(figures) {
+    const named = { upstream: 'the upstream itself', relayer: '**relayer**', bareProxy: 'bare proxy', litellm1: 'LiteLLM, 1 worker', litellm2: 'LiteLLM, 2 workers' };
+    const memory = { relayer: figures.memory.relayerPeakMiB, bareProxy: figures.memory.bareProxyPeakMiB, litellm1: figures.memory.litellm1PeakMiB, litellm2: figures.memory.litellm2PeakMiB };
+    const lines = Object.entries(named).flatMap(([key, name]) =>
+      figures.connections.map((c) => [name, c, number(figures[key][c].requestsPerSecond), number(figures[key][c].p50Micros), number(figures[key][c].p99Micros), number(memory[key])]));
+    const ratio = figures.connections.map((c) => [c, `${figures.ratio.toLitellmOneWorker[c]} ×`, `${figures.ratio.toLitellmTwoWorkers[c]} ×`, `${figures.ratio.toBareProxy[c]} ×`, `${number(figures.overheadP50Micros[c])} µs`, `${number(figures.overheadP99Micros[c])} µs`]);
+    return [
+      where(figures), rows(['target', 'connections', 'requests/s', 'p50 µs', 'p99 µs', 'peak MiB'], lines),
+      rows(['connections', 'to LiteLLM (1)', 'to LiteLLM (2)', 'to bare proxy', 'overhead p50', 'overhead p99'], ratio),
+    ].join('\n\n');
+  },
+  indexer(figures) {
+    const speed = figures.eventsPerSecond;
+    return [
+      where(figures),
+      rows(['indexer', 'events/s'], [['**ours**, SQLite', number(speed.sqlite)], ['**ours**, PostgreSQL', number(speed.postgres)], ['Ponder, PGlite', number(speed.ponderPglite)], ['Ponder, PostgreSQL', number(speed.ponderPostgres)]]),
+      `PostgreSQL to PostgreSQL: **${figures.ratio.postgresToPonderPostgres} ×**.`,
+      rows(['events', 'blocks', 'SQLite events/s', 'PostgreSQL events/s'], figures.growth.map((line) => [line.events, line.blocks, line.sqlite, line.postgres].map(number))),
+      figures.blockToBalance ? `From block to balance: \`${JSON.stringify(figures.blockToBalance)}\`` : '',
+    ].join('\n\n');
+  },
+};
+
+export function table() {
+  const file = join(root, 'docs', 'benchmarks.md');
+  let text = readFileSync(file, 'utf8');
+  for (const [name, draw] of Object.entries(tables)) {
+    const figures = result(name);
+    if (figures) text = text.replace(new RegExp(`(<!-- ${name} -->)[\\s\\S]*?(<!-- /${name} -->)`), (_, before, after) => `${before}\n${draw(figures)}\n${after}`);
+  }
+  writeFileSync(file, text);
+}
