@@ -20,7 +20,7 @@ use crate::{
     payment::{
         Gate, PaymentSettings,
         facilitator::{EmbeddedConfig, Facilitator},
-        recover,
+        gate, recover,
     },
     providers::Providers,
     settlement::{Purpose, Settlement},
@@ -112,8 +112,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         pay_to,
         public_url: public_url.clone(),
         max_timeout_seconds: PaymentSettings::MAX_TIMEOUT_SECONDS,
+        resolve_wait: PaymentSettings::RESOLVE_WAIT,
     };
-    let gate = Gate::new(settings, ledger.clone(), facilitator, Arc::clone(&reader) as Arc<dyn ChainReader>);
+    let payments = Gate::new(settings, ledger.clone(), facilitator, Arc::clone(&reader) as Arc<dyn ChainReader>);
 
     let admin = match config.admin.token_file.as_str() {
         "" => None,
@@ -131,7 +132,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         reader,
         ledger: ledger.clone(),
         settlement,
-        gate: gate.clone(),
+        gate: payments.clone(),
         catalog,
         providers,
         operator,
@@ -141,7 +142,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
 
     let stop = CancellationToken::new();
     let mut background = vec![
-        tokio::spawn(recover::run(gate, stop.clone())),
+        tokio::spawn(recover::run(payments, stop.clone())),
         tokio::spawn(http::futures::sweeper::run(state.clone(), stop.clone())),
         tokio::spawn(housekeeping(limits.clone(), stop.clone())),
     ];
@@ -156,6 +157,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
 
     let task = tokio::spawn(async move {
         http::serve(listener, router, &server, shutdown).await;
+        finish_paid_work(Duration::from_secs(server.shutdown_seconds)).await;
         tracing::info!("no more requests are taken; posting what is charged");
         stop.cancel();
         for task in background {
@@ -274,6 +276,18 @@ async fn facilitator(config: &Config, operator: Address) -> anyhow::Result<Facil
     })
     .await
     .map_err(|error| anyhow::anyhow!("the embedded facilitator does not start: {error}"))
+}
+
+/// Waits for paid work whose client is gone. What does not finish is resolved at the next start, once.
+async fn finish_paid_work(patience: Duration) {
+    let until = tokio::time::Instant::now() + patience;
+    while gate::in_flight() > 0 {
+        if tokio::time::Instant::now() >= until {
+            tracing::warn!(jobs = gate::in_flight(), "paid work is not finished; it is resolved at the next start");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// What has to be done now and then.

@@ -24,9 +24,12 @@ impl FromRequest<AppState> for PaidRequest {
         let target = uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned());
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large", "send less in one request")
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is too large",
+                "send less in one request",
+            ),
             _ => ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again"),
         })?;
         let request_hash = request_hash(method.as_str(), &target, &body);
@@ -64,8 +67,9 @@ pub(crate) fn json_body<T: DeserializeOwned>(request: &PaidRequest, example: &st
 /// 400 that names the field.
 pub(crate) fn query<T: DeserializeOwned>(request: &PaidRequest, example: &str) -> ApiResult<T> {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
-    let pairs: Map<String, Value> =
-        url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), Value::from(value))).collect();
+    let pairs: Map<String, Value> = url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), Value::from(value)))
+        .collect();
     serde_json::from_value(Value::Object(pairs)).map_err(|error| invalid(printable(&error), format!("use {example}")))
 }
 
@@ -85,7 +89,11 @@ fn printable(error: &serde_json::Error) -> String {
 pub(crate) fn parse_account(state: &AppState, text: &str) -> ApiResult<AccountId> {
     let (chain, operator_index) = (state.operator.chain, state.operator.operator_index);
     let wrong = |error: &dyn std::fmt::Display| {
-        ApiError::bad_request("invalid_futures_id", error.to_string(), "send the id as the deposit answered it: CFE-XXXXXXXX")
+        ApiError::bad_request(
+            "invalid_futures_id",
+            error.to_string(),
+            "send the id as the deposit answered it: CFE-XXXXXXXX",
+        )
     };
     let id = if text.starts_with(|c: char| c.is_ascii_digit()) {
         text.parse::<AccountId>().map_err(|error| wrong(&error))?
@@ -145,11 +153,21 @@ pub(crate) fn parse_usdc(field: &str, value: &Value) -> ApiResult<Usdc> {
         Value::String(text) => text.as_str().into(),
         Value::Number(number) if number.is_u64() => number.to_string().into(),
         Value::Number(_) => {
-            return Err(invalid(format!("`{field}` is not a whole number"), format!("send USDC as a string: \"{field}\": \"12.5\"")));
+            return Err(invalid(
+                format!("`{field}` is not a whole number"),
+                format!("send USDC as a string: \"{field}\": \"12.5\""),
+            ));
         }
-        _ => return Err(invalid(format!("`{field}` is not an amount"), format!("send USDC as a string: \"{field}\": \"12.5\""))),
+        _ => {
+            return Err(invalid(
+                format!("`{field}` is not an amount"),
+                format!("send USDC as a string: \"{field}\": \"12.5\""),
+            ));
+        }
     };
-    Usdc::parse(&text).map_err(|error| invalid(format!("`{field}`: {error}"), format!("send USDC as a string: \"{field}\": \"12.5\"")))
+    Usdc::parse(&text).map_err(|error| {
+        invalid(format!("`{field}`: {error}"), format!("send USDC as a string: \"{field}\": \"12.5\""))
+    })
 }
 
 /// 403: the body names somebody else than who pays. Nothing is taken from what a caller merely states.

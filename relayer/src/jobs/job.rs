@@ -85,7 +85,11 @@ impl Service for Job {
         match (&self.paying, &payer.account) {
             (Paying::Directly, _) => Ok(None),
             (Paying::FromAccount(account, _), Some(signed_for)) => {
-                if signed_for.id == account.id { Ok(None) } else { Err(other_account(signed_for.id)) }
+                if signed_for.id == account.id {
+                    Ok(None)
+                } else {
+                    Err(other_account(signed_for.id))
+                }
             }
             (Paying::FromAccount(account, _), None) => {
                 if payer.address != account.owner && account.delegate != Some(payer.address) {

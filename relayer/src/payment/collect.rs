@@ -66,7 +66,12 @@ impl Gate {
     ///
     /// `allow` decides who may, before anything is taken. The answer that comes with it has status 202 until
     /// [`Charged::complete`] stored the final one.
-    pub(crate) async fn collect<A, F>(&self, request: &PaidRequest, offer: &Offer, allow: A) -> Result<Charged, Response>
+    pub(crate) async fn collect<A, F>(
+        &self,
+        request: &PaidRequest,
+        offer: &Offer,
+        allow: A,
+    ) -> Result<Charged, Response>
     where
         A: FnOnce(Payer) -> F + Send,
         F: Future<Output = ApiResult<()>> + Send,

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{
-    AccountId, Address, Authorization, B256, SpendCeiling, keccak256, recover,
-};
+use compute_futures_protocol::{AccountId, Address, Authorization, B256, SpendCeiling, keccak256, recover};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -44,7 +42,7 @@ pub struct CreditProof {
     pub spend_ceiling: Option<SignedCeiling>,
 }
 
-/// Asks contract wallets whether a signature is theirs, sparingly.
+/// Asks the chain whether a signature is a wallet's (EIP-1271 where it has code), sparingly.
 #[derive(Clone)]
 pub(super) struct ContractWallets {
     reader: Arc<dyn ChainReader>,
@@ -54,8 +52,9 @@ pub(super) struct ContractWallets {
 
 impl ContractWallets {
     pub(super) fn new(reader: Arc<dyn ChainReader>) -> Self {
-        let answers =
-            moka::future::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(CONTRACT_ANSWER_SECONDS));
+        let answers = moka::future::Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(CONTRACT_ANSWER_SECONDS));
         Self { reader, turns: Arc::new(Semaphore::new(CONTRACT_CHECKS)), answers: answers.build() }
     }
 
@@ -65,11 +64,17 @@ impl ContractWallets {
             return Ok(answer);
         }
         let busy = || ApiError::unavailable("busy", "too many contract wallets are being checked", "retry in a moment");
-        let _turn =
-            tokio::time::timeout(CONTRACT_CHECK_WAIT, self.turns.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+        let _turn = tokio::time::timeout(CONTRACT_CHECK_WAIT, self.turns.acquire())
+            .await
+            .map_err(|_| busy())?
+            .map_err(|_| busy())?;
         let answer = self.reader.is_valid_signature(wallet, digest, signature).await.map_err(|error| {
             tracing::warn!(%wallet, %error, "a contract wallet could not be asked");
-            ApiError::unavailable("chain_unavailable", "the chain could not be asked about this signature", "retry in a moment")
+            ApiError::unavailable(
+                "chain_unavailable",
+                "the chain could not be asked about this signature",
+                "retry in a moment",
+            )
         })?;
         self.answers.insert(key, answer).await;
         Ok(answer)
@@ -109,13 +114,21 @@ impl Gate {
         })
     }
 
+    /// A ceiling is relayed on chain later, so the chain judges it now, in the contract's own order: a wallet with code decides
+    /// itself, even over its own key (EIP-7702). Otherwise work could be done for a ceiling that the contract then refuses.
     async fn check_ceiling(&self, account: &AccountView, raise: SpendCeilingPayload) -> ApiResult<SignedCeiling> {
         let signed = SpendCeiling { account_id: account.id, ceiling: raise.ceiling };
-        self.spender_of(account, signed.digest(&self.settings().domain), &raise.signature).await.map_err(|mut error| {
-            error.error = format!("spendCeiling: {}", error.error);
-            error
-        })?;
-        Ok(SignedCeiling { ceiling: raise.ceiling, signature: raise.signature.0 })
+        let digest = signed.digest(&self.settings().domain);
+        for spender in [Some(account.owner), account.delegate].into_iter().flatten() {
+            if self.contract_wallets().accepts(spender, digest, &raise.signature).await? {
+                return Ok(SignedCeiling { ceiling: raise.ceiling, signature: raise.signature.0 });
+            }
+        }
+        Err(payment_required(
+            "invalid_signature",
+            "the spendCeiling is not signed by the account's owner or delegate",
+            "sign the EIP-712 SpendCeiling(accountId, ceiling) with the same domain as the JobAuthorization",
+        ))
     }
 
     /// Owner or delegate, whoever made the signature.

@@ -24,8 +24,8 @@ use crate::ledger::{NewPayment, PaymentOutcome, StoredAnswer, UnresolvedPayment}
 const VALIDITY_MARGIN_SECONDS: u64 = 30;
 /// How long a second delivery of a running request waits for the first.
 pub(super) const IN_PROGRESS_WAIT: Duration = Duration::from_secs(10);
-/// How long a request waits to learn what became of a settlement.
-const RESOLVE_WAIT: Duration = Duration::from_secs(20);
+/// How long a payment waits for its turn to be checked.
+const VERIFY_TURN_WAIT: Duration = Duration::from_secs(5);
 /// How far back the chain is searched for a payment, beyond the time since it was first seen.
 const LOOK_BACK_SECONDS: u64 = 600;
 /// After its validity ended, an unused payment is given up only when the chain's clock is past it for sure.
@@ -256,13 +256,15 @@ impl Gate {
             };
             match found {
                 None | Some(PaymentOutcome::New) => return Ok(Standing::Unused),
-                Some(PaymentOutcome::Replay { answer, transaction }) => return Ok(Standing::Settled { answer, transaction }),
+                Some(PaymentOutcome::Replay { answer, transaction }) => {
+                    return Ok(Standing::Settled { answer, transaction });
+                }
                 Some(PaymentOutcome::KeyReused) => return Err(payment_reused()),
                 Some(PaymentOutcome::InProgress) => {}
                 Some(PaymentOutcome::Unresolved(unresolved)) => {
                     // Settling on another connection right now: its outcome is near.
                     if let Some(_settling) = self.settling(unresolved.payment.id) {
-                        return self.resolve(*unresolved, RESOLVE_WAIT).await;
+                        return self.resolve(*unresolved, self.settings().resolve_wait).await;
                     }
                 }
             }
@@ -285,7 +287,11 @@ impl Gate {
     /// # Errors
     /// 402 with the facilitator's reason; 503 when it cannot tell.
     pub(super) async fn verify(&self, checked: &Checked) -> ApiResult<Address> {
-        let verified = self.facilitator().verify(checked.version.number(), &checked.document, &checked.requirements).await;
+        let _turn = tokio::time::timeout(VERIFY_TURN_WAIT, self.verifying().acquire()).await.map_err(|_| {
+            ApiError::unavailable("busy", "too many payments are being checked", "retry in a moment; nothing was taken")
+        })?;
+        let verified =
+            self.facilitator().verify(checked.version.number(), &checked.document, &checked.requirements).await;
         match verified {
             Ok(verified) if verified.payer.parse() == Ok(checked.payment.from) => Ok(checked.payment.from),
             Ok(_) => Err(ApiError::internal("the facilitator names another payer than the authorisation")),
@@ -311,7 +317,8 @@ impl Gate {
 
     /// Settles a payment whose answer is stored. Returns the transaction.
     pub(super) async fn settle(&self, checked: &Checked) -> Result<String, NotSettled> {
-        let settled = self.facilitator().settle(checked.version.number(), &checked.document, &checked.requirements).await;
+        let settled =
+            self.facilitator().settle(checked.version.number(), &checked.document, &checked.requirements).await;
         let outcome = match settled {
             Ok(settled) => Ok(settled.transaction),
             // Somebody else may have submitted the same transfer: it pays us all the same.
@@ -322,7 +329,7 @@ impl Gate {
             },
             Err(SettleError::Unknown(cause)) => {
                 tracing::warn!(payment = %checked.id, %cause, "a settlement's answer was lost; asking the chain");
-                self.learn(checked, Instant::now() + RESOLVE_WAIT).await
+                self.learn(checked, Instant::now() + self.settings().resolve_wait).await
             }
         };
         count_payment(match &outcome {
@@ -345,8 +352,10 @@ impl Gate {
                     return Err(NotSettled::Refused("expired".to_owned()));
                 }
                 Ok(OnChain::Unused) => {
-                    let again =
-                        self.facilitator().settle(checked.version.number(), &checked.document, &checked.requirements).await;
+                    let again = self
+                        .facilitator()
+                        .settle(checked.version.number(), &checked.document, &checked.requirements)
+                        .await;
                     if let Ok(settled) = again {
                         return Ok(settled.transaction);
                     }

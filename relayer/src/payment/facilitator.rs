@@ -217,3 +217,6 @@ fn detail(answer: &Value, name: &str) -> String {
         .and_then(Value::as_str)
         .map_or_else(|| "no details".into(), |text| text.chars().take(300).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -15,6 +15,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{AccountId, B256};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::credit::ContractWallets;
 use super::facilitator::Facilitator;
@@ -69,7 +71,12 @@ struct Parts {
     accounts: moka::sync::Cache<AccountId, Arc<AccountView>>,
     /// Payments that this process is settling right now.
     settling: Mutex<HashSet<B256>>,
+    /// Turns to ask the facilitator: a flood of worthless payments must not become a flood of chain calls.
+    verifying: Semaphore,
 }
+
+/// Payments verified at once.
+const VERIFICATIONS: usize = 32;
 
 /// A request whose payment is taken, and the answer that is kept for it.
 #[derive(Debug)]
@@ -97,17 +104,16 @@ pub(super) enum Kept {
 }
 
 impl Charged {
-    /// Keeps the final answer of something that was still to be done.
-    ///
-    /// # Errors
-    /// When the ledger fails.
-    pub(crate) async fn complete(&self, ledger: &Ledger, answer: &Answer) -> ApiResult<()> {
+    /// Keeps the final answer of something that was still to be done. When that fails, a retry finds the outcome on chain again.
+    pub(crate) async fn keep(&self, ledger: &Ledger, answer: &Answer) {
         let answer = answer.pack();
-        match self.kept {
-            Kept::Payment => ledger.complete_payment_answer(self.id, &answer).await?,
-            Kept::Charge(account, key) => ledger.complete_charge_answer(account, key, &answer).await?,
+        let kept = match self.kept {
+            Kept::Payment => ledger.complete_payment_answer(self.id, &answer).await,
+            Kept::Charge(account, key) => ledger.complete_charge_answer(account, key, &answer).await,
+        };
+        if let Err(error) = kept {
+            tracing::warn!(payment = %self.id, %error, "a final answer could not be kept");
         }
-        Ok(())
     }
 
     /// Sends an answer, with the report of the payment.
@@ -154,8 +160,8 @@ impl Gate {
             .max_capacity(ACCOUNTS)
             .time_to_live(Duration::from_secs(ACCOUNT_SECONDS))
             .build();
-        let settling = Mutex::default();
-        Self(Arc::new(Parts { settings, ledger, facilitator, reader, contract_wallets, accounts, settling }))
+        let (settling, verifying) = (Mutex::default(), Semaphore::new(VERIFICATIONS));
+        Self(Arc::new(Parts { settings, ledger, facilitator, reader, contract_wallets, accounts, settling, verifying }))
     }
 
     /// The deployment.
@@ -170,6 +176,10 @@ impl Gate {
 
     pub(super) fn facilitator(&self) -> &Facilitator {
         &self.0.facilitator
+    }
+
+    pub(super) fn verifying(&self) -> &Semaphore {
+        &self.0.verifying
     }
 
     pub(super) fn reader(&self) -> &dyn ChainReader {
@@ -304,13 +314,22 @@ fn too_slow(limit: Duration) -> ApiError {
     )
 }
 
+/// Paid work of this process that is not finished, with or without a client that waits for it.
+static IN_FLIGHT: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// How many paid requests are not finished: a stop waits for them.
+#[must_use]
+pub fn in_flight() -> usize {
+    IN_FLIGHT.len()
+}
+
 /// Runs to its end even when the client hangs up.
 pub(crate) async fn detached<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<ApiError> + Send + 'static,
 {
-    match tokio::spawn(work).await {
+    match IN_FLIGHT.spawn(work).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(error).into()),
     }

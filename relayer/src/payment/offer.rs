@@ -139,7 +139,9 @@ impl Offer {
             Accepted::V2(accepted) => accepted,
         };
         let is = |text: &str, address: Address| text.parse::<Address>().is_ok_and(|parsed| parsed == address);
-        let differs = if accepted.network != network(settings) {
+        let here = settings.chain.caip2().split_once(':')
+            == Some((accepted.network.namespace(), accepted.network.reference()));
+        let differs = if !here {
             Some("network")
         } else if !Usdc::parse_micros(&accepted.amount).is_ok_and(|micros| micros == amount) {
             Some("amount")

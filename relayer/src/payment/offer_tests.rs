@@ -30,6 +30,7 @@ fn settings() -> PaymentSettings {
         pay_to: operator,
         public_url: "http://127.0.0.1:4020".into(),
         max_timeout_seconds: 300,
+        resolve_wait: PaymentSettings::RESOLVE_WAIT,
     }
 }
 
@@ -89,7 +90,8 @@ fn stock_clients_pay_exact_although_an_unknown_scheme_is_offered_too() {
         let recorded = fixture(file);
         let payer: Address = recorded["payer"].as_str().unwrap().parse().unwrap();
         for version in versions {
-            let (name, text) = if *version == "v1" { (X_PAYMENT, "x-payment") } else { (PAYMENT_SIGNATURE, "payment-signature") };
+            let (name, text) =
+                if *version == "v1" { (X_PAYMENT, "x-payment") } else { (PAYMENT_SIGNATURE, "payment-signature") };
             let value = recorded[*version][text].as_str().unwrap();
             let presented = wire::presented(&headers(name, value)).unwrap().unwrap();
             assert_eq!(presented.scheme(), "exact", "{file} {version}");
@@ -110,7 +112,9 @@ fn only_the_offer_of_now_is_accepted() {
     let (settings, recorded) = (settings(), fixture("javascript.json"));
     let good = document(&recorded, "v2", "payment-signature");
     let check = |document: &Value, offer: &Offer| {
-        offer.check(&settings, resource(), &present(PAYMENT_SIGNATURE, document)).map_err(|error| (error.code, error.error))
+        offer
+            .check(&settings, resource(), &present(PAYMENT_SIGNATURE, document))
+            .map_err(|error| (error.code, error.error))
     };
     check(&good, &offer()).unwrap();
     let changes = [
@@ -141,11 +145,9 @@ fn only_the_offer_of_now_is_accepted() {
 fn what_was_signed_must_fit_the_offer_too() {
     let (settings, offer, recorded) = (settings(), offer(), fixture("javascript.json"));
     let asked = Asked { settings: &settings, resource: resource(), offer: &offer };
-    for (field, value) in [
-        ("value", json!("999")),
-        ("value", json!("1001")),
-        ("to", json!("0x0000000000000000000000000000000000000001")),
-    ] {
+    for (field, value) in
+        [("value", json!("999")), ("value", json!("1001")), ("to", json!("0x0000000000000000000000000000000000000001"))]
+    {
         let mut bad = document(&recorded, "v2", "payment-signature");
         bad["payload"]["authorization"][field] = value;
         let presented = present(PAYMENT_SIGNATURE, &bad);
@@ -191,7 +193,10 @@ fn nonsense_in_a_payment_header_is_a_clear_400() {
         let value = changed("/extensions/payment-identifier/info", json!({ "required": false, "id": id }));
         assert_eq!(refusal(PAYMENT_SIGNATURE, &value).code, "invalid_payment_identifier");
     }
-    let value = changed("/extensions/payment-identifier/info", json!({ "required": false, "id": "pay_7d5d747be160e280504c099d984bcfe0" }));
+    let value = changed(
+        "/extensions/payment-identifier/info",
+        json!({ "required": false, "id": "pay_7d5d747be160e280504c099d984bcfe0" }),
+    );
     let presented = wire::presented(&headers(PAYMENT_SIGNATURE, &value)).unwrap().unwrap();
     assert_eq!(presented.identifier.as_deref(), Some("pay_7d5d747be160e280504c099d984bcfe0"));
 }

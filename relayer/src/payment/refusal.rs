@@ -23,7 +23,10 @@ impl From<LedgerError> for ApiError {
             }
             LedgerError::AccountFrozen { .. } => {
                 tracing::error!(%message, "a frozen account was used");
-                conflict("account_frozen", "the operator is looking into it; the owner can always take the money back on chain")
+                conflict(
+                    "account_frozen",
+                    "the operator is looking into it; the owner can always take the money back on chain",
+                )
             }
             LedgerError::InsufficientCredit { available, needed } => {
                 payment_required("insufficient_credit", message, "top the account up with a deposit, or ask for less")
@@ -41,11 +44,13 @@ impl From<LedgerError> for ApiError {
                 "sign a higher maxCharge: this request's `amount` in `accepts` always suffices",
             )
             .with_extra(json!({ "maxCharge": max_charge, "needed": needed })),
-            LedgerError::DepositUnconfirmed { available, needed, unconfirmed } => {
-                payment_required("deposit_unconfirmed", message, "retry when the deposit has more confirmations, or ask for less")
-                    .with_extra(json!({ "available": available, "needed": needed, "unconfirmed": unconfirmed }))
-                    .with_retry_after(4)
-            }
+            LedgerError::DepositUnconfirmed { available, needed, unconfirmed } => payment_required(
+                "deposit_unconfirmed",
+                message,
+                "retry when the deposit has more confirmations, or ask for less",
+            )
+            .with_extra(json!({ "available": available, "needed": needed, "unconfirmed": unconfirmed }))
+            .with_retry_after(4),
             LedgerError::SettlementBehind => Self::unavailable(
                 "settlement_behind",
                 "too much work waits to be posted on chain",

@@ -1,5 +1,7 @@
 //! What the gate must know about the deployment it takes payments for.
 
+use std::time::Duration;
+
 use compute_futures_protocol::{Address, Chain, Domain, TokenDomain};
 
 /// The deployment as payments see it. Built once at startup.
@@ -23,9 +25,13 @@ pub struct PaymentSettings {
     /// How long a client may take to present a payment, in seconds. It must outlive the slowest job, because an `exact`
     /// payment settles after the work.
     pub max_timeout_seconds: u64,
+    /// How long a request waits to learn what became of a settlement whose answer was lost.
+    pub resolve_wait: Duration,
 }
 
 impl PaymentSettings {
     /// `maxTimeoutSeconds` unless told otherwise.
     pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+    /// `resolve_wait` unless told otherwise.
+    pub const RESOLVE_WAIT: Duration = Duration::from_secs(20);
 }

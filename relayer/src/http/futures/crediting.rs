@@ -52,7 +52,7 @@ impl Route {
 #[derive(Debug)]
 pub(super) enum Credited {
     /// It is credit.
-    Yes { account: AccountView, transaction: Option<B256> },
+    Yes { account: Box<AccountView>, transaction: Option<B256> },
     /// It will be; or the owner takes it back on chain.
     NotYet { reason: &'static str },
 }
@@ -94,7 +94,9 @@ async fn sweep(
                     }
                 }
                 Ran::Confirmed { account: None, .. } => {}
-                Ran::Refused if attempt > 3 => return Ok(Credited::NotYet { reason: "the contract refuses the sweep for now" }),
+                Ran::Refused if attempt > 3 => {
+                    return Ok(Credited::NotYet { reason: "the contract refuses the sweep for now" });
+                }
                 Ran::Refused => sleep(PAUSE * 3).await,
                 Ran::Pending => return Ok(Credited::NotYet { reason: "the sweep is not confirmed yet" }),
             }
@@ -120,8 +122,7 @@ async fn relay(
     deadline: Instant,
 ) -> ApiResult<Credited> {
     let purpose = Purpose::deposit(authorization.owner, authorization.nonce());
-    let action =
-        Action::DepositWithAuthorization { authorization: *authorization, signature: signature.clone() };
+    let action = Action::DepositWithAuthorization { authorization: *authorization, signature: signature.clone() };
     match run(state, &purpose, action, deadline).await? {
         Ran::Confirmed { account: Some(account), transaction } => match seen(state, account, deadline).await? {
             Some(account) => Ok(Credited::Yes { account, transaction: Some(transaction) }),
@@ -166,10 +167,10 @@ async fn run(state: &AppState, purpose: &Purpose, action: Action, deadline: Inst
 }
 
 /// The account as the ledger knows it, once the follower has seen it.
-async fn seen(state: &AppState, id: AccountId, deadline: Instant) -> ApiResult<Option<AccountView>> {
+async fn seen(state: &AppState, id: AccountId, deadline: Instant) -> ApiResult<Option<Box<AccountView>>> {
     loop {
         if let Some(account) = state.ledger.account(id).await? {
-            return Ok(Some(account));
+            return Ok(Some(Box::new(account)));
         }
         if Instant::now() >= deadline {
             return Ok(None);

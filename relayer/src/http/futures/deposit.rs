@@ -164,16 +164,16 @@ async fn finish(deposit: Deposit, charged: Charged) -> Response {
         return charged.respond(&settings, first);
     }
     let crediting = detached(async move {
-        let credited = crediting::credit(&deposit.state, &deposit.route, charged.id).await?;
+        let credited = crediting::credit(&deposit.state, &deposit.route, charged.id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, depositor = %deposit.depositor, "a paid deposit is not credited yet");
+            Credited::NotYet { reason: "the relayer could not see it on chain yet" }
+        });
         let (status, body) = deposit.body(&credited);
         let answer = Answer { status, extra: first.extra, body: Bytes::from(body.to_string()) };
         if status == StatusCode::OK {
-            charged.complete(deposit.state.gate.ledger(), &answer).await?;
+            charged.keep(deposit.state.gate.ledger(), &answer).await;
         }
-        Ok::<_, ApiError>((charged, answer))
+        Ok::<_, ApiError>(charged.respond(&settings, answer))
     });
-    match crediting.await {
-        Ok((charged, answer)) => charged.respond(&settings, answer),
-        Err(error) => axum::response::IntoResponse::into_response(error),
-    }
+    crediting.await.unwrap_or_else(axum::response::IntoResponse::into_response)
 }

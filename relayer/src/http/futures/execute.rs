@@ -32,7 +32,8 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<Job> {
     let mut fields = json_object(request)?;
     let id = parse_account(state, &text(&mut fields, "futuresId")?)?;
     let kind = text(&mut fields, "type")?;
-    let kind: JobKind = kind.parse().map_err(|_| invalid("`type` is not a kind of job", "use \"text-inference\" or \"embeddings\""))?;
+    let kind: JobKind =
+        kind.parse().map_err(|_| invalid("`type` is not a kind of job", "use \"text-inference\" or \"embeddings\""))?;
     let account = state.gate.cached_account(id).await?.ok_or_else(|| unknown_account(state, id))?;
     let name = futures_id(state, id);
     Job::new(&state.catalog, &state.providers, kind, &Value::Object(fields), Paying::FromAccount(account, name))

@@ -57,7 +57,9 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<History> 
     };
     let number = |name: &str, text: Option<String>| match text {
         None => Ok(None),
-        Some(text) => text.parse::<u64>().map(Some).map_err(|_| invalid(format!("`{name}` is not a whole number"), EXAMPLE)),
+        Some(text) => {
+            text.parse::<u64>().map(Some).map_err(|_| invalid(format!("`{name}` is not a whole number"), EXAMPLE))
+        }
     };
     let limit = match number("limit", query.limit)? {
         None => DEFAULT_LIMIT,

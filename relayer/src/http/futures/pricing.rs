@@ -99,4 +99,3 @@ fn body(state: &AppState) -> Value {
         },
     })
 }
-

@@ -49,7 +49,7 @@ pub async fn refund(State(state): State<AppState>, request: PaidRequest) -> Resp
     let charged = if request.pays_from_credit() {
         state.gate.charge_credit(&request, &offer, refund.clone()).await
     } else {
-        state.gate.collect(&request, &offer, async |payer: Payer| refund.allow(&payer)).await
+        state.gate.collect(&request, &offer, async |payer: Payer| refund.allow_payment(&payer)).await
     };
     match charged {
         Ok(charged) => finish(refund, charged).await,
@@ -83,6 +83,12 @@ impl Refund {
         {
             return Err(account_mismatch(signed_for));
         }
+        Ok(())
+    }
+
+    /// Before a plain payment is taken. (Paid from credit, the hold decides, which knows a retry from a new order.)
+    fn allow_payment(&self, payer: &Payer) -> ApiResult<()> {
+        self.allow(payer)?;
         if self.account.closed {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
@@ -156,7 +162,7 @@ async fn finish(refund: Refund, charged: Charged) -> Response {
             Ok(done) => {
                 let body = Bytes::from(refund.done(&done).to_string());
                 let answer = Answer { status: StatusCode::OK, extra: first.extra, body };
-                charged.complete(refund.state.gate.ledger(), &answer).await?;
+                charged.keep(refund.state.gate.ledger(), &answer).await;
                 answer
             }
             Err(error) => {
@@ -164,10 +170,7 @@ async fn finish(refund: Refund, charged: Charged) -> Response {
                 Answer { body: Bytes::from(refund.pending().to_string()), ..first }
             }
         };
-        Ok::<_, ApiError>((charged, answer))
+        Ok::<_, ApiError>(charged.respond(&settings, answer))
     });
-    match closing.await {
-        Ok((charged, answer)) => charged.respond(&settings, answer),
-        Err(error) => axum::response::IntoResponse::into_response(error),
-    }
+    closing.await.unwrap_or_else(axum::response::IntoResponse::into_response)
 }

@@ -1,0 +1,9 @@
+//! The paid endpoints: over a chain in memory and a facilitator that does as it is told (`gate`, `bad_input`), and on a real node
+//! with the real token, the real facilitator and the stock client (`quickstart`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+
+mod bad_input;
+mod credit;
+mod exact;
+mod quickstart;
+mod world;
