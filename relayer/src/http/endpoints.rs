@@ -234,7 +234,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Method::Get,
         "/api/v1/compute-futures/deposit-address",
         "The address where any plain USDC transfer becomes credit of a depositor, and what waits there",
-        Some(Shape::of::<shapes::Opaque>()),
+        Some(Shape::of::<shapes::DepositAddressAnswer>()),
     )
     .with(&[
         Param { name: "depositor", in_path: false, required: true, description: "Address that owns what arrives." },
@@ -252,11 +252,16 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Balance, tier, discount and use of an account",
         Price::Gate(GateName::Balance),
         Schemes::ExactAndCredit,
-        Shape::of::<shapes::Opaque>(),
+        Shape::of::<shapes::BalanceAnswer>(),
     )
     .with(&[
         FUTURES_ID,
-        Param { name: "depositor", in_path: false, required: false, description: "Instead: every account of this address." },
+        Param {
+            name: "depositor",
+            in_path: false,
+            required: false,
+            description: "Instead: every account of this address.",
+        },
     ]),
     paid(
         Id::Execute,
@@ -275,7 +280,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Deposits, charges and refunds of an account, newest first",
         Price::Gate(GateName::History),
         Schemes::ExactAndCredit,
-        Shape::of::<shapes::Opaque>(),
+        Shape::of::<shapes::HistoryAnswer>(),
     )
     .with(&[
         FUTURES_ID,
@@ -304,7 +309,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         "Tiers, discounts and the rate card whose hash stands on-chain",
         Price::Gate(GateName::Pricing),
         Schemes::ExactAndCredit,
-        Shape::of::<shapes::Opaque>(),
+        Shape::of::<shapes::PricingAnswer>(),
     ),
     free(
         Id::Receipts,

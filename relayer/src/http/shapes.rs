@@ -91,6 +91,9 @@ pub struct TextAnswer {
     /// Price in USDC, for people.
     #[schema(example = "0.03")]
     pub price_usdc: String,
+    #[serde(rename = "priceMicroUsdc")]
+    #[schema(example = "30000")]
+    pub price_micro_usdc: String,
 }
 
 /// Answer of an embeddings job.
@@ -106,10 +109,14 @@ pub struct EmbeddingsAnswer {
     /// Price in USDC, for people.
     #[schema(example = "0.005")]
     pub price_usdc: String,
+    #[serde(rename = "priceMicroUsdc")]
+    #[schema(example = "5000")]
+    pub price_micro_usdc: String,
 }
 
 /// Opens an account, or adds to one.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DepositRequest {
     /// Address that owns the account.
     #[schema(example = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8")]
@@ -119,34 +126,139 @@ pub struct DepositRequest {
     pub amount: String,
     /// Most that may ever be charged, in USDC. Left out: all that is deposited.
     pub ceiling: Option<String>,
-    /// Deposits by signature instead of by transfer: an EIP-3009 `ReceiveWithAuthorization` of the amount towards the contract.
-    #[serde(rename = "depositAuthorization")]
+    /// Pays the amount by signature instead of by transfer; then only the price of the call is asked for.
     pub deposit_authorization: Option<DepositAuthorizationShape>,
 }
 
-/// An EIP-3009 `ReceiveWithAuthorization` whose nonce is the contract's `depositNonce` of operator, depositor, account, ceiling, salt.
+/// An EIP-3009 `ReceiveWithAuthorization` whose nonce commits to the account's terms.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DepositAuthorizationShape {
-    /// The open account to top up; left out: a new one is opened.
+    /// The open account to add to. Left out: a new one.
     pub account_id: Option<String>,
     /// Unix seconds.
     #[schema(example = "0")]
     pub valid_after: String,
-    /// Unix seconds, at least a minute ahead.
+    /// Unix seconds.
+    #[schema(example = "1790000000")]
     pub valid_before: String,
-    /// 32 bytes that make the nonce unique.
+    /// 32 bytes in hex, chosen by the signer.
     pub salt: String,
-    /// The depositor's.
+    /// 65 bytes in hex.
     pub signature: String,
+}
+
+/// An account: figures for people, and next to each the same in micro-USDC.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    #[schema(example = "CFE-ABC12345")]
+    pub id: String,
+    /// Number in the contract.
+    #[schema(example = "4294967297")]
+    pub account_id: String,
+    pub depositor: String,
+    pub delegate: Option<String>,
+    /// `open`, `refunding`, `frozen` or `closed`.
+    #[schema(example = "open")]
+    pub status: String,
+    #[schema(example = "scale")]
+    pub tier: String,
+    #[schema(example = "10% discount")]
+    pub discount: String,
+    #[schema(example = 1000)]
+    pub discount_bps: u16,
+    #[schema(example = "50 USDC")]
+    pub balance_remaining: String,
+    pub balance_remaining_micro_usdc: String,
+    /// Spendable now: within confirmed deposits, ceiling and running jobs.
+    pub available: String,
+    pub available_micro_usdc: String,
+    pub deposited: String,
+    pub deposited_micro_usdc: String,
+    pub unconfirmed_micro_usdc: String,
+    pub held_micro_usdc: String,
+    pub charged_on_chain_micro_usdc: String,
+    pub charged_pending_micro_usdc: String,
+    /// `null`: all that is deposited.
+    pub ceiling_micro_usdc: Option<String>,
+    pub jobs_executed: u64,
+    pub total_charged: String,
+    pub total_charged_micro_usdc: String,
+    pub total_list_price_micro_usdc: String,
+    pub total_saved: String,
+    pub total_saved_micro_usdc: String,
+    /// Unix seconds from which the owner can take the rest without anyone's help, once asked for.
+    pub refundable_at: Option<u64>,
+    pub terms_version: u32,
+    pub opened_at: u64,
 }
 
 /// The account after a deposit.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DepositAnswer {
-    /// `id`, `tier`, `discount`, `balanceRemaining` and the account's other figures.
     #[serde(rename = "computeFuture")]
-    pub compute_future: Value,
+    pub compute_future: Account,
+}
+
+/// The account asked for, or every account of the owner asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceAnswer {
+    /// The account; of several the newest that is open.
+    pub balance: Option<Account>,
+    /// Every account of the owner, when none was named.
+    pub accounts: Option<Vec<Account>>,
+}
+
+/// Where plain transfers become credit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DepositAddressAnswer {
+    pub deposit_address: String,
+    #[schema(example = "eip155:8453")]
+    pub network: String,
+    /// USDC.
+    pub asset: String,
+    pub depositor: String,
+    pub ceiling_micro_usdc: Option<String>,
+    /// Taken from each sweep.
+    pub fee: String,
+    pub fee_micro_usdc: String,
+    pub first_transfer_at_least: String,
+    pub first_transfer_at_least_micro_usdc: String,
+    /// Arrived, and not credit yet.
+    pub waiting: String,
+    pub waiting_micro_usdc: String,
+    /// The account it feeds, once swept.
+    pub futures_id: Option<String>,
+    pub account_id: Option<String>,
+    pub hint: String,
+}
+
+/// A page of history, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryAnswer {
+    pub futures_id: String,
+    pub account_id: String,
+    /// Each with `type`: deposit, charge, ceiling, shortfall, refundRequested or refund.
+    pub history: Vec<Value>,
+    /// Pass as `before` for the next page; `null` at the end.
+    pub next_before: Option<String>,
+}
+
+/// Tiers, prices and the rate card.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PricingAnswer {
+    pub tiers: Vec<Value>,
+    pub minimum_deposit: String,
+    pub minimum_deposit_micro_usdc: String,
+    pub bulk_discount: String,
+    pub models: Vec<Value>,
+    /// Stands in the operator's terms on-chain.
+    pub rate_card_hash: String,
+    pub gate_prices_micro_usdc: Value,
 }
 
 /// A job out of prepaid credit: the fields of the job's own endpoint, and these.
