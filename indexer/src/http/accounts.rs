@@ -1,9 +1,6 @@
 //! Accounts: one, or all of an owner.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use compute_futures_chain::Finality;
 use compute_futures_protocol::{AccountId, Terms};
 use serde::{Deserialize, Serialize};
@@ -13,7 +10,7 @@ use super::{
     Api,
     answer::{self, Amount, AsOf, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, Params},
+    input::{self, At, Params},
 };
 use crate::{
     error::Result,
@@ -117,7 +114,7 @@ pub(super) struct AccountParams {
     responses((status = 200, body = Account), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn get(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Params(params): Params<AccountParams>,
 ) -> ApiResult<Json<Account>> {
     let id = input::account_id(&id, params.operator, api.chain)?;

@@ -1,9 +1,6 @@
 //! Batches: what was posted, which rows it had, and what became of its receipts.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +8,7 @@ use super::{
     Api,
     answer::{Amount, AsOf, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, PageParams, Params},
+    input::{self, At, PageParams, Params},
     operators,
 };
 use crate::{error::Result, follow::Progress, project::Position, receipts::DocumentState, store::Row};
@@ -105,7 +102,7 @@ fn describe(row: &Row, progress: &Progress) -> Result<(u64, Batch)> {
     responses((status = 200, body = Page<Batch>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn list(
     State(api): State<Api>,
-    Path(index): Path<String>,
+    At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<Batch>>> {
     let index: u32 = input::number("operator index", &index)?;
@@ -122,10 +119,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/operators/{index}/batches/{number}", tag = "batches",
     params(("index" = u32, Path), ("number" = u64, Path)),
     responses((status = 200, body = Batch), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn get(
-    State(api): State<Api>,
-    Path((index, number)): Path<(String, String)>,
-) -> ApiResult<Json<Batch>> {
+pub(super) async fn get(State(api): State<Api>, At((index, number)): At<(String, String)>) -> ApiResult<Json<Batch>> {
     let mut tx = api.store.snapshot().await?;
     let progress = super::progress(&mut tx).await?;
     let (_, batch) = find(&mut tx, &index, &number, &progress).await?;
@@ -138,7 +132,7 @@ pub(super) async fn get(
     responses((status = 200, body = Page<BatchRow>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn rows(
     State(api): State<Api>,
-    Path((index, number)): Path<(String, String)>,
+    At((index, number)): At<(String, String)>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<BatchRow>>> {
     let (after, limit) = params.read(0)?;

@@ -1,9 +1,6 @@
 //! What happened to an account, newest first: deposits, debits, shortfalls, ceilings, delegates, refunds.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,7 +8,7 @@ use super::{
     Api, accounts,
     answer::{self, Amount, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, Params},
+    input::{self, At, Params},
 };
 use crate::{error::Result, follow::Progress, store::Row};
 use compute_futures_chain::Finality;
@@ -122,7 +119,7 @@ pub(super) struct HistoryParams {
     responses((status = 200, body = Page<HistoryEntry>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn get(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Params(params): Params<HistoryParams>,
 ) -> ApiResult<Json<Page<HistoryEntry>>> {
     let id = input::account_id(&id, params.operator, api.chain)?;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use alloy::primitives::{Address, B256};
 use axum::{
-    extract::{FromRequestParts, Query},
+    extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
 use compute_futures_chain::Finality;
@@ -32,6 +32,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
                 rejection.body_text(),
                 "see /openapi.json for the parameters of this path",
             )
+        })
+    }
+}
+
+/// The variable parts of the path, as text; what is not text is refused.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        Path::<T>::from_request_parts(parts, state).await.map(|Path(path)| Self(path)).map_err(|rejection| {
+            ApiError::bad_request("invalid_path", rejection.body_text(), "see /openapi.json for what stands where")
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{
         IntoResponse, Sse,
         sse::{Event, KeepAlive},
@@ -18,7 +18,7 @@ use super::{
     Api, accounts,
     accounts::Account,
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, Params},
+    input::{self, At, Params},
 };
 use crate::{error::Result, follow::Change};
 
@@ -39,7 +39,7 @@ pub(super) struct LiveParams {
               (status = 503, body = ErrorBody)))]
 pub(super) async fn events(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Params(params): Params<LiveParams>,
 ) -> ApiResult<impl IntoResponse> {
     let id = input::account_id(&id, params.operator, api.chain)?;

@@ -1,9 +1,6 @@
 //! Operators: terms, earnings, withdrawals.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +8,7 @@ use super::{
     Api,
     answer::{self, Amount, AsOf, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, PageParams, Params},
+    input::{self, At, PageParams, Params},
 };
 use crate::{
     error::Result,
@@ -162,7 +159,7 @@ pub(super) async fn list(
 /// An operator.
 #[utoipa::path(get, path = "/api/v1/operators/{index}", tag = "operators", params(("index" = u32, Path)),
     responses((status = 200, body = Operator), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn get(State(api): State<Api>, Path(index): Path<String>) -> ApiResult<Json<Operator>> {
+pub(super) async fn get(State(api): State<Api>, At(index): At<String>) -> ApiResult<Json<Operator>> {
     let index = input::number("operator index", &index)?;
     let mut tx = api.store.snapshot().await?;
     let progress = super::progress(&mut tx).await?;
@@ -174,7 +171,7 @@ pub(super) async fn get(State(api): State<Api>, Path(index): Path<String>) -> Ap
     responses((status = 200, body = Page<TermsVersion>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn terms(
     State(api): State<Api>,
-    Path(index): Path<String>,
+    At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<TermsVersion>>> {
     let index: u32 = input::number("operator index", &index)?;
@@ -224,7 +221,7 @@ fn version(row: &Row, progress: &Progress) -> Result<(u64, TermsVersion)> {
     responses((status = 200, body = Page<Withdrawal>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn withdrawals(
     State(api): State<Api>,
-    Path(index): Path<String>,
+    At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<Withdrawal>>> {
     let index: u32 = input::number("operator index", &index)?;

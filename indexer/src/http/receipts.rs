@@ -1,9 +1,6 @@
 //! Receipts with their proofs: by hash, by account, by batch.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use compute_futures_chain::Finality;
 use compute_futures_protocol::{ReceiptTree, SignedReceipt};
 use serde::{Deserialize, Serialize};
@@ -13,7 +10,7 @@ use super::{
     Api, accounts,
     answer::{self, Amount, AsOf, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, Params},
+    input::{self, At, Params},
 };
 use crate::{
     error::{IndexerError, Result},
@@ -70,7 +67,7 @@ pub(super) struct VerifyCall {
 #[utoipa::path(get, path = "/api/v1/receipts/{hash}", tag = "receipts",
     params(("hash" = String, Path, description = "0x and 64 hex digits")),
     responses((status = 200, body = ProvenReceipt), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn get(State(api): State<Api>, Path(hash): Path<String>) -> ApiResult<Json<ProvenReceipt>> {
+pub(super) async fn get(State(api): State<Api>, At(hash): At<String>) -> ApiResult<Json<ProvenReceipt>> {
     let hash = input::hash(&hash)?;
     let mut tx = api.store.snapshot().await?;
     let progress = super::progress(&mut tx).await?;
@@ -137,7 +134,7 @@ pub(super) struct ReceiptParams {
     responses((status = 200, body = Page<Object>), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn of_account(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    At(id): At<String>,
     Params(params): Params<ReceiptParams>,
 ) -> ApiResult<Json<Page<SignedReceipt>>> {
     let id = input::account_id(&id, params.operator, api.chain)?;
@@ -162,7 +159,7 @@ pub(super) async fn of_account(
     responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn of_batch(
     State(api): State<Api>,
-    Path((index, number)): Path<(String, String)>,
+    At((index, number)): At<(String, String)>,
 ) -> ApiResult<Json<compute_futures_protocol::BatchDocument>> {
     let index: u32 = input::number("operator index", &index)?;
     let number: u64 = input::number("batch number", &number)?;

@@ -1,6 +1,10 @@
 //! The indexer against chains in memory and real ones, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod anvil;
+mod audit;
 mod following;
+mod http;
 mod postgres;
+mod receipts;
 mod support;

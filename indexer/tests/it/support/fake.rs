@@ -108,10 +108,6 @@ impl FakeChain {
         self.blocks.lock().unwrap().last().unwrap().world.clone()
     }
 
-    pub fn event_count(&self) -> usize {
-        self.blocks.lock().unwrap().iter().map(|block| block.events.len()).sum()
-    }
-
     /// Changes what the chain says happened, behind the model's back.
     pub fn tamper(&self, change: impl Fn(&mut ChainEvent)) {
         self.blocks.lock().unwrap().iter_mut().flat_map(|block| &mut block.events).for_each(change);

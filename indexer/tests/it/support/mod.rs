@@ -1,7 +1,9 @@
 //! What tests of several subjects share.
 
+pub mod app;
 pub mod databases;
 pub mod fake;
+pub mod scenario;
 pub mod world;
 
 use std::sync::Arc;

@@ -1,0 +1,153 @@
+//! A real node, Circle's USDC, the real contract: the projection equals the contract's own answers, reorgs included.
+
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256};
+use compute_futures_chain::{
+    Action, ChainReader, ChainWriter, DebitRow,
+    evm::{EvmReader, EvmWriter, local::LocalChain},
+};
+use compute_futures_indexer::{project::AccountRow, solvency::Solvency, store::Store};
+use compute_futures_protocol::{AccountId, Terms, Usdc};
+
+use super::support::{catch_up, count, databases::Databases, world::usdc};
+
+struct Node {
+    local: LocalChain,
+    reader: Arc<EvmReader>,
+    operator: EvmWriter,
+    owner: EvmWriter,
+    index: u32,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let local = LocalChain::start().await.unwrap();
+        let (reader, operator, owner) =
+            (local.reader().await.unwrap(), local.writer(0).await.unwrap(), local.writer(1).await.unwrap());
+        let terms = Terms {
+            refund_delay: 3600,
+            minimum_deposit: usdc(1_000_000),
+            rate_card_hash: B256::repeat_byte(3),
+            tiers: Terms::default_tiers(),
+        };
+        operator.execute(&Action::SetTerms { terms }).await.unwrap();
+        local.mint(owner.sender(), usdc(1_000_000_000)).await.unwrap();
+        owner.execute(&Action::Approve { amount: Usdc::MAX }).await.unwrap();
+        let index = reader.operator_index_of(operator.sender()).await.unwrap().unwrap();
+        Self { local, reader, operator, owner, index }
+    }
+
+    async fn deposit(&self, amount: u64) -> AccountId {
+        let deposit = Action::Deposit {
+            operator_index: self.index,
+            owner: self.owner.sender(),
+            amount: usdc(amount),
+            ceiling: Usdc::MAX,
+        };
+        self.owner.execute(&deposit).await.unwrap();
+        let sequence = self.reader.operator(self.index).await.unwrap().unwrap().last_sequence;
+        AccountId::new(self.index, sequence).unwrap()
+    }
+
+    async fn post(&self, receipts_root: B256, rows: Vec<DebitRow>) {
+        let batch_number = self.reader.operator(self.index).await.unwrap().unwrap().last_batch + 1;
+        let receipt_count = u32::try_from(rows.len()).unwrap();
+        self.operator.execute(&Action::PostDebits { batch_number, receipts_root, receipt_count, rows }).await.unwrap();
+    }
+
+    async fn catch_up(&self, store: &Store) {
+        let chain: Arc<dyn ChainReader> = self.reader.clone();
+        catch_up(store, &chain).await;
+    }
+
+    /// Every stored account is what the contract says it is; the contract is solvent; nothing contradicts the model.
+    async fn assert_matches(&self, store: &Store) {
+        for row in store.all("SELECT * FROM accounts", &[]).await.unwrap() {
+            let row = AccountRow::read(&row).unwrap();
+            let there = self.reader.account(row.id).await.unwrap().unwrap();
+            assert_eq!(
+                (row.owner, row.delegate, row.state, row.refundable_at, row.terms_version, row.closed),
+                (there.owner, there.delegate, there.state, there.refundable_at, there.terms_version, there.closed)
+            );
+        }
+        let operator = self.reader.operator(self.index).await.unwrap().unwrap();
+        assert_eq!(count(store, "SELECT earnings AS n FROM operators").await, operator.earnings.micros());
+        assert_eq!(count(store, "SELECT last_batch AS n FROM operators").await, operator.last_batch);
+        let solvency = Solvency::load(store).await.unwrap().unwrap();
+        assert!(solvency.solvent(), "{solvency:?}");
+        assert_eq!(solvency.balance, solvency.unspent + solvency.earnings);
+        assert_eq!(count(store, "SELECT COUNT(*) AS n FROM discrepancies").await, 0);
+    }
+}
+
+fn row(account: AccountId, list: u64) -> DebitRow {
+    DebitRow { account, list_amount: usdc(list), discount_bps: 0 }
+}
+
+async fn open(databases: &Databases) -> Store {
+    Store::open(&databases.fresh().await, 2).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_projection_equals_the_contract() {
+    let databases = Databases::sqlite();
+    let node = Node::start().await;
+    let store = open(&databases).await;
+    let (rich, poor) = (node.deposit(60_000_000).await, node.deposit(1_500_000).await);
+    node.catch_up(&store).await;
+    node.assert_matches(&store).await;
+
+    let nobody = AccountId::new(node.index, 77).unwrap();
+    let stranger = AccountId::new(node.index + 1, 1).unwrap();
+    let rows = vec![row(rich, 30_001), row(poor, 9_000_000), row(nobody, 5), row(stranger, 5), row(rich, 7)];
+    node.post(B256::repeat_byte(1), rows).await;
+    node.owner.execute(&Action::TopUp { account: rich, amount: usdc(200_000_000), ceiling: Usdc::ZERO }).await.unwrap();
+    node.post(B256::repeat_byte(2), vec![row(rich, 12_345)]).await;
+    node.owner
+        .execute(&Action::SetDelegate { account: rich, delegate: Some(Address::repeat_byte(0xd1)) })
+        .await
+        .unwrap();
+    node.owner.execute(&Action::RequestRefund { account: poor }).await.unwrap();
+    node.operator.execute(&Action::CloseAccount { account: poor }).await.unwrap();
+    node.operator
+        .execute(&Action::WithdrawEarnings { to: Address::repeat_byte(0xe1), amount: usdc(1000) })
+        .await
+        .unwrap();
+    node.catch_up(&store).await;
+    node.assert_matches(&store).await;
+    assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM shortfalls").await, 3);
+}
+
+#[tokio::test]
+async fn a_reorg_that_drops_a_batch_and_one_that_drops_a_deposit() {
+    let databases = Databases::sqlite();
+    let node = Node::start().await;
+    let store = open(&databases).await;
+    let account = node.deposit(60_000_000).await;
+    node.catch_up(&store).await;
+    node.post(B256::repeat_byte(1), vec![row(account, 1_000_000)]).await;
+    node.catch_up(&store).await;
+    assert_eq!(count(&store, "SELECT charged AS n FROM accounts").await, 900_000);
+
+    node.local.reorg(1).await.unwrap();
+    node.catch_up(&store).await;
+    assert_eq!(count(&store, "SELECT charged AS n FROM accounts").await, 0);
+    assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM batches").await, 0);
+    assert!(count(&store, "SELECT reorgs AS n FROM progress").await >= 1);
+    node.assert_matches(&store).await;
+
+    // The same batch number again, with other rows: as if the first had never been.
+    node.post(B256::repeat_byte(2), vec![row(account, 2_000_000)]).await;
+    let second = node.deposit(10_000_000).await;
+    node.catch_up(&store).await;
+    node.assert_matches(&store).await;
+    assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM accounts").await, 2);
+
+    node.local.reorg(1).await.unwrap();
+    node.local.mine(2).await.unwrap();
+    node.catch_up(&store).await;
+    assert_eq!(node.reader.account(second).await.unwrap(), None);
+    assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM accounts").await, 1);
+    node.assert_matches(&store).await;
+}

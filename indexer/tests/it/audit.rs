@@ -1,0 +1,170 @@
+//! The audit: an honest history has no findings; every way to cheat has one that names it.
+
+use std::sync::Arc;
+
+use compute_futures_chain::{ChainReader, EventKind};
+use compute_futures_indexer::{AuditReport, audit};
+use compute_futures_protocol::{Authorization, Signer};
+
+use super::support::{
+    fake::GENESIS_TIME,
+    scenario::{Answer, Scenario, signer},
+};
+
+async fn report(scenario: &Scenario) -> AuditReport {
+    let chain: Arc<dyn ChainReader> = scenario.fake.clone();
+    audit(chain, scenario.account, &scenario.source()).await.unwrap()
+}
+
+async fn assert_found(scenario: &Scenario, code: &str) {
+    let report = report(scenario).await;
+    assert!(!report.backed);
+    let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
+    assert!(codes.contains(&code), "{code} not among {:?}", report.findings);
+}
+
+#[tokio::test]
+async fn an_honest_history_is_backed() {
+    let mut scenario = Scenario::new().await;
+    scenario.honest_batch();
+    scenario.fake.mine(|_, _| {});
+    scenario.honest_batch();
+    let report = report(&scenario).await;
+    assert_eq!(report.findings, [], "{report:?}");
+    assert!(report.backed);
+    assert_eq!((report.batches, report.receipts), (2, 6));
+    assert_eq!(report.receipts_charged, report.charged);
+    assert_eq!(report.owner, scenario.owner.address());
+}
+
+#[tokio::test]
+async fn a_delegate_may_authorise_while_it_is_one() {
+    let mut scenario = Scenario::new().await;
+    let delegate = signer(0x44);
+    let account = scenario.account;
+    let set = |to: Option<&Signer>| {
+        let delegate = to.map(Signer::address);
+        scenario.fake.mine(|world, events| {
+            world.accounts.get_mut(&account).unwrap().delegate = delegate;
+            events.push(EventKind::DelegateSet { account, delegate });
+        });
+    };
+    set(Some(&delegate));
+    let at = scenario.fake.height();
+    let receipt = scenario.job_with(10_000, |_, _| {}, &delegate);
+    scenario.post(vec![receipt]);
+    assert!(report(&scenario).await.backed);
+
+    // Well before it was set, it was nobody.
+    let receipt = scenario.job_with(10_000, |receipt, _| receipt.issued_at = GENESIS_TIME + at * 2 - 1000, &delegate);
+    scenario.post(vec![receipt]);
+    assert_found(&scenario, "authorization").await;
+}
+
+#[tokio::test]
+async fn jobs_nobody_authorised_are_found() {
+    let mut scenario = Scenario::new().await;
+    let receipt = scenario.job_with(10_000, |_, _| {}, &signer(0x55));
+    scenario.post(vec![receipt]);
+    assert_found(&scenario, "authorization").await;
+}
+
+#[tokio::test]
+async fn one_authorisation_for_two_jobs_is_found() {
+    let mut scenario = Scenario::new().await;
+    let first = scenario.job(10_000);
+    let Authorization::ComputeFutures { authorization: used, .. } = first.authorization.clone() else { unreachable!() };
+    let owner = scenario.owner.clone();
+    let second = scenario.job_with(
+        10_000,
+        |receipt, authorization| {
+            *authorization = used.clone();
+            receipt.request_hash = used.request_hash;
+        },
+        &owner,
+    );
+    scenario.post(vec![first, second]);
+    assert_found(&scenario, "authorization_reused").await;
+}
+
+#[tokio::test]
+async fn wrong_figures_are_found() {
+    type Spoil = (&'static str, fn(&mut compute_futures_protocol::Receipt));
+    let spoils: [Spoil; 4] = [
+        ("charge", |receipt| receipt.charged = super::support::world::usdc(receipt.charged.micros() - 1)),
+        ("sequence", |receipt| receipt.sequence += 1),
+        ("discount_below_floor", |receipt| receipt.discount_bps = 499),
+        ("issued_late", |receipt| receipt.issued_at += 100_000),
+    ];
+    for (code, spoil) in spoils {
+        let mut scenario = Scenario::new().await;
+        scenario.honest_batch();
+        let owner = scenario.owner.clone();
+        let receipt = scenario.job_with(
+            10_000,
+            |receipt, authorization| {
+                spoil(receipt);
+                authorization.valid_until += 1_000_000;
+            },
+            &owner,
+        );
+        scenario.post(vec![receipt]);
+        assert_found(&scenario, code).await;
+    }
+}
+
+#[tokio::test]
+async fn an_authorisation_long_expired_is_found() {
+    let mut scenario = Scenario::new().await;
+    let owner = scenario.owner.clone();
+    let receipt = scenario.job_with(
+        10_000,
+        |receipt, authorization| authorization.valid_until = receipt.issued_at - 10_000,
+        &owner,
+    );
+    scenario.post(vec![receipt]);
+    assert_found(&scenario, "authorization_expired").await;
+}
+
+#[tokio::test]
+async fn debits_beyond_the_receipts_are_found() {
+    let mut scenario = Scenario::new().await;
+    let receipts = vec![scenario.job(10_000)];
+    scenario.post_listed(receipts, 12_000);
+    assert_found(&scenario, "batch_listed").await;
+    assert_found(&scenario, "batch_charged").await;
+}
+
+#[tokio::test]
+async fn receipts_that_are_withheld_or_not_the_posted_ones_are_found() {
+    let mut scenario = Scenario::new().await;
+    let document = scenario.honest_batch();
+    scenario.answer(1, Answer::Status(404));
+    assert_found(&scenario, "receipts_missing").await;
+    let mut other = document;
+    other.receipts.pop();
+    let other = compute_futures_protocol::BatchDocument::new(1, 1, other.receipts).unwrap();
+    scenario.publish(&other);
+    assert_found(&scenario, "document").await;
+}
+
+#[tokio::test]
+async fn a_chain_that_contradicts_its_own_rules_is_found() {
+    let mut scenario = Scenario::new().await;
+    scenario.honest_batch();
+    scenario.fake.tamper(|event| {
+        if let EventKind::Debited { discount_bps, .. } = &mut event.kind {
+            *discount_bps = 0;
+        }
+    });
+    assert_found(&scenario, "discount_below_floor").await;
+}
+
+#[tokio::test]
+async fn an_unknown_account_is_an_error_that_says_so() {
+    let scenario = Scenario::new().await;
+    let chain: Arc<dyn ChainReader> = scenario.fake.clone();
+    let unknown = compute_futures_protocol::AccountId::new(1, 99).unwrap();
+    let error = audit(chain, unknown, &scenario.source()).await.unwrap_err().to_string();
+    assert!(error.contains("no account"), "{error}");
+}
