@@ -67,10 +67,19 @@ fn describe() {
     metrics::describe_counter!("relayer_jobs_total", "Jobs by kind and outcome");
     metrics::describe_histogram!("relayer_job_seconds", metrics::Unit::Seconds, "Time of a job from hold to answer");
     metrics::describe_counter!("relayer_payments_total", "Payments by scheme and outcome");
-    metrics::describe_gauge!("relayer_holds_micro_usdc", "Credit reserved by jobs in flight");
     metrics::describe_gauge!("relayer_unposted_micro_usdc", "Charged and not yet confirmed on-chain");
+    metrics::describe_gauge!(
+        "relayer_unposted_seconds",
+        metrics::Unit::Seconds,
+        "Age of the oldest receipt not on-chain"
+    );
+    metrics::describe_gauge!("relayer_followed_block", "Newest block whose events are in the ledger");
     metrics::describe_counter!("relayer_batches_total", "Batches by outcome");
     metrics::describe_gauge!("relayer_outbox_pending", "Chain actions that are not confirmed");
+    metrics::describe_counter!("relayer_settlement_errors_total", "Rounds of settlement that could not go on");
+    metrics::describe_counter!("relayer_reorgs_total", "Times that blocks left the chain");
+    metrics::describe_counter!("relayer_ledger_mismatches_total", "Accounts frozen because chain and ledger differ");
+    metrics::describe_counter!("relayer_written_off_micro_usdc_total", "Charges that the chain did not cover");
 }
 
 #[cfg(test)]
