@@ -51,6 +51,31 @@ async fn any_kind_of_limit_gives_the_same_events() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_too_slow_is_asked_for_less() {
+    let (world, newest) = busy_world().await;
+    let proxy = Proxy::start(&world.chain.rpc_url, |method, params| match method {
+        "eth_getLogs" if blocks_asked(params) > 20 => Mood::Hang,
+        _ => Mood::Forward,
+    })
+    .await;
+    let mut config = world.chain.config();
+    config.rpc_urls = vec![proxy.url.clone()];
+    config.request_timeout = std::time::Duration::from_millis(250);
+    let reader = EvmReader::connect(config).await.unwrap();
+    // Whoever follows asks again; the size is remembered from one time to the next.
+    let mut attempts = 0;
+    let events = loop {
+        attempts += 1;
+        match reader.events(0, newest).await {
+            Ok(events) => break events,
+            Err(error) => assert!(attempts < 8 && matches!(error, ChainError::Unavailable(_)), "{error}"),
+        }
+    };
+    assert_eq!(events, world.reader.events(0, newest).await.unwrap());
+    assert!(attempts > 1, "it was too slow at first");
+}
+
+#[tokio::test]
 async fn a_block_that_is_refused_alone_is_an_error() {
     let (world, newest) = busy_world().await;
     let proxy = Proxy::start(&world.chain.rpc_url, |method, _| match method {
