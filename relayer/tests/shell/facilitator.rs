@@ -94,7 +94,8 @@ async fn refuses_what_does_not_hold_and_moves_nothing() {
     chain.mint(agent, Usdc::from_micros(50_000)).await.unwrap();
     let facilitator = facilitator(&chain).await;
     for version in [1, 2] {
-        let cases: [(&str, fn(&mut Value, &mut Value)); 6] = [
+        type Spoil = fn(&mut Value, &mut Value);
+        let cases: [(&str, Spoil); 6] = [
             ("another signature", |payload, _| {
                 payload["payload"]["signature"] = json!(format!("0x{}1b", "11".repeat(64)))
             }),

@@ -85,7 +85,8 @@ async fn a_clear_no_is_a_refusal_whatever_the_status() {
 /// Whatever is not a clear answer is unknown to settle, which is asked for exactly once: a second time could pay twice.
 #[tokio::test]
 async fn what_is_not_clear_is_unknown_and_settle_is_never_repeated() {
-    let replies: [(&str, fn() -> Response); 9] = [
+    type Say = fn() -> Response;
+    let replies: [(&str, Say); 9] = [
         ("error", || StatusCode::INTERNAL_SERVER_ERROR.into_response()),
         ("error that says no", || {
             (StatusCode::BAD_GATEWAY, Json(json!({"success": false, "isValid": false}))).into_response()
