@@ -30,12 +30,8 @@ async fn main() {
 
     let signer = Arc::new(Signer::from_bytes(&[7; 32]).unwrap());
     let chain = Arc::new(FakeChain::new(signer.address()));
-    let identity = OperatorIdentity {
-        chain: Chain::Base,
-        domain: Domain::new(8453, CONTRACT),
-        operator_index: OPERATOR,
-        signer,
-    };
+    let identity =
+        OperatorIdentity { chain: Chain::Base, domain: Domain::new(8453, CONTRACT), operator_index: OPERATOR, signer };
     let unlimited = Usdc::MAX;
     let config = LedgerConfig { url, trust_latest: unlimited, trust_safe: unlimited, ..LedgerConfig::default() };
     let ledger = Ledger::open(&config, identity).await.unwrap();
@@ -124,7 +120,12 @@ async fn job(ledger: &Ledger, account: AccountId) {
             },
             render: Arc::new(|billing| StoredAnswer {
                 status: 200,
-                body: format!("{{\"receiptHash\":\"{}\",\"text\":\"{}\"}}", billing.receipt.receipt_hash, "x".repeat(400)).into(),
+                body: format!(
+                    "{{\"receiptHash\":\"{}\",\"text\":\"{}\"}}",
+                    billing.receipt.receipt_hash,
+                    "x".repeat(400)
+                )
+                .into(),
             }),
         })
         .await

@@ -158,11 +158,12 @@ impl Ledger {
         tx.commit().await
     }
 
-    /// Watches a deposit address from now on, often at first. Bounded: the addresses asked for longest ago are forgotten.
+    /// Watches a deposit address from now on, often at first; asking again never puts off a look. With `landed`, because money is
+    /// there, the next look is now. Bounded: the addresses asked for longest ago are forgotten.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn watch_address(&self, watched: WatchedAddress) -> Result<(), LedgerError> {
+    pub async fn watch_address(&self, watched: WatchedAddress, landed: bool) -> Result<(), LedgerError> {
         let WatchedAddress { address, terms } = watched;
         let now = now_ms();
         let mut tx = self.db.begin_write().await?;
@@ -170,14 +171,16 @@ impl Ledger {
         sqlx::query(
             "INSERT INTO deposit_addresses (address, owner, ceiling, fee, asked_ms, look_ms, looks) \
              VALUES ($1, $2, $3, $4, $5, $6, 0) \
-             ON CONFLICT (address) DO UPDATE SET asked_ms = excluded.asked_ms, look_ms = excluded.look_ms, looks = 0",
+             ON CONFLICT (address) DO UPDATE SET asked_ms = excluded.asked_ms, looks = 0, \
+             look_ms = CASE WHEN excluded.look_ms < deposit_addresses.look_ms THEN excluded.look_ms \
+             ELSE deposit_addresses.look_ms END",
         )
         .bind(address.to_vec())
         .bind(terms.owner.to_vec())
         .bind(micros(terms.ceiling))
         .bind(micros(terms.fee))
         .bind(int(now))
-        .bind(int(now + FIRST_PAUSE_MS))
+        .bind(int(if landed { now } else { now + FIRST_PAUSE_MS }))
         .execute(&mut *connection)
         .await?;
         sqlx::query(

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use alloy::primitives::{Address, B256, Bytes, keccak256};
 use async_trait::async_trait;
 use compute_futures_chain::{
-    AccountOnChain, Action, BlockRef, ChainError, ChainEvent, ChainReader, ChainWriter, EventKind, EventMeta, Fees, Heads,
-    OperatorOnChain, SignedTransaction, TransactionOutcome,
+    AccountOnChain, Action, BlockRef, ChainError, ChainEvent, ChainReader, ChainWriter, EventKind, EventMeta, Fees,
+    Heads, OperatorOnChain, SignedTransaction, TransactionOutcome,
 };
 use compute_futures_protocol::{AccountId, AccountState, Chain, DepositTerms, DiscountFloor, Terms, Usdc};
 
@@ -155,15 +155,8 @@ impl FakeChain {
         let id = AccountId::new(OPERATOR, u32::try_from(sequence).unwrap()).unwrap();
         let (amount, ceiling) = (Usdc::from_micros(amount), Usdc::from_micros(ceiling));
         let state = AccountState::open(amount, ceiling, &self.terms).unwrap();
-        let account = AccountOnChain {
-            id,
-            owner,
-            delegate: None,
-            state,
-            refundable_at: None,
-            terms_version: 1,
-            closed: false,
-        };
+        let account =
+            AccountOnChain { id, owner, delegate: None, state, refundable_at: None, terms_version: 1, closed: false };
         let mut events = vec![
             EventKind::AccountOpened { account: id, owner, operator_index: OPERATOR, terms_version: 1 },
             deposited(id, owner, amount, &state.discount, state.credit),

@@ -86,7 +86,8 @@ impl Cluster {
 
     fn running(&self) -> Option<u16> {
         let port = std::fs::read_to_string(self.folder.join("port")).ok()?.trim().parse().ok()?;
-        let status = self.command("pg_ctl").arg("status").arg("-D").arg(self.data()).stdout(Stdio::null()).status().ok()?;
+        let status =
+            self.command("pg_ctl").arg("status").arg("-D").arg(self.data()).stdout(Stdio::null()).status().ok()?;
         status.success().then_some(port)
     }
 
@@ -99,7 +100,10 @@ impl Cluster {
         if let Some(user) = self.user {
             run(Command::new("chown").arg(user).arg(&data));
         }
-        run(self.command("initdb").args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "-D"]).arg(&data));
+        run(self
+            .command("initdb")
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "-D"])
+            .arg(&data));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=400 -c fsync=off \
@@ -165,7 +169,11 @@ fn binaries() -> Option<PathBuf> {
         .unwrap_or_default();
     versions.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    versions.into_iter().rev().chain(std::env::split_paths(&path)).find(|folder| has(folder, "initdb") && has(folder, "pg_ctl"))
+    versions
+        .into_iter()
+        .rev()
+        .chain(std::env::split_paths(&path))
+        .find(|folder| has(folder, "initdb") && has(folder, "pg_ctl"))
 }
 
 fn has(folder: &Path, binary: &str) -> bool {

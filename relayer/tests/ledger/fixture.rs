@@ -8,8 +8,8 @@ use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{AccountId, Authorization, Chain, Domain, JobAuthorization, Signer, Usdc};
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::ledger::{
-    AccountView, Billing, ChargeFacts, ChargeRequest, Charged, HoldOutcome, HoldRequest, Ledger, LedgerConfig, LedgerError,
-    OperatorIdentity, StoredAnswer, new_job_id,
+    AccountView, Billing, ChargeFacts, ChargeRequest, Charged, HoldOutcome, HoldRequest, Ledger, LedgerConfig,
+    LedgerError, OperatorIdentity, StoredAnswer, new_job_id,
 };
 use compute_futures_relayer::settlement::{Settlement, SettlementConfig};
 use compute_futures_relayer::test_util::fake_chain::{CONTRACT, FakeChain, OPERATOR};
@@ -58,7 +58,10 @@ impl Fixture {
     /// `None` when the engine is not on this machine.
     pub async fn new(kind: Kind) -> Option<Self> {
         // RUST_LOG=compute_futures_relayer=debug shows what happens.
-        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let folder = tempfile::tempdir().unwrap();
         let (url, database) = match kind {
             Kind::Sqlite => (format!("sqlite:{}/ledger.db", folder.path().display()), None),
@@ -67,7 +70,8 @@ impl Fixture {
                 (database.url.clone(), Some(database))
             }
         };
-        let config = LedgerConfig { url, trust_latest: usdc(UNLIMITED), trust_safe: usdc(UNLIMITED), ..LedgerConfig::default() };
+        let config =
+            LedgerConfig { url, trust_latest: usdc(UNLIMITED), trust_safe: usdc(UNLIMITED), ..LedgerConfig::default() };
         let operator = operator_key();
         let chain = Arc::new(FakeChain::new(operator.address()));
         let ledger = Ledger::open(&config, identity()).await.unwrap();
@@ -159,8 +163,7 @@ pub struct Running {
 impl Running {
     pub async fn start(ledger: Ledger, chain: Arc<FakeChain>, config: SettlementConfig) -> Self {
         let stop = CancellationToken::new();
-        let (settlement, task) =
-            Settlement::start(ledger, chain.clone(), chain, config, stop.clone()).await.unwrap();
+        let (settlement, task) = Settlement::start(ledger, chain.clone(), chain, config, stop.clone()).await.unwrap();
         Self { settlement, stop, task }
     }
 
@@ -216,10 +219,7 @@ pub fn hold_request(account: AccountId, nonce: u64, list: u64) -> HoldRequest {
 }
 
 pub fn charge_request(job: B256, list: u64) -> ChargeRequest {
-    ChargeRequest {
-        facts: facts(job, list),
-        render: Arc::new(answer),
-    }
+    ChargeRequest { facts: facts(job, list), render: Arc::new(answer) }
 }
 
 pub fn facts(job: B256, list: u64) -> ChargeFacts {

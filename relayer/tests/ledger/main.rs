@@ -1,6 +1,7 @@
 //! The ledger, following and settlement, on SQLite and on PostgreSQL: every test below runs on both.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod anvil;
 mod fixture;
 mod following;
 mod holds;

@@ -150,7 +150,8 @@ impl Model {
         for id in &self.accounts {
             let view = f.view(*id).await;
             let receipts: u64 = self.receipts.get(id).map_or(0, |receipts| receipts.iter().sum());
-            let held: u64 = self.running.iter().filter(|(_, account, ..)| account == id).map(|(.., hold, _)| hold).sum();
+            let held: u64 =
+                self.running.iter().filter(|(_, account, ..)| account == id).map(|(.., hold, _)| hold).sum();
             prop_assert_eq!(view.total_charged.micros(), receipts, "Σ receipts");
             prop_assert_eq!(view.held.micros(), held, "Σ holds");
             prop_assert_eq!(view.jobs, self.receipts.get(id).map_or(0, Vec::len) as u64);

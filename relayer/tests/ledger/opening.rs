@@ -66,7 +66,10 @@ async fn bad_urls_say_what_to_do() {
         ("postgres://user:secret@127.0.0.1:1/x", "cannot be opened"),
     ] {
         let config = LedgerConfig { url: url.into(), ..LedgerConfig::default() };
-        let error = tokio::time::timeout(Duration::from_secs(40), Ledger::open(&config, identity())).await.unwrap().unwrap_err();
+        let error = tokio::time::timeout(Duration::from_secs(40), Ledger::open(&config, identity()))
+            .await
+            .unwrap()
+            .unwrap_err();
         assert!(error.to_string().contains(says), "{url}: {error}");
         assert!(!error.to_string().contains("secret"), "{error}");
         assert!(!format!("{config:?}").contains("secret"));
