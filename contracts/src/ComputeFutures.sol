@@ -16,6 +16,7 @@ import {IComputeFutures} from "./interfaces/IComputeFutures.sol";
 import {IReceiveWithAuthorization} from "./interfaces/IReceiveWithAuthorization.sol";
 import {Meter, MeterLib} from "./libraries/Meter.sol";
 import {PackedTerms, PackedTermsLib} from "./libraries/PackedTerms.sol";
+import {Holder, OperatorState, TermsRecord} from "./libraries/Records.sol";
 
 /// @title ComputeFutures
 /// @notice See IComputeFutures: everything a caller needs to know stands there.
@@ -32,28 +33,6 @@ contract ComputeFutures is IComputeFutures, EIP712, ReentrancyGuardTransient {
     IERC20 private immutable TOKEN;
     /// @inheritdoc IComputeFutures
     address public immutable vaultImplementation;
-
-    /// @dev Slot 0 is what batches, openings and withdrawals touch; the address is only for readers.
-    struct OperatorState {
-        uint40 lastBatch;
-        uint64 earnings;
-        uint32 lastSequence;
-        uint32 termsVersion; // 168 bits
-        address operator; // next slot
-    }
-
-    /// @dev One slot.
-    struct Holder {
-        address owner;
-        uint40 refundableAt;
-        uint32 termsVersion;
-        bool closed; // 240 bits
-    }
-
-    struct TermsRecord {
-        PackedTerms packed;
-        bytes32 rateCardHash;
-    }
 
     /// @inheritdoc IComputeFutures
     uint32 public operatorCount;

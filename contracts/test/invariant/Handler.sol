@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Test} from "forge-std/Test.sol";
-
 import {IComputeFutures} from "../../src/interfaces/IComputeFutures.sol";
-import {IUsdc} from "../utils/IUsdc.sol";
+import {Actors} from "./Actors.sol";
 import {AccountModel, ModelLib, OperatorModel, ReceiptModel} from "./Model.sol";
 
 /// @notice Calls every verb with arguments that must succeed, checks what each answers, and keeps the model beside it.
 /// @dev `fail_on_revert` is on: a call that reverts is a broken promise, not noise.
-contract Handler is Test {
+contract Handler is Actors {
     using ModelLib for AccountModel;
 
-    IUsdc public constant USDC = IUsdc(0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913);
     address private constant MINTER = 0x3bEA5F24710dC4faC252Ce13110eec72561a6105;
     uint256 private constant MAX_AMOUNT = 1_000e6;
     uint256 private constant MAX_ACCOUNTS = 40;
-    bytes32 private constant RECEIVE_TYPEHASH = keccak256(
-        "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-    );
-
-    IComputeFutures public immutable FUTURES;
 
     address[] public owners;
     address[] public delegates;
-    mapping(address => uint256) private _keys;
     /// Minted to, less paid in, plus refunded: what each owner must hold.
     mapping(address => uint256) public purse;
     uint64[] public accounts;
@@ -36,8 +27,7 @@ contract Handler is Test {
     uint256 private _salt;
     mapping(bytes32 verb => uint256) public calls;
 
-    constructor(IComputeFutures futures) {
-        FUTURES = futures;
+    constructor(IComputeFutures futures) Actors(futures) {
         for (uint256 i; i < 3; ++i) {
             owners.push(_actor(string.concat("owner ", vm.toString(i))));
             delegates.push(_actor(string.concat("delegate ", vm.toString(i))));
@@ -49,12 +39,6 @@ contract Handler is Test {
             _operators[uint32(i + 1)].operator = operator;
             _setTerms(i, i, i, i);
         }
-    }
-
-    function _actor(string memory name) private returns (address who) {
-        uint256 key;
-        (who, key) = makeAddrAndKey(name);
-        _keys[who] = key;
     }
 
     modifier counted(bytes32 verb) {
@@ -477,38 +461,9 @@ contract Handler is Test {
         return own[r.account % own.length];
     }
 
-    // ------------------------------------------------------------- signatures
-
     function _mint(address to, uint256 amount) private {
         vm.prank(MINTER);
         USDC.mint(to, amount);
         purse[to] += amount;
-    }
-
-    function _sign3009(IComputeFutures.DepositAuthorization memory a) private view returns (bytes memory) {
-        bytes32 nonce = FUTURES.depositNonce(a.operatorIndex, a.owner, a.accountId, a.ceiling, a.salt);
-        bytes32 body = keccak256(
-            abi.encode(
-                RECEIVE_TYPEHASH, a.owner, address(FUTURES), uint256(a.amount), a.validAfter, a.validBefore, nonce
-            )
-        );
-        return _sign(a.owner, USDC.DOMAIN_SEPARATOR(), body);
-    }
-
-    function _domain() private view returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256("ComputeFutures"),
-                keccak256("1"),
-                block.chainid,
-                address(FUTURES)
-            )
-        );
-    }
-
-    function _sign(address who, bytes32 domain, bytes32 body) private view returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(_keys[who], keccak256(abi.encodePacked("\x19\x01", domain, body)));
-        return abi.encodePacked(r, s, v);
     }
 }
