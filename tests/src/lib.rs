@@ -1,1 +1,27 @@
-//! End-to-end tests over a real chain and stock clients.
+//! What the end-to-end tests share: a world (chain, relayer, indexer as processes of the real binary), agents with wallets, and
+//! the one claim that every test ends with: receipts, ledger and chain agree to the last micro-USDC.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+mod agent;
+mod books;
+mod upstream;
+mod world;
+
+pub use agent::Agent;
+pub use books::Books;
+pub use upstream::{Behaviour, Upstream};
+pub use world::{METERED, World, metered_models};
+
+use compute_futures_protocol::Usdc;
+
+/// An amount in USDC.
+#[must_use]
+pub fn usdc(text: &str) -> Usdc {
+    text.parse().expect("an amount")
+}
+
+/// Whether the slow tests run as well (`make test-all`).
+#[must_use]
+pub fn slow_tests() -> bool {
+    std::env::var("COMPUTE_FUTURES_SLOW_TESTS").is_ok_and(|value| value == "1")
+}
