@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod credit;
+mod deposits;
 mod exact;
+mod local;
 mod quickstart;
 mod world;

@@ -124,7 +124,7 @@ impl Deposit {
         let Route::Address { terms, address } = self.route else { return Ok(()) };
         crediting::require_open(&self.state, address).await?;
         // From here on the money may land: somebody must be looking, whatever happens to this request.
-        self.state.ledger.watch_address(WatchedAddress { address, terms }).await?;
+        self.state.ledger.watch_address(WatchedAddress { address, terms }, false).await?;
         Ok(())
     }
 

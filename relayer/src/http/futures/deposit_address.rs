@@ -35,7 +35,7 @@ pub async fn deposit_address(State(state): State<AppState>, request: PaidRequest
     let address = state.reader.deposit_address(&terms);
     let waiting = state.reader.token_balance(address, None).await.map_err(chain)?;
     let account = state.reader.account_of_deposit_address(address).await.map_err(chain)?;
-    state.ledger.watch_address(WatchedAddress { address, terms }).await?;
+    state.ledger.watch_address(WatchedAddress { address, terms }, waiting > terms.fee).await?;
     let settings = state.gate.settings();
     let minimum = state.ledger.minimum_deposit().unwrap_or(state.config.terms.minimum_deposit);
     let least = minimum.checked_add(terms.fee).unwrap_or(minimum);

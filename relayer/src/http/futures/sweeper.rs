@@ -60,7 +60,7 @@ async fn sweep(state: &AppState, watched: WatchedAddress) -> ApiResult<bool> {
     match result.await {
         Ok(_) => {
             // More may come: back to the front of the queue.
-            state.ledger.watch_address(watched).await?;
+            state.ledger.watch_address(watched, false).await?;
             Ok(true)
         }
         Err(SettlementError::Refused { reason, .. }) => {
