@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 
+use compute_futures_protocol::Usdc;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -53,6 +54,11 @@ impl Output {
     pub(crate) fn raw(self, text: &str) {
         print!("{text}");
     }
+}
+
+/// A ceiling for people: the highest one means that the credit itself is the limit.
+pub(crate) fn ceiling_text(ceiling: Usdc) -> String {
+    if ceiling >= Usdc::MAX { "all of the credit".into() } else { format!("{ceiling} USDC") }
 }
 
 /// Two columns: what, and how much.

@@ -106,7 +106,7 @@ fn mistyped_accounts_are_named_as_such() {
         args.extend([id, "--clear"]);
         failure(&run(&args))
     };
-    assert!(bad("CFE-00000000")["error"].as_str().unwrap().contains("typing error"));
+    assert!(bad("CFE-00000088")["error"].as_str().unwrap().contains("typing error"));
     assert_eq!(bad("nonsense")["code"], "bad_account");
     assert_eq!(bad("0")["code"], "bad_account");
 }

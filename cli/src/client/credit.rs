@@ -196,15 +196,7 @@ impl CreditPayer {
 }
 
 fn raise(needed: Usdc, limits: &Limits) -> Result<Usdc, ClientError> {
-    match limits.raise_ceiling_to {
-        Some(most) if most >= needed => Ok(most),
-        Some(most) => Err(ClientError::TooExpensive(format!(
-            "the account's ceiling must rise to {needed} USDC, above the {most} USDC that you allow"
-        ))),
-        None => Err(ClientError::TooExpensive(format!(
-            "the account's ceiling must rise to {needed} USDC for this job; allow it with --raise-ceiling {needed}"
-        ))),
-    }
+    limits.raise_ceiling_to.filter(|most| *most >= needed).ok_or(ClientError::CeilingTooLow { needed })
 }
 
 fn ceiling_needed(error: &ClientError) -> Option<Usdc> {

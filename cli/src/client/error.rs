@@ -1,5 +1,6 @@
 //! What can go wrong between a client and a relayer.
 
+use compute_futures_protocol::Usdc;
 use serde_json::Value;
 
 /// Failure of a call. Unless it says otherwise nothing was paid.
@@ -41,6 +42,12 @@ pub enum ClientError {
     /// The price is above the client's own bound; nothing was signed.
     #[error("nothing was signed: {0}")]
     TooExpensive(String),
+    /// The account's ceiling is too low for this job, and the client was not told to raise it so far.
+    #[error("the account's ceiling must rise to {needed} USDC for this job; nothing was charged")]
+    CeilingTooLow {
+        /// The least ceiling that lets it run.
+        needed: Usdc,
+    },
     /// The receipt does not prove what it should. The job ran and was charged: keep the answer as evidence.
     #[error("the receipt does not hold: {0}")]
     BadReceipt(String),
@@ -66,6 +73,9 @@ impl ClientError {
             Self::BadReceipt(_) => {
                 "keep the answer; compare it with `compute-futures verify`, and take it up with the operator".into()
             }
+            Self::CeilingTooLow { needed } => {
+                format!("allow it: --raise-ceiling {needed} or more, or --yes for all of the credit")
+            }
             Self::Signing(_) => "check the key".into(),
         }
     }
@@ -79,6 +89,7 @@ impl ClientError {
             Self::BadAnswer { .. } => "bad_answer",
             Self::Untrusted(_) => "untrusted_offer",
             Self::TooExpensive(_) => "too_expensive",
+            Self::CeilingTooLow { .. } => "ceiling_too_low",
             Self::BadReceipt(_) => "bad_receipt",
             Self::Signing(_) => "signing_failed",
         }

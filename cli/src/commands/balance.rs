@@ -9,7 +9,7 @@ use crate::args::BalanceArgs;
 use crate::client::{Limits, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::facts;
+use crate::output::{ceiling_text, facts};
 
 pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
     let accounts = match &args.account {
@@ -90,8 +90,6 @@ fn as_json(context: &Context, account: &AccountOnChain) -> Value {
 
 fn as_text(context: &Context, account: &AccountOnChain) -> String {
     let state = &account.state;
-    let unlimited = state.ceiling >= compute_futures_protocol::Usdc::MAX;
-    let ceiling = if unlimited { "all of the credit".to_owned() } else { format!("{} USDC", state.ceiling) };
     let status = match (account.closed, account.refundable_at) {
         (true, _) => "closed".to_owned(),
         (_, Some(at)) => format!("refund requested, due at {at} (Unix seconds)"),
@@ -104,7 +102,7 @@ fn as_text(context: &Context, account: &AccountOnChain) -> String {
         ("credit", format!("{} USDC", state.credit)),
         ("charged", format!("{} USDC (on-chain)", state.charged)),
         ("left", format!("{} USDC", state.unspent())),
-        ("ceiling", ceiling),
+        ("ceiling", ceiling_text(state.ceiling)),
         ("discount", format!("{}.{:02} %", state.discount.discount_bps / 100, state.discount.discount_bps % 100)),
         ("status", status),
     ])

@@ -1,14 +1,14 @@
 //! `ceiling`: raise how much the operator may charge in total (I-2).
 
 use compute_futures_chain::{Action, ChainReader};
-use compute_futures_protocol::{Signature, SpendCeiling};
+use compute_futures_protocol::{Signature, SpendCeiling, Usdc};
 use serde_json::json;
 
 use super::events::post;
 use crate::args::CeilingArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::facts;
+use crate::output::{ceiling_text, facts};
 
 pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
@@ -32,8 +32,8 @@ pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
     if args.ceiling <= present {
         return Err(Failure::new(
             "ceiling_not_raised",
-            format!("the ceiling is {present} USDC and only rises"),
-            format!("name more than {present}"),
+            format!("the ceiling is {} and only rises", ceiling_text(present)),
+            if present >= Usdc::MAX { "there is nothing to raise".into() } else { format!("name more than {present}") },
         ));
     }
     let done = post(context, &Action::RaiseCeiling { account, ceiling: args.ceiling }).await?;
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
     result["ceiling"] = json!(args.ceiling);
     context.output.result(&result, || {
         facts([
-            ("ceiling", format!("{present} → {} USDC", args.ceiling)),
+            ("ceiling", format!("{present} → {}", ceiling_text(args.ceiling))),
             ("transaction", done.transaction.to_string()),
         ])
     });

@@ -104,7 +104,11 @@ async fn transfer(context: &Context, args: &DepositArgs, account: Option<Account
             facts([
                 ("send USDC to", address.to_string()),
                 ("owner", terms.owner.to_string()),
-                ("then", "compute-futures deposit … --transfer sweeps what is there, or anyone calls sweep".into()),
+                (
+                    "then",
+                    "compute-futures deposit AMOUNT --transfer sweeps it once it is there, or anyone calls sweep"
+                        .into(),
+                ),
             ])
         });
         return Ok(());

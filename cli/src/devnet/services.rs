@@ -51,6 +51,7 @@ url = "sqlite://{ledger}"
 
 [settlement]
 max_age_seconds = {max_age}
+flush_seconds = 10
 
 [terms]
 refund_delay_seconds = {refund_delay}
