@@ -46,6 +46,10 @@ CREATE TABLE accounts (
     CHECK (settled <= total_charged)
 );
 CREATE INDEX accounts_owner ON accounts (owner);
+-- Few rows each, looked for at every turn.
+CREATE INDEX accounts_unconfirmed ON accounts (id) WHERE unconfirmed > 0;
+CREATE INDEX accounts_closing ON accounts (id) WHERE closing = 1 AND closed = 0;
+CREATE INDEX accounts_void ON accounts (id) WHERE void = 1;
 
 -- Credit reserved by jobs in flight. A row lives from hold to charge or release.
 CREATE TABLE holds (

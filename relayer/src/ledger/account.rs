@@ -318,8 +318,6 @@ pub(crate) async fn store_mirror(connection: &mut AnyConnection, account: &Accou
     .bind(i64::from(account.closing))
     .bind(i64::from(account.void))
     .bind(account.frozen.clone())
-    // Of a row that is there only for the check that settled fits under it; never changed here.
-    .bind(micros(account.total_charged))
     .execute(connection)
     .await?;
     Ok(())

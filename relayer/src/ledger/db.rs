@@ -22,7 +22,7 @@ pub(crate) struct Db {
     /// SQLite has one writer: waiting here is fair and costs nothing, waiting in its busy handler is neither.
     writer: Arc<Semaphore>,
     /// Keeps other processes away from an SQLite file for as long as we live.
-    _lock: Option<Arc<std::fs::File>>,
+    lock: Option<Arc<std::fs::File>>,
 }
 
 /// A transaction that writes. Dropped without commit it is rolled back.
@@ -58,7 +58,7 @@ impl Db {
         let pool = AnyPoolOptions::new()
             .max_connections(config.connections.max(2))
             .min_connections(1)
-            .acquire_timeout(Duration::from_secs(15))
+            .acquire_timeout(Duration::from_secs(10))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in engine.on_connect() {
@@ -75,7 +75,7 @@ impl Db {
             Engine::Sqlite => 1,
             Engine::Postgres => usize::try_from(config.connections.max(2)).unwrap_or(2),
         };
-        Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), _lock: lock })
+        Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), lock })
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTx, LedgerError> {
@@ -90,7 +90,7 @@ impl Db {
     /// Closes every connection. Whatever was committed is on disk already.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
-        if let Some(lock) = &self._lock {
+        if let Some(lock) = &self.lock {
             // Nothing is written any more, whoever still holds a clone. An error: the lock goes with the last clone.
             let _ = lock.unlock();
         }

@@ -73,6 +73,7 @@ pub(crate) async fn close(ledger: &Ledger, number: u64) -> Result<(), LedgerErro
         .await?;
     sqlx::query("UPDATE identity SET flush_reason = ''").execute(tx.connection()).await?;
     tx.commit().await?;
+    crate::failpoint!("batch::after_close");
     ledger.context.progress.record(number + 1, 0, 0);
     Ok(())
 }

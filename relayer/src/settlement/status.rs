@@ -88,7 +88,8 @@ pub(crate) async fn read(ledger: &Ledger) -> Result<SettlementStatus, Settlement
 /// Net value of receipts not confirmed on chain, and the age of the oldest in seconds.
 pub(crate) async fn unposted(ledger: &Ledger) -> Result<(Usdc, u64), LedgerError> {
     let row = sqlx::query(
-        "SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT), MIN(first_receipt_ms) FROM batches WHERE state <> 'confirmed'",
+        "SELECT CAST(COALESCE(SUM(charged), 0) AS BIGINT), MIN(first_receipt_ms) FROM batches \
+         WHERE state IN ('open', 'closed', 'sealed')",
     )
     .fetch_one(&ledger.db.pool)
     .await?;
@@ -98,7 +99,7 @@ pub(crate) async fn unposted(ledger: &Ledger) -> Result<(Usdc, u64), LedgerError
     Ok((value, age))
 }
 
-/// Receipts that wait although nothing forces them: a hint for the batcher's log line.
+/// Why a batch was asked for, if one was.
 pub(crate) async fn flush_requested(ledger: &Ledger) -> Result<Option<String>, LedgerError> {
     let row =
         sqlx::query("SELECT flush_reason FROM identity WHERE id = $1").bind(int(1)).fetch_one(&ledger.db.pool).await?;
