@@ -3,8 +3,8 @@
 use alloy::primitives::U256;
 use alloy::signers::local::PrivateKeySigner;
 use compute_futures_protocol::Usdc;
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{Response, StatusCode};
 use x402_chain_eip155::V2Eip155ExactClient;
 use x402_reqwest::X402Client;
 use x402_types::scheme::client::{MaxAmount, X402Error};
@@ -36,12 +36,23 @@ impl ExactPayer {
         if first.status() != StatusCode::PAYMENT_REQUIRED {
             return Answer::read(first).await?.success();
         }
-        let headers = self.client.make_payment_headers(first).await.map_err(|error| match error {
+        relayer.send(request, &self.signed(first).await?).await?.success()
+    }
+
+    /// The headers that pay for a request: to send it later, or more than once (it is paid once).
+    ///
+    /// # Errors
+    /// When there is no answer, or no payable offer within the bound.
+    pub async fn headers(&self, relayer: &Relayer, request: &Request) -> Result<HeaderMap, ClientError> {
+        self.signed(relayer.once(request, &HeaderMap::new()).await?).await
+    }
+
+    async fn signed(&self, offer: Response) -> Result<HeaderMap, ClientError> {
+        self.client.make_payment_headers(offer).await.map_err(|error| match error {
             X402Error::NoMatchingPaymentOption => {
                 ClientError::TooExpensive(format!("no `exact` offer on this network costs {} USDC or less", self.most))
             }
             other => ClientError::Signing(other.to_string()),
-        })?;
-        relayer.send(request, &headers).await?.success()
+        })
     }
 }
