@@ -8,4 +8,5 @@ mod deposits;
 mod exact;
 mod local;
 mod quickstart;
+mod token_chain;
 mod world;

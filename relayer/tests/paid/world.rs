@@ -1,7 +1,6 @@
 //! A relayer over a chain in memory, with a facilitator and a provider that do as they are told. Everything between is real:
 //! router, gate, ledger on SQLite, settlement.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,10 +11,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::{Json, Router, routing::post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use compute_futures_chain::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, Heads, OperatorOnChain};
+use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{
-    AccountId, Address, B256, Chain, DepositTerms, Domain, ExactPayment, JobAuthorization, Signer, SpendCeiling, Terms,
-    TokenDomain, U256, Usdc, request_hash,
+    AccountId, Address, B256, Chain, Domain, ExactPayment, JobAuthorization, Signer, SpendCeiling, TokenDomain, U256,
+    Usdc, request_hash,
 };
 use compute_futures_relayer::catalog::Catalog;
 use compute_futures_relayer::config::Config;
@@ -31,6 +30,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::token_chain::TokenChain;
 
 pub const UNLIMITED: u64 = (1 << 56) - 1;
 pub const EXECUTE: &str = "/api/v1/compute-futures/execute";
@@ -63,89 +64,6 @@ pub enum Settling {
     LosesAnswer,
     /// Neither moves money nor answers.
     Fails,
-}
-
-/// The token's EIP-3009 nonces: used in a transaction, or cancelled (`None`).
-type Nonces = HashMap<(Address, B256), Option<B256>>;
-
-/// The chain in memory, with a token and contract wallets.
-pub struct TokenChain {
-    pub inner: Arc<FakeChain>,
-    pub nonces: Mutex<Nonces>,
-    /// Contract wallets accept exactly these bytes.
-    pub wallets: Mutex<HashMap<Address, Vec<u8>>>,
-    /// How often a signature was taken to the chain.
-    pub asked: AtomicUsize,
-}
-
-#[async_trait]
-impl ChainReader for TokenChain {
-    fn chain(&self) -> Chain {
-        self.inner.chain()
-    }
-    fn contract(&self) -> Address {
-        self.inner.contract()
-    }
-    fn token(&self) -> Address {
-        self.inner.token()
-    }
-    fn deployment_block(&self) -> u64 {
-        0
-    }
-    async fn heads(&self) -> Result<Heads, ChainError> {
-        self.inner.heads().await
-    }
-    async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
-        self.inner.block(number).await
-    }
-    async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
-        self.inner.events(from, to).await
-    }
-    async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError> {
-        self.inner.account(id).await
-    }
-    async fn operator(&self, index: u32) -> Result<Option<OperatorOnChain>, ChainError> {
-        self.inner.operator(index).await
-    }
-    async fn operator_index_of(&self, operator: Address) -> Result<Option<u32>, ChainError> {
-        self.inner.operator_index_of(operator).await
-    }
-    async fn terms(&self, index: u32, version: u32) -> Result<Option<Terms>, ChainError> {
-        self.inner.terms(index, version).await
-    }
-    fn deposit_address(&self, terms: &DepositTerms) -> Address {
-        self.inner.deposit_address(terms)
-    }
-    async fn account_of_deposit_address(&self, address: Address) -> Result<Option<AccountId>, ChainError> {
-        self.inner.account_of_deposit_address(address).await
-    }
-    async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
-        self.inner.token_balance(holder, block).await
-    }
-    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
-        Ok(self.nonces.lock().unwrap().contains_key(&(authorizer, nonce)))
-    }
-    async fn authorization_transaction(
-        &self,
-        authorizer: Address,
-        nonce: B256,
-        _: u64,
-    ) -> Result<Option<B256>, ChainError> {
-        Ok(self.nonces.lock().unwrap().get(&(authorizer, nonce)).copied().flatten())
-    }
-    async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if let Some(accepted) = self.wallets.lock().unwrap().get(&signer) {
-            return Ok(accepted == signature);
-        }
-        Ok(compute_futures_protocol::recover(digest, signature) == Ok(signer))
-    }
-    async fn verify_receipt(&self, index: u32, batch: u64, hash: B256, proof: &[B256]) -> Result<bool, ChainError> {
-        self.inner.verify_receipt(index, batch, hash, proof).await
-    }
-    async fn batch_root(&self, index: u32, batch: u64) -> Result<Option<B256>, ChainError> {
-        self.inner.batch_root(index, batch).await
-    }
 }
 
 /// What the world does, and what it saw.
