@@ -159,6 +159,8 @@ impl Runner {
         let (value, age) = status::unposted(&self.ledger).await?;
         let behind = value > self.config.most_unposted || age > self.config.most_unposted_seconds;
         self.ledger.context.progress.set_behind(behind);
+        let held = status::held(&self.ledger).await?;
+        metrics::gauge!("relayer_holds_micro_usdc").set(crate::follow::approximate(held.micros()));
         metrics::gauge!("relayer_unposted_micro_usdc").set(crate::follow::approximate(value.micros()));
         metrics::gauge!("relayer_unposted_seconds").set(crate::follow::approximate(age));
         if behind {

@@ -99,6 +99,13 @@ pub(crate) async fn unposted(ledger: &Ledger) -> Result<(Usdc, u64), LedgerError
     Ok((value, age))
 }
 
+/// Credit reserved by running jobs, of every relayer on this ledger.
+pub(crate) async fn held(ledger: &Ledger) -> Result<Usdc, LedgerError> {
+    let row =
+        sqlx::query("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM holds").fetch_one(&ledger.db.pool).await?;
+    Columns::of(&row).usdc()
+}
+
 /// Why a batch was asked for, if one was.
 pub(crate) async fn flush_requested(ledger: &Ledger) -> Result<Option<String>, LedgerError> {
     let row =
