@@ -156,7 +156,13 @@ impl Provider for Environment {
 
 /// Reads `raw` as the type that `default` has.
 fn typed(raw: &str, default: Option<&serde_json::Value>) -> Value {
-    let parse = |text: &str| text.parse::<Value>().unwrap_or_else(|_| Value::from(text));
+    // As TOML where it is TOML (numbers, lists, tables), else as text.
+    let parse = |text: &str| {
+        let parsed = Toml::string(&format!("value = {text}")).data().ok();
+        parsed
+            .and_then(|mut profiles| profiles.remove(&Profile::Default)?.remove("value"))
+            .unwrap_or_else(|| Value::from(text))
+    };
     match default {
         Some(serde_json::Value::String(_)) => Value::from(raw),
         Some(serde_json::Value::Array(_)) if !raw.trim_start().starts_with('[') => Value::from(

@@ -21,6 +21,8 @@ section! {
         metrics_bind: String = String::new(),
         /// Largest request body in bytes; more is answered 413.
         body_limit_bytes: usize = 2 * 1024 * 1024,
+        /// Seconds a request body may take to arrive; more is answered 408.
+        body_timeout_seconds: u64 = 15,
         /// Connections open at once; further ones wait.
         connection_limit: usize = 4096,
         /// Seconds a request may take, provider and settlement included; more is answered 504. Whatever was paid or held is resolved all the same.

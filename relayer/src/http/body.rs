@@ -1,5 +1,7 @@
 //! Reading bodies: whole, bounded, with errors in our form.
 
+use std::time::Duration;
+
 use axum::{
     body::HttpBody,
     extract::{FromRequest, Request, State},
@@ -11,30 +13,57 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
 
-use crate::error::{ApiError, ApiResult};
+use crate::{
+    config::ServerConfig,
+    error::{ApiError, ApiResult},
+};
 
 /// How many times the limit is read and thrown away, so that a client that sends somewhat too much gets to see the answer
 /// instead of a broken connection.
 const DRAIN: u64 = 4;
 
-/// Takes in the body before anything else happens; 413 for one above `limit`.
-pub(super) async fn take_in(State(limit): State<usize>, request: Request, next: Next) -> Response {
+/// How much body is taken, and for how long it may be on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    limit: usize,
+    patience: Duration,
+}
+
+impl Bounds {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self { limit: config.body_limit_bytes, patience: Duration::from_secs(config.body_timeout_seconds.max(1)) }
+    }
+}
+
+/// Takes in the body before anything else happens; 413 for one that is too large, 408 for one that takes too long.
+pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
+    match tokio::time::timeout(bounds.patience, read(request, bounds.limit)).await {
+        Ok(Ok(request)) => next.run(request).await,
+        Ok(Err(error)) => error.into_response(),
+        Err(_) => {
+            let seconds = bounds.patience.as_secs();
+            let error = format!("the body did not arrive within {seconds} s");
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", error, "send it faster, or less of it")
+                .into_response()
+        }
+    }
+}
+
+/// The request with its body in memory.
+async fn read(request: Request, limit: usize) -> ApiResult<Request> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let most = (limit as u64).saturating_mul(DRAIN);
     if announced.is_some_and(|size| size > most) {
-        return too_large().into_response();
+        return Err(too_large());
     }
     let (mut read, mut taken, mut chunks) = (0_u64, BytesMut::new(), body.into_data_stream());
     while let Some(chunk) = chunks.next().await {
-        let Ok(chunk) = chunk else {
-            return ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again")
-                .into_response();
-        };
+        let chunk = chunk.map_err(|_| unreadable())?;
         read += chunk.len() as u64;
         if read > most {
             break;
@@ -44,9 +73,9 @@ pub(super) async fn take_in(State(limit): State<usize>, request: Request, next: 
         }
     }
     if read > limit as u64 {
-        return too_large().into_response();
+        return Err(too_large());
     }
-    next.run(Request::from_parts(parts, taken.freeze().into())).await
+    Ok(Request::from_parts(parts, taken.freeze().into()))
 }
 
 /// A whole body.
@@ -57,12 +86,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(_) => {
-                Err(ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again"))
-            }
-        }
+        Bytes::from_request(request, state).await.map(Self).map_err(|_| unreadable())
     }
 }
 
@@ -85,4 +109,8 @@ impl Body {
 /// 413.
 fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large", "send less in one request")
+}
+
+fn unreadable() -> ApiError {
+    ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again")
 }

@@ -78,14 +78,7 @@ pub fn router(state: AppState, limits: Limits, admin: Option<AdminToken>) -> Rou
         Some(token) => routes.merge(admin::routes(token)),
         None => routes,
     };
-    let timeout = Duration::from_secs(config.request_timeout_seconds);
-    surround(routes, &config)
-        .layer(from_fn_with_state(timeout, in_time))
-        .layer(from_fn_with_state(limits, limit::guard))
-        .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
-        .layer(cors())
-        .layer(from_fn(observe::observe))
-        .with_state(state)
+    surround(routes, &config, limits).with_state(state)
 }
 
 /// `/metrics` alone, for `server.metrics_bind`.
@@ -93,14 +86,19 @@ pub fn metrics_router() -> Router {
     Router::new().route("/metrics", get(health::metrics)).fallback(not_found)
 }
 
-/// Body limit, and errors that axum itself answers in our form.
-fn surround(routes: Router<AppState>, config: &ServerConfig) -> Router<AppState> {
+/// What stands around every route, inside first.
+fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, config: &ServerConfig, limits: Limits) -> Router<S> {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // The limit that counts is ours.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(config.body_limit_bytes, body::take_in))
+        .layer(from_fn_with_state(body::Bounds::new(config), body::take_in))
+        .layer(from_fn_with_state(Duration::from_secs(config.request_timeout_seconds), in_time))
+        .layer(from_fn_with_state(limits, limit::guard))
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
+        .layer(cors())
+        .layer(from_fn(observe::observe))
 }
 
 /// Browsers may call from anywhere: nothing here rests on cookies, and payments are signed.
@@ -152,3 +150,6 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
         .into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

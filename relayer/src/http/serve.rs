@@ -16,17 +16,14 @@ use crate::config::ServerConfig;
 
 /// Serves `app` until `stop`, then waits for requests in flight, at most `server.shutdown_seconds`.
 pub async fn serve(listener: TcpListener, app: Router, config: &ServerConfig, stop: CancellationToken) {
-    let mut builder = Builder::new(TokioExecutor::new());
+    // HTTP/1.1 only: telling the versions apart waits for the first bytes without a limit, and who wants HTTP/2 talks to the
+    // proxy in front.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds.max(1)))
         .max_buf_size(config.header_limit_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(config.header_limit_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(config.connection_limit));
 
