@@ -1,4 +1,4 @@
-//! Where a fetch may go: public addresses only, resolved once and used as resolved (T: URLs that point inside).
+//! Where a fetch may go: public addresses only, resolved once and used as resolved (T-17).
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Which deposits may be spent already (T: reorged deposit): small ones at once, large ones when safe or finalized.
+//! Which deposits may be spent already (T-15): small ones at once, large ones when safe or finalized.
 
 use compute_futures_protocol::Usdc;
 
