@@ -206,7 +206,8 @@ async fn a_ceiling_is_raised_only_when_allowed_and_only_so_far() {
 
 #[tokio::test]
 async fn receipts_that_prove_something_else_are_refused() {
-    let forgeries: [(&str, fn(&mut Receipt)); 5] = [
+    type Forgery = fn(&mut Receipt);
+    let forgeries: [(&str, Forgery); 5] = [
         ("account", |receipt| receipt.account_id = "4294967298".parse().unwrap()),
         ("request", |receipt| receipt.request_hash = B256::ZERO),
         ("output", |receipt| receipt.output_hash = B256::ZERO),

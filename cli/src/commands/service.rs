@@ -32,11 +32,12 @@ pub(super) async fn indexer(args: ServiceArgs, output: Output) -> Outcome<()> {
     let bad = |error: &dyn std::fmt::Display| {
         Failure::new("configuration", error.to_string(), "compute-futures indexer --print-config documents every key")
     };
-    let config = Config::load(args.config.as_deref()).map_err(|error| bad(&error))?;
     if args.print_config {
+        let config = Config::read(args.config.as_deref()).map_err(|error| bad(&error))?;
         output.raw(&config.print());
         return Ok(());
     }
+    let config = Config::load(args.config.as_deref()).map_err(|error| bad(&error))?;
     if args.check {
         output.result(&serde_json::json!({ "ok": true }), || "the configuration can be used".into());
         return Ok(());

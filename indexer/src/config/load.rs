@@ -16,11 +16,21 @@ use crate::error::{IndexerError, Result};
 pub const ENV_PREFIX: &str = "COMPUTE_FUTURES_INDEXER__";
 
 impl Config {
-    /// Reads the file (when one is given), then the environment.
+    /// Reads the file (when one is given), then the environment, and checks that the result can work.
     ///
     /// # Errors
     /// [`IndexerError::Config`]: names the key and says what to write instead.
     pub fn load(file: Option<&Path>) -> Result<Self> {
+        let config = Self::read(file)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// As [`Config::load`], without the check.
+    ///
+    /// # Errors
+    /// As [`Config::load`], for what is not well formed.
+    pub fn read(file: Option<&Path>) -> Result<Self> {
         let mut figment = Figment::new();
         if let Some(file) = file {
             if !file.is_file() {
@@ -32,12 +42,10 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        let config: Self = figment
+        figment
             .merge(Env::prefixed(ENV_PREFIX).split("__"))
             .extract()
-            .map_err(|error| IndexerError::Config(error.to_string()))?;
-        config.validate()?;
-        Ok(config)
+            .map_err(|error| IndexerError::Config(error.to_string()))
     }
 
     /// Refuses what is well formed and cannot work.
