@@ -4,6 +4,7 @@
 mod anvil;
 mod fixture;
 mod following;
+mod gate;
 mod holds;
 mod model;
 mod opening;

@@ -31,6 +31,21 @@ async fn a_signature_pays_for_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn v1_names_no_accepted_terms_and_works_the_same() {
+    let world = World::new().await;
+    let account = world.account(50_000_000).await;
+    let call = job(account);
+    let mut document = world.credit_document(&call, &authorization(&call, account), &world.owner).await;
+    document["x402Version"] = json!(1);
+    document["scheme"] = json!("compute-futures");
+    document["network"] = json!("base");
+    document.as_object_mut().unwrap().remove("accepted");
+    let reply = world.send(&call, Some(("x-payment", encode(&document)))).await.expect(200, "");
+    let report = crate::world::decode(&reply.headers["x-payment-response"]);
+    assert_eq!((&report["network"], &report["extra"]["charged"]), (&json!("base"), &json!("27000")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_nonce_for_another_request_is_refused() {
     let world = World::new().await;
     let account = world.account(50_000_000).await;
