@@ -148,7 +148,10 @@ impl Trail {
                 batch.remainder = *remainder;
             }
             EventKind::DebitShortfall { account, batch_number, uncovered, .. } if *account == self.id => {
-                self.open(*batch_number, time, floor(*batch_number)).uncovered += uncovered.micros();
+                let batch = self.open(*batch_number, time, floor(*batch_number));
+                batch.uncovered += uncovered.micros();
+                // The fraction belongs to the shortfall.
+                batch.remainder = 0;
             }
             EventKind::BatchPosted { operator_index, batch_number, receipts_root, .. }
                 if *operator_index == self.id.operator_index() =>

@@ -8,7 +8,7 @@ use std::{
 use compute_futures_chain::{ChainReader, EventKind};
 use compute_futures_indexer::{
     IndexerError,
-    follow::{Feed, Follower},
+    follow::{Feed, Follower, Range, bind, commit, roll_back},
     project::{AccountRow, OperatorRow},
     solvency::Solvency,
     store::Store,
@@ -376,4 +376,22 @@ async fn what_contradicts_the_model_is_stored() {
         let codes: Vec<String> = codes.iter().map(|row| row.text("code").unwrap()).collect();
         assert!(codes.iter().any(|found| found == code), "{code} not among {codes:?}");
     }
+}
+
+/// Whoever holds an old cursor cannot write, even where no row would collide.
+#[tokio::test]
+async fn a_stale_cursor_writes_nothing() {
+    let fake = Arc::new(FakeChain::new(12));
+    fake.mine(|_, _| {});
+    let databases = Databases::sqlite();
+    let store = Store::open(&databases.fresh().await, 2).await.unwrap();
+    let progress = bind(&store, &*fake).await.unwrap();
+    let heads = fake.heads().await.unwrap();
+    let range = || Range { end: heads.latest, blocks: vec![heads.latest], events: Vec::new() };
+    let first = commit(&store, &progress, range(), &heads, 0).await.unwrap();
+    let second = commit(&store, &progress, range(), &heads, 0).await;
+    assert!(matches!(second, Err(IndexerError::CursorMoved)), "{second:?}");
+    let back = roll_back(&store, &progress, 0).await;
+    assert!(matches!(back, Err(IndexerError::CursorMoved)), "{back:?}");
+    assert_eq!(count(&store, "SELECT block_number AS n FROM progress").await, first.progress.block_number);
 }
