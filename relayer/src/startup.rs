@@ -271,6 +271,7 @@ async fn facilitator(config: &Config, operator: Address) -> anyhow::Result<Facil
         rpc_urls: config.evm()?.rpc_urls,
         key: (*key).into(),
         poll_interval: Duration::from_millis(config.chain.poll_interval_ms.min(1000)),
+        max_gas: settings.max_gas,
         verify_timeout: verify,
         settle_timeout: settle,
     })

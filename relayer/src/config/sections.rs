@@ -148,6 +148,9 @@ section! {
         url: String = String::new(),
         /// Name of the environment variable that holds a bearer token for the remote facilitator. Empty: none.
         token_env: String = String::new(),
+        /// Most gas that settling one payment may need (embedded facilitator). An ordinary wallet's needs about 100,000; what a contract
+        /// wallet's signature check needs is its owner's choice, and you pay for it.
+        max_gas: u64 = 500_000,
         /// Seconds to wait for an answer to verify.
         verify_timeout_seconds: u64 = 10,
         /// Seconds to wait for an answer to settle; then the chain is asked what became of the payment.

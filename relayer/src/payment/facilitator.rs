@@ -4,6 +4,7 @@
 //! asks the chain before anything is served, refused or retried. After `Refused` *this call* took nothing; an earlier call, or
 //! somebody else who saw the authorisation, may have used it, which the chain tells as well.
 
+mod bounded;
 mod embedded;
 mod remote;
 

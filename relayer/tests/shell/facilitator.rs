@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use compute_futures_chain::{ChainReader, evm::local::LocalChain};
-use compute_futures_protocol::{Address, B256, TokenDomain, TransferWithAuthorization, U256, Usdc};
+use compute_futures_protocol::{Address, B256, Bytes, TokenDomain, TransferWithAuthorization, U256, Usdc};
 use compute_futures_relayer::payment::facilitator::{EmbeddedConfig, Facilitator, SettleError, VerifyError};
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ async fn facilitator(chain: &LocalChain) -> Facilitator {
         rpc_urls: vec![chain.rpc_url.clone()],
         key: chain.keys[FACILITATOR].parse().unwrap(),
         poll_interval: Duration::from_millis(50),
+        max_gas: 500_000,
         verify_timeout: Duration::from_secs(5),
         settle_timeout: Duration::from_secs(10),
     })
@@ -26,9 +27,14 @@ async fn facilitator(chain: &LocalChain) -> Facilitator {
 
 /// Requirements and a payment that meets them.
 fn payment(chain: &LocalChain, version: u8, nonce: u8, value: u64) -> (Value, Value) {
+    payment_from(chain, chain.signer(AGENT).unwrap().address(), version, nonce, value)
+}
+
+/// The same from any wallet; the agent signs.
+fn payment_from(chain: &LocalChain, from: Address, version: u8, nonce: u8, value: u64) -> (Value, Value) {
     let signer = chain.signer(AGENT).unwrap();
     let transfer = TransferWithAuthorization {
-        from: signer.address(),
+        from,
         to: PAY_TO,
         value: Usdc::from_micros(value),
         valid_after: U256::ZERO,
@@ -136,6 +142,7 @@ async fn without_a_chain_nothing_is_refused() {
         rpc_urls: vec![chain.rpc_url.clone()],
         key: chain.keys[FACILITATOR].parse().unwrap(),
         poll_interval: Duration::from_millis(50),
+        max_gas: 500_000,
         verify_timeout: Duration::from_secs(1),
         settle_timeout: Duration::from_secs(1),
     })
@@ -146,4 +153,41 @@ async fn without_a_chain_nothing_is_refused() {
     assert!(matches!(facilitator.verify(2, &payload, &requirements).await, Err(VerifyError::Unavailable(_))));
     assert!(matches!(facilitator.settle(2, &payload, &requirements).await, Err(SettleError::Unknown(_))));
     chain.resume().unwrap();
+}
+
+/// A contract wallet (EIP-1271) that accepts every signature after `turns` turns of a loop of 26 gas.
+fn wallet(turns: u16) -> Bytes {
+    let code = format!("6200{turns:04x}5b60019003806004575063{MAGIC}60e01b60005260206000f3");
+    alloy::primitives::hex::decode(code).unwrap().into()
+}
+
+/// What EIP-1271 wants to hear.
+const MAGIC: &str = "1626ba7e";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contract_wallets_pay_but_not_with_our_gas() {
+    let chain = LocalChain::start().await.unwrap();
+    let facilitator = facilitator(&chain).await;
+    let (honest, greedy) = (Address::repeat_byte(0x51), Address::repeat_byte(0x52));
+    for (address, turns) in [(honest, 1), (greedy, u16::MAX)] {
+        chain.set_code(address, &wallet(turns)).await.unwrap();
+        chain.mint(address, Usdc::from_micros(100_000)).await.unwrap();
+    }
+    let reader = chain.reader().await.unwrap();
+    let facilitator_key = chain.signer(FACILITATOR).unwrap().address();
+    for version in [1, 2] {
+        let (payload, requirements) = payment_from(&chain, honest, version, version, 30_000);
+        facilitator.verify(version, &payload, &requirements).await.unwrap();
+        facilitator.settle(version, &payload, &requirements).await.unwrap();
+
+        let before = reader.gas_balance(facilitator_key).await.unwrap();
+        let (payload, requirements) = payment_from(&chain, greedy, version, version, 30_000);
+        let refused = facilitator.settle(version, &payload, &requirements).await;
+        assert!(
+            matches!(&refused, Err(SettleError::Refused { detail, .. }) if detail.contains("too much gas")),
+            "{refused:?}"
+        );
+        assert_eq!(reader.gas_balance(facilitator_key).await.unwrap(), before, "nothing was sent");
+    }
+    assert_eq!(reader.token_balance(PAY_TO, None).await.unwrap(), Usdc::from_micros(60_000));
 }

@@ -19,6 +19,7 @@ use x402_types::{
     scheme::{X402SchemeFacilitator, X402SchemeFacilitatorBuilder, X402SchemeFacilitatorError},
 };
 
+use super::bounded::{Bounded, TOO_MUCH_GAS};
 use super::{SettleError, Settled, Verified, VerifyError, read_settle, read_verify};
 
 /// What the embedded facilitator needs.
@@ -32,6 +33,8 @@ pub struct EmbeddedConfig {
     pub key: B256,
     /// How often a transaction on its way is asked for.
     pub poll_interval: Duration,
+    /// Most gas that one settlement may need.
+    pub max_gas: u64,
     /// Longest wait for an answer to verify.
     pub verify_timeout: Duration,
     /// Longest wait for a payment to be mined.
@@ -85,11 +88,11 @@ impl Embedded {
         };
         // Left alone it would look every seven seconds.
         provider.inner().client().set_poll_interval(config.poll_interval);
-        let provider = Arc::new(provider);
+        let provider = Bounded { inner: Arc::new(provider), most_gas: config.max_gas };
         let built =
             |result: Result<_, Box<dyn std::error::Error>>| result.map_err(|error| without_urls(&error.to_string()));
         Ok(Self {
-            v1: built(V1Eip155Exact.build(Arc::clone(&provider), None))?,
+            v1: built(V1Eip155Exact.build(provider.clone(), None))?,
             v2: built(V2Eip155Exact.build(provider, None))?,
             verify_timeout: config.verify_timeout,
             settle_timeout: config.settle_timeout,
@@ -168,6 +171,10 @@ fn judge(error: &X402SchemeFacilitatorError) -> Judgement {
             }
         }
         // x402-rs keeps only the text of what the RPC said.
+        X402SchemeFacilitatorError::OnchainFailure(text) if text.contains(TOO_MUCH_GAS) => Judgement::Refused {
+            reason: "invalid_signature".into(),
+            detail: "the wallet's signature check needs too much gas; pay from another wallet".into(),
+        },
         X402SchemeFacilitatorError::OnchainFailure(text) => match text.find("execution reverted") {
             Some(at) => Judgement::Reverted(without_urls(&text[at..])),
             None if text.contains("reverted") => Judgement::Reverted("the transaction reverted".into()),
