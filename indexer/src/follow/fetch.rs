@@ -34,10 +34,15 @@ impl RangeSize {
         self.blocks
     }
 
-    /// A range of `blocks` held `events`: aims for the wanted number, growing at most fourfold a step.
+    /// A range of `blocks` held `events`: aims for the wanted number. It shrinks at once, and doubles only when a range of the
+    /// present size has come back: those under way may show that the next blocks are fuller.
     fn served(&mut self, blocks: u64, events: usize) {
-        let fitting = (self.wanted_events * blocks).checked_div(events as u64).unwrap_or(u64::MAX);
-        self.blocks = fitting.clamp(1, self.blocks.saturating_mul(4)).min(self.most);
+        let fitting = (self.wanted_events * blocks).checked_div(events as u64).unwrap_or(u64::MAX).clamp(1, self.most);
+        if fitting < self.blocks {
+            self.blocks = fitting;
+        } else if blocks >= self.blocks {
+            self.blocks = fitting.min(self.blocks * 2);
+        }
         self.known = true;
     }
 
@@ -53,7 +58,8 @@ impl RangeSize {
     }
 }
 
-type Fetched = AbortOnDropHandle<Result<Range, ChainError>>;
+/// Times that a range is asked for in smaller pieces before the failure is somebody else's to handle.
+const SMALLER: u32 = 3;
 
 /// Ranges of settled history, in order, fetched ahead of whoever writes them. Dropping it stops what is under way.
 pub(crate) struct Prefetch {
@@ -61,36 +67,60 @@ pub(crate) struct Prefetch {
     next: u64,
     target: u64,
     prefetch: usize,
-    under_way: VecDeque<(u64, Fetched)>,
+    failures: u32,
+    under_way: VecDeque<Fetch>,
+}
+
+struct Fetch {
+    from: u64,
+    blocks: u64,
+    task: AbortOnDropHandle<Result<Range, ChainError>>,
 }
 
 impl Prefetch {
     /// Blocks `from..=target`.
     #[must_use]
     pub(crate) fn new(reader: Arc<dyn ChainReader>, from: u64, target: u64, prefetch: usize) -> Self {
-        Self { reader, next: from, target, prefetch, under_way: VecDeque::new() }
+        Self { reader, next: from, target, prefetch, failures: 0, under_way: VecDeque::new() }
     }
 
-    /// The next range; `None` when all are done.
+    /// The next range; `None` when all are done. A range that fails is asked for again in smaller pieces: endpoints that
+    /// have no limit of their own can be asked for more than they can answer in time.
     pub(crate) async fn next(&mut self, size: &mut RangeSize) -> Option<Result<Range>> {
+        loop {
+            self.start(size);
+            let Fetch { from, blocks, task } = self.under_way.pop_front()?;
+            let fetched = match task.await {
+                Ok(fetched) => fetched,
+                Err(failure) => Err(ChainError::Unavailable(format!("fetching stopped: {failure}"))),
+            };
+            match fetched {
+                Ok(range) => {
+                    self.failures = 0;
+                    size.served(blocks, range.events.len());
+                    return Some(Ok(range));
+                }
+                Err(ChainError::Unavailable(reason)) if blocks > 1 && self.failures < SMALLER => {
+                    tracing::debug!(from, blocks, reason, "range failed, asking for less");
+                    self.failures += 1;
+                    size.failed();
+                    self.under_way.clear();
+                    self.next = from;
+                }
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+    }
+
+    fn start(&mut self, size: &RangeSize) {
         while self.under_way.len() < size.ahead(self.prefetch) && self.next <= self.target {
             let (from, to) = (self.next, self.target.min(self.next + size.blocks() - 1));
             self.next = to + 1;
             let reader = Arc::clone(&self.reader);
             // A task of its own: decoding uses another core than folding.
-            let fetch = tokio::spawn(async move { settled(&*reader, from, to).await });
-            self.under_way.push_back((to - from + 1, AbortOnDropHandle::new(fetch)));
+            let task = AbortOnDropHandle::new(tokio::spawn(async move { settled(&*reader, from, to).await }));
+            self.under_way.push_back(Fetch { from, blocks: to - from + 1, task });
         }
-        let (blocks, fetch) = self.under_way.pop_front()?;
-        let fetched = match fetch.await {
-            Ok(fetched) => fetched,
-            Err(failure) => Err(ChainError::Unavailable(format!("fetching stopped: {failure}"))),
-        };
-        match &fetched {
-            Ok(range) => size.served(blocks, range.events.len()),
-            Err(_) => size.failed(),
-        }
-        Some(fetched.map_err(Into::into))
     }
 }
 
@@ -145,3 +175,46 @@ pub(super) async fn unsettled(
 
 /// Hash of the block a range must follow.
 pub(super) type BlockRefHash = alloy::primitives::B256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size() -> RangeSize {
+        RangeSize::new(&FollowConfig::default())
+    }
+
+    #[test]
+    fn ranges_grow_with_what_came_back_and_shrink_at_once() {
+        let mut size = size();
+        assert_eq!((size.blocks(), size.ahead(4)), (16, 1));
+        size.served(16, 0);
+        assert_eq!((size.blocks(), size.ahead(4)), (32, 4));
+        // News of a smaller range say nothing about the present size.
+        size.served(16, 0);
+        assert_eq!(size.blocks(), 32);
+        size.served(32, 10);
+        assert_eq!(size.blocks(), 64);
+        // 64 blocks held 64,000 events, 5,000 are wanted.
+        size.served(64, 64_000);
+        assert_eq!(size.blocks(), 5);
+        size.served(5, 1_000_000);
+        assert_eq!(size.blocks(), 1);
+        for _ in 0..30 {
+            let blocks = size.blocks();
+            size.served(blocks, 0);
+        }
+        assert_eq!(size.blocks(), FollowConfig::default().max_range_blocks);
+    }
+
+    #[test]
+    fn a_failure_means_less_and_one_at_a_time() {
+        let mut size = size();
+        size.served(16, 0);
+        size.failed();
+        assert_eq!((size.blocks(), size.ahead(4)), (8, 1));
+        size.failed();
+        size.failed();
+        assert_eq!(size.blocks(), 1);
+    }
+}

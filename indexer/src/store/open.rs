@@ -50,7 +50,6 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Pool> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", "-65536")
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "8000");
     if options.get_filename().to_string_lossy().contains(":memory:") {
@@ -58,12 +57,15 @@ async fn open_sqlite(url: &str, connections: u32) -> Result<Pool> {
             "database: an in-memory SQLite is private to one connection; name a file".into(),
         ));
     }
-    let write =
-        SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options.clone()).await?;
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options.clone().pragma("cache_size", "-65536"))
+        .await?;
     let read = SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
-        .connect_with(options.read_only(true))
+        .connect_with(options.pragma("cache_size", "-8192").read_only(true))
         .await?;
     Ok(Pool::Sqlite { write, read })
 }

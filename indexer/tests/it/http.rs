@@ -27,10 +27,13 @@ async fn start(fake: &Arc<FakeChain>, databases: &Databases) -> App {
 
 #[tokio::test]
 async fn an_account_is_found_by_every_name() {
-    let databases = Databases::sqlite();
+    every_name(&Databases::sqlite()).await;
+}
+
+pub async fn every_name(databases: &Databases) {
     let mut scenario = Scenario::new().await;
     scenario.honest_batch();
-    let app = start(&scenario.fake, &databases).await;
+    let app = start(&scenario.fake, databases).await;
     let id = scenario.account;
     let account = app.ok(&format!("/api/v1/accounts/{id}")).await;
     let futures_id = id.futures_id(Chain::Base).to_string();
@@ -84,10 +87,13 @@ async fn the_rest_of_the_api_answers() {
 
 #[tokio::test]
 async fn the_openapi_document_names_every_path_and_each_answers() {
-    let databases = Databases::sqlite();
+    every_path(&Databases::sqlite()).await;
+}
+
+pub async fn every_path(databases: &Databases) {
     let mut scenario = Scenario::new().await;
     scenario.honest_batch();
-    let app = start(&scenario.fake, &databases).await;
+    let app = start(&scenario.fake, databases).await;
     let document = app.ok("/openapi.json").await;
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 20, "{}", paths.len());
@@ -118,10 +124,13 @@ async fn the_openapi_document_names_every_path_and_each_answers() {
 
 #[tokio::test]
 async fn pages_cover_everything_once() {
-    let databases = Databases::sqlite();
+    paging(&Databases::sqlite()).await;
+}
+
+pub async fn paging(databases: &Databases) {
     let fake = Arc::new(FakeChain::new(12));
     fake.mine_random(&mut Dice(21), 120);
-    let app = start(&fake, &databases).await;
+    let app = start(&fake, databases).await;
     let mut entries = 0;
     for id in fake.world().accounts.keys() {
         let whole = app.ok(&format!("/api/v1/accounts/{id}/history?limit=500")).await;
@@ -179,7 +188,10 @@ fn paired(shortfall: &Value, rows: &[Value]) -> bool {
 
 #[tokio::test]
 async fn certainty_can_be_chosen() {
-    let databases = Databases::sqlite();
+    certainty(&Databases::sqlite()).await;
+}
+
+pub async fn certainty(databases: &Databases) {
     let mut scenario = Scenario::new().await;
     // finalized = newest − 12, safe = newest − 6
     for _ in 0..20 {
@@ -190,7 +202,7 @@ async fn certainty_can_be_chosen() {
     for _ in 0..8 {
         scenario.fake.mine(|_, _| {});
     }
-    let app = start(&scenario.fake, &databases).await;
+    let app = start(&scenario.fake, databases).await;
     let charged = async |finality: &str| {
         let answer = app.ok(&format!("/api/v1/accounts/{}?finality={finality}", scenario.account)).await;
         assert_eq!(answer["asOf"]["finality"], if finality == "latest" { "latest" } else { finality });
@@ -319,9 +331,12 @@ impl Events {
 
 #[tokio::test]
 async fn a_live_balance_follows_changes_and_corrects_itself_after_a_reorg() {
-    let databases = Databases::sqlite();
+    live_balance(&Databases::sqlite()).await;
+}
+
+pub async fn live_balance(databases: &Databases) {
     let mut scenario = Scenario::new().await;
-    let app = start(&scenario.fake, &databases).await;
+    let app = start(&scenario.fake, databases).await;
     let path = format!("/api/v1/accounts/{}/events", scenario.account);
     let mut events = Events::open(&app, &path).await;
     let (name, account) = events.next().await.unwrap();

@@ -2,6 +2,8 @@
 
 use super::{
     following::{random_life, two_followers},
+    http::{certainty, every_name, every_path, live_balance, paging},
+    receipts::{proofs, replaced},
     support::databases::Databases,
 };
 
@@ -12,4 +14,11 @@ async fn the_suite_holds_on_postgresql() {
         random_life(&databases, seed).await;
     }
     two_followers(&databases).await;
+    every_name(&databases).await;
+    every_path(&databases).await;
+    paging(&databases).await;
+    certainty(&databases).await;
+    live_balance(&databases).await;
+    proofs(&databases).await;
+    replaced(&databases).await;
 }

@@ -33,10 +33,13 @@ fn state(batch: &Value) -> &str {
 
 #[tokio::test]
 async fn verified_receipts_are_served_with_proofs() {
-    let databases = Databases::sqlite();
+    proofs(&Databases::sqlite()).await;
+}
+
+pub async fn proofs(databases: &Databases) {
     let mut scenario = Scenario::new().await;
     let document = scenario.honest_batch();
-    let app = start(&scenario, &databases, |_| {}).await;
+    let app = start(&scenario, databases, |_| {}).await;
     app.until(BATCH, |batch| state(batch) == "verified").await;
 
     for published in &document.receipts {
@@ -157,10 +160,13 @@ async fn receipts_that_do_not_come_to_the_debits_are_a_discrepancy() {
 
 #[tokio::test]
 async fn a_replaced_batch_takes_its_receipts_along() {
-    let databases = Databases::sqlite();
+    replaced(&Databases::sqlite()).await;
+}
+
+pub async fn replaced(databases: &Databases) {
     let mut scenario = Scenario::new().await;
     let document = scenario.honest_batch();
-    let app = start(&scenario, &databases, |_| {}).await;
+    let app = start(&scenario, databases, |_| {}).await;
     app.until(BATCH, |batch| state(batch) == "verified").await;
     scenario.fake.drop_blocks(1);
     scenario.fake.mine(|_, _| {});
