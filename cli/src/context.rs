@@ -152,7 +152,7 @@ impl Context {
     /// When the text is neither, or names another chain.
     pub(crate) async fn account(&self, text: &str) -> Outcome<AccountId> {
         let usage =
-            |error: String| Failure::new("bad_account", error, "an account id looks like 4294967297 or CFE-0000004W");
+            |error: String| Failure::new("bad_account", error, "an account id looks like 4294967297 or CFE-00000087");
         if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
             return text.parse().map_err(|error: compute_futures_protocol::IdError| usage(error.to_string()));
         }

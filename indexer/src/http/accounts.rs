@@ -27,7 +27,7 @@ pub(super) struct Account {
     #[schema(example = "4294967297")]
     pub account_id: String,
     /// Short name within its operator.
-    #[schema(example = "CFE-0000004W")]
+    #[schema(example = "CFE-00000087")]
     pub futures_id: String,
     /// Index of its operator.
     pub operator_index: u32,

@@ -121,7 +121,7 @@ pub(super) fn account_id(text: &str, operator: Option<u32>, chain: Chain) -> Api
         ));
     }
     let id = AccountId::from_str(text).map_err(|e| {
-        refuse(e.to_string(), "write an account id like 4294967297, or a futures id like CFE-0000004W with ?operator=1")
+        refuse(e.to_string(), "write an account id like 4294967297, or a futures id like CFE-00000087 with ?operator=1")
     })?;
     match operator {
         Some(operator) if operator != id.operator_index() => Err(refuse(
