@@ -207,15 +207,18 @@ async fn operator_index(reader: &EvmReader, writer: &EvmWriter, config: &Config,
     }
     tracing::info!(%operator, "registering the operator with its terms");
     let registered = writer.execute(&Action::SetTerms { terms: terms.clone() }).await;
-    // Another relayer of ours may have been faster.
-    match (reader.operator_index_of(operator).await?, registered) {
-        (Some(index), _) => Ok(index),
-        (None, Err(error)) => Err(error).with_context(|| {
+    // Another relayer of ours may have been faster, and its transaction may still be on its way.
+    for _ in 0..10 {
+        if let Some(index) = reader.operator_index_of(operator).await? {
+            return Ok(index);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    match registered {
+        Err(error) => Err(error).with_context(|| {
             format!("{operator} could not be registered; it needs some ETH on {} for gas", config.chain.network)
         }),
-        (None, Ok(_)) => {
-            bail!("{operator} was registered and is not there; the chain may have been reorganised: start again")
-        }
+        Ok(_) => bail!("{operator} was registered and is not there; the chain may have been reorganised: start again"),
     }
 }
 

@@ -269,6 +269,12 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
     assert!(refused(&|config| config.server.bind.clone_from(&taken)).await.contains("server.bind: cannot listen"));
     assert!(refused(&|config| config.chain.contract = config.chain.token).await.contains("chain"));
     assert!(refused(&|config| config.keys.operator = config.keys.facilitator.clone()).await.contains("two keys"));
+    let poor = refused(&|config| {
+        config.keys.operator = config.keys.facilitator.clone();
+        config.facilitator.url = "http://127.0.0.1:9".into();
+        config.terms.set_on_start = false;
+    });
+    assert!(poor.await.contains("is not registered as an operator"));
     world.stop().await;
 }
 
@@ -292,4 +298,26 @@ async fn without_a_chain_it_says_so_and_recovers() {
     world.chain.resume().unwrap();
     world.ready().await;
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_for_a_chain_that_is_not_there_yet_and_can_be_stopped_meanwhile() {
+    let mut world = World::start(|_| {}).await;
+    world.stop().await;
+    world.chain.stop().await.unwrap();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let starting = tokio::spawn(compute_futures_relayer::start(world.config.clone(), shutdown.clone()));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!starting.is_finished());
+    shutdown.cancel();
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(5), starting).await.unwrap().unwrap();
+    assert!(stopped.unwrap_err().to_string().contains("stopped while waiting"));
+
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let starting = tokio::spawn(compute_futures_relayer::start(world.config.clone(), shutdown.clone()));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    world.chain.start_again().await.unwrap();
+    let running = tokio::time::timeout(std::time::Duration::from_secs(20), starting).await.unwrap().unwrap().unwrap();
+    shutdown.cancel();
+    running.finished().await.unwrap();
 }
