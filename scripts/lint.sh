@@ -26,10 +26,12 @@ shells() {
 mkdir -p target
 run 'rustfmt' cargo fmt --all --check
 run 'forge fmt' forge fmt --check
+run 'forge lint' forge lint --deny warnings
 run 'shell scripts' shells
 run 'file lengths' scripts/lengths.sh
 run 'promises' scripts/promises.sh
 run 'generated files' node contracts/script/gen.mjs --check
+run 'fixtures' node contracts/script/fixtures.mjs --check
 run 'vectors' node tests/vectors/generate.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 run 'cargo deny' advisories
