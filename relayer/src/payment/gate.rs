@@ -14,7 +14,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, B256};
+use compute_futures_protocol::{AccountId, Address, B256};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -69,12 +69,16 @@ struct Parts {
     reader: Arc<dyn ChainReader>,
     contract_wallets: ContractWallets,
     accounts: moka::sync::Cache<AccountId, Arc<AccountView>>,
+    /// Deposit addresses asked for a moment ago, with or without money.
+    asked: moka::sync::Cache<(Address, bool), ()>,
     /// Payments that this process is settling right now.
     settling: Mutex<HashSet<B256>>,
     /// Turns to ask the facilitator: a flood of worthless payments must not become a flood of chain calls.
     verifying: Semaphore,
 }
 
+/// Agents that poll for a deposit must not become writes to the ledger: an address is registered at most this often.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 /// Payments verified at once.
 const VERIFICATIONS: usize = 32;
 
@@ -160,8 +164,19 @@ impl Gate {
             .max_capacity(ACCOUNTS)
             .time_to_live(Duration::from_secs(ACCOUNT_SECONDS))
             .build();
+        let asked = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(ASKED_AGAIN).build();
         let (settling, verifying) = (Mutex::default(), Semaphore::new(VERIFICATIONS));
-        Self(Arc::new(Parts { settings, ledger, facilitator, reader, contract_wallets, accounts, settling, verifying }))
+        Self(Arc::new(Parts {
+            settings,
+            ledger,
+            facilitator,
+            reader,
+            contract_wallets,
+            accounts,
+            asked,
+            settling,
+            verifying,
+        }))
     }
 
     /// The deployment.
@@ -205,6 +220,15 @@ impl Gate {
         let account = Arc::new(account);
         self.0.accounts.insert(id, Arc::clone(&account));
         Ok(Some(account))
+    }
+
+    /// Whether nobody asked for this deposit address in the last seconds, with the same answer.
+    pub(crate) fn asked_first(&self, address: Address, landed: bool) -> bool {
+        let first = !self.0.asked.contains_key(&(address, landed));
+        if first {
+            self.0.asked.insert((address, landed), ());
+        }
+        first
     }
 
     /// The account that signs for a payment.

@@ -1,16 +1,19 @@
 //! `GET /api/v1/compute-futures/deposit-address`: the address where any plain USDC transfer becomes credit. Free; also tells what
 //! became of a deposit.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use compute_futures_protocol::Usdc;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::account::usdc;
 use super::deposit::terms;
 use super::gasless::chain;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::http::paid::{futures_id, parse_address, parse_usdc, query};
 use crate::http::state::AppState;
 use crate::ledger::WatchedAddress;
@@ -26,6 +29,10 @@ struct Query {
     ceiling: Option<String>,
 }
 
+/// Free look-ups at once: asking costs the asker nothing, and us two chain calls.
+static TURNS: Semaphore = Semaphore::const_new(4);
+/// How long a look-up waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(2);
 /// The deposit address of a depositor. It is watched from now on: what lands there is swept into an account of the depositor.
 pub async fn deposit_address(State(state): State<AppState>, request: PaidRequest) -> ApiResult<Json<Value>> {
     let query: Query = query(&request, EXAMPLE)?;
@@ -33,9 +40,14 @@ pub async fn deposit_address(State(state): State<AppState>, request: PaidRequest
     let ceiling = query.ceiling.map(|ceiling| parse_usdc("ceiling", &Value::from(ceiling))).transpose()?;
     let terms = terms(&state, depositor, ceiling)?;
     let address = state.reader.deposit_address(&terms);
+    let busy = || ApiError::unavailable("busy", "too many deposit addresses are being looked up", "retry in a moment");
+    let _turn = tokio::time::timeout(TURN_WAIT, TURNS.acquire()).await.map_err(|_| busy())?;
     let waiting = state.reader.token_balance(address, None).await.map_err(chain)?;
     let account = state.reader.account_of_deposit_address(address).await.map_err(chain)?;
-    state.ledger.watch_address(WatchedAddress { address, terms }, waiting > terms.fee).await?;
+    let landed = waiting > terms.fee;
+    if state.gate.asked_first(address, landed) {
+        state.ledger.watch_address(WatchedAddress { address, terms }, landed).await?;
+    }
     let settings = state.gate.settings();
     let minimum = state.ledger.minimum_deposit().unwrap_or(state.config.terms.minimum_deposit);
     let least = minimum.checked_add(terms.fee).unwrap_or(minimum);
