@@ -149,6 +149,13 @@ fn shown(secret: bool, value: &Value, default: &Value) -> String {
     match value {
         _ if !secret || value == default => toml(value),
         Value::Array(items) => format!("[{}]", items.iter().map(|_| "\"<redacted>\"").collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => toml(
+            &entries
+                .keys()
+                .map(|key| (key.clone(), Value::from("<redacted>")))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        ),
         _ => "\"<redacted>\"".into(),
     }
 }

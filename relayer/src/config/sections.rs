@@ -181,7 +181,7 @@ section! {
         /// Name of the environment variable that holds the API key. Empty: no key is sent.
         api_key_env: String = String::new(),
         /// Further headers to send, e.g. { "HTTP-Referer" = "https://example.com" }.
-        headers: BTreeMap<String, String> = BTreeMap::new(),
+        @secret headers: BTreeMap<String, String> = BTreeMap::new(),
         /// Seconds for a whole answer.
         timeout_seconds: u64 = 120,
         /// Further attempts after a failed connection, a 429 or a 5xx.

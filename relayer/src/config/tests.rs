@@ -163,9 +163,11 @@ fn secrets_are_neither_printed_nor_debugged() {
     let mut config = Config::default();
     config.ledger.url = "postgres://user:SECRET@host/db".into();
     config.chain.rpc_urls = vec!["https://base.example/v2/SECRET".into()];
+    config.providers[0].headers.insert("X-Key".into(), "SECRET".into());
     for text in [print::render(&config), format!("{config:?}")] {
         assert!(!text.contains("SECRET") && text.contains("<redacted>"), "{text}");
     }
+    Config::parse(&print::render(&config)).unwrap();
 }
 
 proptest! {

@@ -310,6 +310,9 @@ fn check_scheme(url: &Url, allow_insecure: bool) -> Result<(), String> {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("base_url holds a user or a password; put the key into the variable named by api_key_env".into());
+    }
     match url.scheme() {
         "https" => Ok(()),
         "http" if loopback && allow_insecure => Ok(()),

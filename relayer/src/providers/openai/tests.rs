@@ -52,7 +52,7 @@ fn config(name: &str, base_url: &str) -> ProviderConfig {
         kind: ProviderKind::OpenAi,
         base_url: base_url.into(),
         allow_insecure: true,
-        timeout_seconds: 1,
+        timeout_seconds: 10,
         retries: 2,
         response_limit_bytes: 4096,
         breaker_failures: 2,
@@ -177,7 +177,7 @@ async fn passing_failures_are_tried_again_and_final_ones_are_not() {
 #[tokio::test]
 async fn slow_answers_end_in_time_and_are_not_asked_for_twice() {
     let (url, _) = upstream(|_, _, _| Json(good("late")).into_response()).await;
-    let (catalog, providers) = providers(&[config("up", &url)]);
+    let (catalog, providers) = providers(&[ProviderConfig { timeout_seconds: 1, ..config("up", &url) }]);
     let started = std::time::Instant::now();
     assert!(matches!(providers.run(&chat(&catalog, "slow")).await, Err(ProviderError::Timeout { .. })));
     assert!(started.elapsed() < Duration::from_secs(3));
@@ -282,6 +282,7 @@ fn base_urls_must_be_https_or_this_machine_on_purpose() {
         ("http://127.0.0.1.example/v1", true, false),
         ("ftp://127.0.0.1/v1", true, false),
         ("nonsense", true, false),
+        ("https://user:password@api.example/v1", false, false),
     ] {
         let result = OpenAi::from_config(&ProviderConfig { allow_insecure, ..config("p", url) });
         assert_eq!(result.is_ok(), ok, "{url}: {result:?}");
