@@ -35,7 +35,9 @@ const REFUND_DELAY: u32 = 20;
 pub(crate) async fn command(args: DemoArgs, output: Output) -> Outcome<()> {
     let stop = shutdown::token(false);
     let story = async {
-        let world = World::new(Devnet::start(&devnet(&args), Path::new(crate::devnet::DEFAULT_FILE)).await?).await?;
+        // Whoever looks around afterwards finds it where a devnet is found; a devnet of the user's is left alone otherwise.
+        let file = if args.once { "target/demo/devnet.json" } else { crate::devnet::DEFAULT_FILE };
+        let world = World::new(Devnet::start(&devnet(&args), Path::new(file)).await?).await?;
         let told = tell(&world, &args).await;
         Ok::<_, Failure>((world, told))
     };

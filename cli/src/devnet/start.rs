@@ -27,7 +27,8 @@ pub struct Devnet {
     pub file: DevnetFile,
     /// The chain, with its cheat codes.
     pub chain: LocalChain,
-    path: PathBuf,
+    /// Gone when the devnet is.
+    _announced: Announced,
     binary: PathBuf,
     relayer: Child,
     relayer_spec: Spec,
@@ -78,7 +79,8 @@ impl Devnet {
             pid: std::process::id(),
         };
         file.write(path)?;
-        Ok(Self { file, chain, path: path.to_owned(), binary, relayer, relayer_spec, indexer, indexer_spec })
+        let announced = Announced(path.to_owned());
+        Ok(Self { file, chain, _announced: announced, binary, relayer, relayer_spec, indexer, indexer_spec })
     }
 
     /// Settings to read its chain with.
@@ -131,10 +133,20 @@ impl Devnet {
 
     /// Stops in order: the relayer posts what is open while the chain still runs.
     pub async fn stop(self) {
-        let _ = std::fs::remove_file(&self.path);
         self.indexer.stop(STOP_PATIENCE).await;
         self.relayer.stop(STOP_PATIENCE).await;
         drop(self.chain);
+    }
+}
+
+/// The file that announces a devnet, removed when the devnet is dropped, also half-way through something.
+#[derive(Debug)]
+struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // It may have been replaced or removed by hand.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

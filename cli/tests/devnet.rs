@@ -1,0 +1,205 @@
+//! The verbs on a devnet, through the binary, as a user types them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_compute-futures");
+
+/// A devnet in a folder of its own, on free ports.
+struct Devnet {
+    process: Child,
+    folder: TempDir,
+}
+
+impl Devnet {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(folder.path().join("devnet.log")).unwrap();
+        let mut process = Command::new(BINARY)
+            .arg("--devnet")
+            .arg(folder.path().join("devnet.json"))
+            .args([
+                "devnet",
+                "--rpc-port",
+                "0",
+                "--relayer-port",
+                "0",
+                "--indexer-port",
+                "0",
+                "--refund-delay",
+                "4",
+                "--dir",
+            ])
+            .arg(folder.path().join("net"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while !folder.path().join("devnet.json").exists() {
+            let ended = process.try_wait().unwrap();
+            let log = || std::fs::read_to_string(folder.path().join("devnet.log")).unwrap_or_default();
+            assert!(ended.is_none() && started.elapsed() < Duration::from_secs(90), "no devnet: {ended:?}\n{}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { process, folder }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("devnet.json")
+    }
+
+    fn describe(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.file()).unwrap()).unwrap()
+    }
+
+    /// Runs a verb as the devnet's `key`-th agent.
+    fn run(&self, key: usize, args: &[&str]) -> Result<Value, Value> {
+        let output = Command::new(BINARY)
+            .args(["--json", "--key", &format!("devnet:{key}"), "--devnet"])
+            .arg(self.file())
+            .args(args)
+            .output()
+            .unwrap();
+        let parse = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
+        if output.status.success() { Ok(parse(&output.stdout)) } else { Err(parse(&output.stderr)) }
+    }
+
+    fn ok(&self, key: usize, args: &[&str]) -> Value {
+        self.run(key, args).unwrap_or_else(|failure| panic!("{args:?}: {failure:#}"))
+    }
+
+    fn refused(&self, key: usize, args: &[&str]) -> String {
+        match self.run(key, args) {
+            Ok(result) => panic!("{args:?} was not refused: {result:#}"),
+            Err(failure) => failure["code"].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Tries again while the relayer has not yet seen what the chain has.
+    fn eventually(&self, key: usize, args: &[&str]) -> Value {
+        let started = Instant::now();
+        loop {
+            match self.run(key, args) {
+                Ok(result) => return result,
+                Err(failure) if started.elapsed() > Duration::from_secs(20) => panic!("{args:?}: {failure:#}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(300)),
+            }
+        }
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value:#}"))
+}
+
+#[test]
+fn a_life_from_deposit_to_refund() {
+    let net = Devnet::start();
+    let receipt = net.folder.path().join("receipt.json");
+    let receipt = receipt.to_str().unwrap();
+
+    let deposit = net.ok(0, &["deposit", "50"]);
+    let account = text(&deposit, "/futuresId").to_owned();
+    assert_eq!(deposit["discountBps"], 1000);
+    let topped_up = net.ok(0, &["deposit", "5", "--account", &account]);
+    assert_eq!(text(&topped_up, "/credit"), "55000000");
+
+    // A job, its receipt, and the receipt's way to the chain.
+    let job = net.eventually(0, &["run", "--account", &account, "--receipt", receipt, "One sentence. Another one."]);
+    assert_eq!(text(&job, "/billing/chargedMicroUsdc"), "27000");
+    let verified = net.run(1, &["verify", receipt]);
+    if let Err(failure) = &verified {
+        // Not posted yet: says so, and holds once it is.
+        assert_eq!(failure["code"], "receipt_does_not_hold");
+    }
+    let flushed = net.ok(0, &["operator", "flush"]);
+    assert!(text(&flushed, "/transaction").starts_with("0x"));
+    let verified = net.ok(1, &["verify", receipt]);
+    assert_eq!(verified["checks"].as_array().map(Vec::len), Some(6));
+    let altered = std::fs::read_to_string(receipt).unwrap().replace("\"27000\"", "\"26999\"");
+    let forged = net.folder.path().join("forged.json");
+    std::fs::write(&forged, altered).unwrap();
+    assert_eq!(net.refused(1, &["verify", forged.to_str().unwrap()]), "receipt_does_not_hold");
+
+    // Anybody audits; the chain and the receipts agree.
+    let audit = net.ok(1, &["audit", &account]);
+    assert_eq!(audit["backed"], true);
+    assert_eq!(text(&audit, "/charged"), "27000");
+    let balance = net.ok(1, &["balance", &account]);
+    assert_eq!(text(&balance, "/accounts/0/unspent"), "54973000");
+
+    // A delegate spends and gets nothing back.
+    net.ok(0, &["delegate", &account, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"]);
+    net.eventually(1, &["run", "--account", &account, "The delegate asks. It may."]);
+    assert_eq!(net.refused(1, &["refund", &account]), "not_account_owner");
+    assert_eq!(net.refused(1, &["refund", &account, "--request"]), "refused_by_contract");
+    assert_eq!(net.refused(2, &["run", "--account", &account, "A stranger asks."]), "not_account_spender");
+
+    // With consent, at once.
+    let refund = net.ok(0, &["refund", &account]);
+    assert!(text(&refund, "/refund/refundAmount").starts_with("54.946"), "{refund:#}");
+    assert_eq!(net.refused(0, &["run", "--account", &account, "Too late."]), "account_closed");
+    assert_eq!(net.ok(0, &["operator", "status"])["frozenAccounts"], 0);
+}
+
+#[test]
+fn ceilings_ways_in_and_the_way_out_without_the_operator() {
+    let net = Devnet::start();
+
+    // Over HTTP 402, with a ceiling that is soon too low.
+    let capped = net.ok(2, &["deposit", "12", "--x402", "--ceiling", "0.03"]);
+    let account = text(&capped, "/computeFuture/accountId").to_owned();
+    net.ok(2, &["run", "--account", &account, "The first job fits. It does."]);
+    let job = ["run", "--account", &account, "The second does not. It needs more."];
+    assert_eq!(net.refused(2, &job), "ceiling_too_low");
+    let mut bounded = job.to_vec();
+    bounded.extend(["--raise-ceiling", "0.031"]);
+    assert_eq!(net.refused(2, &bounded), "ceiling_too_low");
+    let mut yes = job.to_vec();
+    yes.push("--yes");
+    assert_eq!(text(&net.ok(2, &yes), "/ceilingRaised"), "12000000");
+
+    // Gasless, through the relayer; and by transfer.
+    let gasless = net.ok(3, &["deposit", "20", "--gasless"]);
+    assert_eq!(text(&gasless, "/computeFuture/depositedMicroUsdc"), "20000000");
+    let swept = net.ok(4, &["deposit", "10", "--transfer"]);
+    let leaving = text(&swept, "/accountId").to_owned();
+
+    // Out without the operator: a request, a delay, the money.
+    net.ok(4, &["refund", &leaving, "--request"]);
+    assert_eq!(net.refused(4, &["refund", &leaving, "--claim"]), "refused_by_contract");
+    let claimed = net.eventually(4, &["refund", &leaving, "--claim"]);
+    assert_eq!(text(&claimed, "/refunded"), "10000000");
+}
+
+#[test]
+fn nothing_outlives_a_devnet_that_is_killed() {
+    let mut net = Devnet::start();
+    let described = net.describe();
+    let urls = [text(&described, "/relayer"), text(&described, "/indexer"), text(&described, "/evm/rpc")];
+    let ports: Vec<u16> = urls.iter().map(|url| url.rsplit_once(':').unwrap().1.parse().unwrap()).collect();
+    let listening = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    assert!(ports.iter().all(|port| listening(*port)));
+    net.process.kill().unwrap();
+    net.process.wait().unwrap();
+    let started = Instant::now();
+    while ports.iter().any(|port| listening(*port)) {
+        assert!(started.elapsed() < Duration::from_secs(30), "something still listens on {ports:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(Path::new(&net.file()).exists(), "kill -9 leaves the file; the next start removes it");
+}
