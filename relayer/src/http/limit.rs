@@ -125,7 +125,7 @@ mod tests {
     fn app(config: &ServerConfig) -> Router {
         Router::new()
             .route("/x", get(|| async { "ok" }))
-            .route("/slow", get(|| async { tokio::time::sleep(Duration::from_millis(300)).await }))
+            .route("/slow", get(|| async { tokio::time::sleep(Duration::from_millis(1500)).await }))
             .route("/health", get(|| async { "ok" }))
             .layer(axum::middleware::from_fn_with_state(Limits::new(config), guard))
     }
@@ -181,7 +181,7 @@ mod tests {
             let app = app.clone();
             async move { status(&app, "/slow", &[], "10.0.0.1:1").await }
         });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         assert_eq!(status(&app, "/x", &[], "10.0.0.1:1").await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(status(&app, "/health", &[], "10.0.0.1:1").await, StatusCode::OK);
         assert_eq!(first.await.unwrap(), StatusCode::OK);

@@ -19,7 +19,7 @@ struct Server {
 }
 
 async fn slow() -> &'static str {
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     "done"
 }
 
@@ -103,12 +103,12 @@ async fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
     let addr = server.addr;
     let in_flight =
         tokio::spawn(async move { reqwest::get(format!("http://{addr}/slow")).await.unwrap().text().await.unwrap() });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     server.stop.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(TcpStream::connect(addr).await.is_err(), "the port is closed");
     assert_eq!(in_flight.await.unwrap(), "done");
-    tokio::time::timeout(Duration::from_secs(2), server.task).await.expect("stopped").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.task).await.expect("stopped").unwrap();
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn a_stop_does_not_wait_for_ever() {
     let server = start(|config| config.shutdown_seconds = 0).await;
     let addr = server.addr;
     let in_flight = tokio::spawn(async move { reqwest::get(format!("http://{addr}/slow")).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     server.stop.cancel();
-    tokio::time::timeout(Duration::from_millis(300), server.task).await.expect("stopped").unwrap();
+    tokio::time::timeout(Duration::from_millis(800), server.task).await.expect("stopped").unwrap();
     in_flight.abort();
 }
 

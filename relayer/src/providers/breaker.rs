@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn opens_after_failures_in_a_row_and_closes_after_one_good_trial() {
-        let breaker = Breaker::new(2, Duration::from_millis(20));
+        let breaker = Breaker::new(2, Duration::from_millis(300));
         breaker.enter().unwrap().fail();
         breaker.enter().unwrap().succeed();
         breaker.enter().unwrap().fail();
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(breaker.enter().is_none());
 
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(Duration::from_millis(330));
         let trial = breaker.enter().unwrap();
         assert!(breaker.enter().is_none(), "one trial at a time");
         trial.succeed();
@@ -135,12 +135,12 @@ mod tests {
 
     #[test]
     fn a_failed_or_cancelled_trial_opens_it_again() {
-        let breaker = Breaker::new(1, Duration::from_millis(20));
+        let breaker = Breaker::new(1, Duration::from_millis(300));
         breaker.enter().unwrap().fail();
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(Duration::from_millis(330));
         breaker.enter().unwrap().fail();
         assert!(breaker.enter().is_none());
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(Duration::from_millis(330));
         drop(breaker.enter().unwrap());
         assert!(breaker.enter().is_none(), "a trial that was cancelled must not leave the breaker half open for ever");
     }

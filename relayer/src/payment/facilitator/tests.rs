@@ -34,7 +34,7 @@ async fn fake(reply: impl Fn(&Value) -> Response + Send + Sync + 'static) -> (Fa
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let limit = Duration::from_millis(700);
+    let limit = Duration::from_millis(1500);
     (Facilitator::remote(&url, Some("token"), limit, limit).unwrap(), calls)
 }
 
@@ -130,7 +130,7 @@ async fn verify_is_tried_again_because_it_takes_nothing() {
 
 #[tokio::test]
 async fn a_facilitator_that_is_down_takes_nothing() {
-    let limit = Duration::from_millis(700);
+    let limit = Duration::from_millis(1500);
     let facilitator = Facilitator::remote("http://127.0.0.1:9", None, limit, limit).unwrap();
     assert!(matches!(facilitator.verify(2, &json!({}), &json!({})).await, Err(VerifyError::Unavailable(_))));
     assert!(matches!(facilitator.settle(2, &json!({}), &json!({})).await, Err(SettleError::Unknown(_))));
