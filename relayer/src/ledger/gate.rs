@@ -1,5 +1,7 @@
 //! What the payment gate keeps: names of payments, deposit addresses to watch, and answers that are completed later.
 
+use std::collections::HashSet;
+
 use alloy::primitives::{Address, B256};
 use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
 
@@ -12,6 +14,8 @@ use super::{Ledger, LedgerError, now_ms};
 const MOST_DEPOSIT_ADDRESSES: u64 = 50_000;
 /// A deposit address nobody asked for again is forgotten after this long.
 const FORGET_AFTER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// A relayer that settles a payment knows what became of it within this time, or asks the chain itself from then on.
+const SETTLING_MS: u64 = 90_000;
 /// First pause between two looks at a deposit address; it doubles up to [`LONGEST_PAUSE_MS`].
 const FIRST_PAUSE_MS: u64 = 4_000;
 const LONGEST_PAUSE_MS: u64 = 60 * 60 * 1000;
@@ -51,12 +55,31 @@ impl Ledger {
         }
         Ok(Some(match payment.state {
             State::Working | State::Failed => PaymentOutcome::InProgress,
+            State::Ready if self.settled_elsewhere().await?.contains(&id) => PaymentOutcome::InProgress,
             State::Ready => PaymentOutcome::Unresolved(Box::new(payment.unresolved()?)),
             State::Settled => PaymentOutcome::Replay {
                 answer: payment.answer.ok_or(LedgerError::AnswerExpired(id))?,
                 transaction: payment.transaction.unwrap_or_default(),
             },
         }))
+    }
+
+    /// Payments that another relayer, which lives, is settling right now: nobody else needs to ask the chain about them yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settled_elsewhere(&self) -> Result<HashSet<B256>, LedgerError> {
+        let now = now_ms();
+        let rows = sqlx::query(
+            "SELECT payments.id FROM payments JOIN leases ON leases.id = payments.lease \
+             WHERE payments.state = 'ready' AND payments.lease <> $1 AND leases.expires_ms > $2 AND payments.ready_ms > $3",
+        )
+        .bind(int(self.context.lease))
+        .bind(int(now))
+        .bind(int(now.saturating_sub(SETTLING_MS)))
+        .fetch_all(&self.db.pool)
+        .await?;
+        rows.iter().map(|row| Columns::of(row).hash()).collect()
     }
 
     /// Names a payment for its payer, unless the name is taken. Returns the payment that has the name.

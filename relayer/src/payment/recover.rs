@@ -26,13 +26,18 @@ pub async fn run(gate: Gate, stop: CancellationToken) {
     }
 }
 
-/// One look at every unresolved payment that no request of this process is busy with. Returns how many came to their end.
+/// One look at every unresolved payment that no request, here or at another relayer, is busy with. Returns how many came to their end.
 ///
 /// # Errors
 /// When the ledger fails.
 pub async fn resolve_all(gate: &Gate) -> ApiResult<usize> {
     let mut resolved = 0;
-    for unresolved in gate.ledger().unresolved_payments().await? {
+    let unresolved = gate.ledger().unresolved_payments().await?;
+    if unresolved.is_empty() {
+        return Ok(0);
+    }
+    let elsewhere = gate.ledger().settled_elsewhere().await?;
+    for unresolved in unresolved.into_iter().filter(|unresolved| !elsewhere.contains(&unresolved.payment.id)) {
         let id = unresolved.payment.id;
         let Some(_settling) = gate.settling(id) else { continue };
         match gate.resolve(unresolved, PER_PAYMENT).await {

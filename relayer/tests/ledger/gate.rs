@@ -2,9 +2,25 @@
 
 use alloy::primitives::{Address, B256};
 use compute_futures_protocol::DepositTerms;
-use compute_futures_relayer::ledger::{NamedPayment, NewPayment, PaymentOutcome, StoredAnswer, WatchedAddress};
+use compute_futures_relayer::ledger::{Ledger, NamedPayment, NewPayment, PaymentOutcome, StoredAnswer, WatchedAddress};
 
-use crate::fixture::{OWNER, key, usdc};
+use crate::fixture::{Fixture, Kind, OWNER, key, usdc};
+
+/// Two relayers: what one is settling, the other waits for; when it is gone, the other finds out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_another_relayer_settles_is_left_alone_while_that_lives() {
+    let Some(fixture) = Fixture::new(Kind::Postgres).await else { return };
+    let second = fixture.another().await.unwrap();
+    fixture.ledger.begin_payment(payment(1, 10)).await.unwrap();
+    fixture.ledger.payment_ready(key(1), &answer(200, "\nbody"), None).await.unwrap();
+    let found = async |ledger: &Ledger| ledger.find_payment(key(1), key(10)).await.unwrap().unwrap();
+    assert!(matches!(found(&fixture.ledger).await, PaymentOutcome::Unresolved(_)));
+    assert_eq!(found(&second).await, PaymentOutcome::InProgress);
+    assert!(second.settled_elsewhere().await.unwrap().contains(&key(1)));
+    assert!(fixture.ledger.settled_elsewhere().await.unwrap().is_empty());
+    fixture.ledger.close().await;
+    assert!(matches!(found(&second).await, PaymentOutcome::Unresolved(_)));
+}
 
 fn payment(id: u64, request: u64) -> NewPayment {
     NewPayment {
