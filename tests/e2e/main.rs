@@ -1,1 +1,4 @@
-fn main() {}
+//! The whole product over a real chain, each test with processes of its own; every test ends with books that balance.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod stock;

@@ -18,8 +18,6 @@ use crate::Agent;
 
 /// How long a test waits for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Time between blocks.
-const BLOCK_TIME: Duration = Duration::from_millis(250);
 
 /// Id of a model with per-token prices that do not divide evenly, so that remainders matter.
 pub const METERED: &str = "metered";
@@ -74,7 +72,6 @@ impl World {
             log: "info".into(),
         };
         let mut net = Devnet::start(&args, &dir.with_extension("json")).await.expect("the devnet starts");
-        net.chain.set_interval_mining(BLOCK_TIME).await.expect("blocks come faster");
         if !settings.is_empty() {
             net.restart_relayer(settings).await.expect("the relayer starts with its settings");
         }

@@ -99,12 +99,12 @@ impl Cheats {
         self.cheat("anvil_reorg", json!([depth, []])).await
     }
 
-    /// A block this often (whole seconds; zero stops it).
+    /// A block this often (whole seconds, rounded up; zero stops it).
     ///
     /// # Errors
     /// When the node does not do it.
     pub async fn set_interval_mining(&self, every: Duration) -> Result<(), ChainError> {
-        self.cheat("evm_setIntervalMining", json!([every.as_secs()])).await
+        self.cheat("evm_setIntervalMining", json!([every.as_millis().div_ceil(1000)])).await
     }
 
     /// Whether each transaction gets a block at once.

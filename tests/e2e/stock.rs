@@ -1,0 +1,96 @@
+//! Clients that are not ours: `@x402/fetch` with V2 and V1, `x402-reqwest`. Only base URL and wallet are given to them.
+
+use std::process::Stdio;
+
+use alloy::signers::local::PrivateKeySigner;
+use compute_futures_cli::client::{ExactPayer, Request};
+use compute_futures_protocol::AccountId;
+use compute_futures_tests::{Books, World, usdc};
+use serde_json::{Value, json};
+
+/// Runs a script of `tests/clients` with the `wallet`-th funded key.
+async fn node(world: &World, script: &str, wallet: usize) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/").to_owned() + script;
+    let output = tokio::process::Command::new("node")
+        .arg(&script)
+        .env("RELAYER", world.net.file.relayer.as_str().trim_end_matches('/'))
+        .env("KEY", world.key(wallet))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("Node.js is installed");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the script prints JSON")
+}
+
+/// The same three calls with the stock client in Rust, in the shape of the scripts' output.
+async fn reqwest(world: &World, wallet: usize) -> Value {
+    let key = PrivateKeySigner::from_bytes(&world.key(wallet).parse().expect("32 bytes")).expect("a key");
+    let payer = ExactPayer::new(&key, usdc("51"));
+    let call = async |path: &str, body: Value| {
+        let request = Request::post(format!("/api/v1/compute-futures/{path}"), &body);
+        let answer = payer.send(&world.relayer, &request).await.expect("the call is paid and answered");
+        json!({ "answer": answer.body, "payment": answer.payment })
+    };
+    let deposit = call("deposit", json!({ "depositor": key.address(), "amount": "50" })).await;
+    let futures_id = deposit["answer"]["computeFuture"]["id"].clone();
+    let messages = json!([{ "role": "user", "content": "Summarize this filing: Revenue rose. Costs fell." }]);
+    let execute =
+        call("execute", json!({ "futuresId": futures_id, "type": "text-inference", "messages": messages })).await;
+    let refund = call("refund", json!({ "futuresId": futures_id, "caller": key.address() })).await;
+    json!({ "futuresId": futures_id, "deposit": deposit, "execute": execute, "refund": refund })
+}
+
+/// What the quickstart promises, whoever makes the calls. Returns the account.
+fn as_promised(client: &str, network: &str, all: &Value) -> AccountId {
+    let account = &all["deposit"]["answer"]["computeFuture"];
+    assert!(account["id"].as_str().is_some_and(|id| id.starts_with("CFE-") && id.len() == 12), "{client}: {account}");
+    assert_eq!(account["tier"], "scale", "{client}: {account}");
+    assert_eq!(account["discount"], "10% discount", "{client}: {account}");
+    assert_eq!(account["balanceRemaining"], "50 USDC", "{client}: {account}");
+
+    let job = &all["execute"]["answer"];
+    assert!(job["compute"]["choices"][0]["message"]["content"].is_string(), "{client}: {job}");
+    assert_eq!(job["billing"]["charged"], "$0.027", "{client}: {job}");
+    assert_eq!(job["billing"]["balanceRemaining"], "$49.973 USDC", "{client}: {job}");
+    assert_eq!(job["receipt"]["charged"], "27000", "{client}: {job}");
+
+    let refund = &all["refund"]["answer"]["refund"];
+    assert_eq!(refund["refundAmount"], "49.973 USDC", "{client}: {refund}");
+    assert_eq!(refund["status"], "completed", "{client}: {refund}");
+    assert_eq!(refund["jobsExecuted"], 1, "{client}: {refund}");
+
+    for call in ["deposit", "execute", "refund"] {
+        let payment = &all[call]["payment"];
+        assert_eq!(payment["success"], true, "{client}, {call}: {payment}");
+        assert_eq!(payment["network"], network, "{client}, {call}: {payment}");
+        assert!(payment["transaction"].as_str().is_some_and(|hash| hash.len() == 66), "{client}, {call}: {payment}");
+    }
+    account["accountId"].as_str().expect("an account id").parse().expect("an account id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_clients_deposit_run_a_job_and_take_the_rest_back() {
+    let world = World::start("e2e-stock").await;
+    let before = [0, 1, 2].map(|wallet| world.usdc_of(world.wallet(wallet).address()));
+    let before = futures::future::join_all(before).await;
+
+    let (v2, v1, rust) =
+        tokio::join!(node(&world, "quickstart.mjs", 0), node(&world, "quickstart-v1.mjs", 1), reqwest(&world, 2));
+    let accounts = [
+        as_promised("@x402/fetch V2", "eip155:8453", &v2),
+        as_promised("@x402/fetch V1", "base", &v1),
+        as_promised("x402-reqwest", "eip155:8453", &rust),
+    ];
+    for (wallet, before) in before.into_iter().enumerate() {
+        let spent = before.checked_sub(world.usdc_of(world.wallet(wallet).address()).await).expect("it paid");
+        // The job, and the prices of the three calls: 0.027 + 0.01 + 0.001 + 0.01.
+        assert_eq!(spent, usdc("0.048"), "wallet {wallet}");
+    }
+    let books = Books::balanced(&world, &accounts).await;
+    for account in accounts {
+        assert_eq!(books.jobs(account), 1);
+        assert_eq!(books.charged(account), usdc("0.027"));
+    }
+}
