@@ -75,6 +75,7 @@ fn describe() {
     );
     metrics::describe_gauge!("relayer_followed_block", "Newest block whose events are in the ledger");
     metrics::describe_counter!("relayer_batches_total", "Batches by outcome");
+    metrics::describe_gauge!("relayer_leader", "1 on the relayer that follows the chain and posts batches, else 0");
     metrics::describe_gauge!("relayer_outbox_pending", "Chain actions that are not confirmed");
     metrics::describe_counter!("relayer_settlement_errors_total", "Rounds of settlement that could not go on");
     metrics::describe_counter!("relayer_reorgs_total", "Times that blocks left the chain");

@@ -23,6 +23,12 @@ impl Leadership {
 
     /// Whether this process leads now. Asks the database each time: a lock is lost with its connection.
     pub(crate) async fn held(&mut self) -> Result<bool, LedgerError> {
+        let held = self.ask().await;
+        metrics::gauge!("relayer_leader").set(if matches!(held, Ok(true)) { 1.0 } else { 0.0 });
+        held
+    }
+
+    async fn ask(&mut self) -> Result<bool, LedgerError> {
         if self.ledger.engine() == Engine::Sqlite {
             return Ok(true);
         }

@@ -53,6 +53,7 @@ async fn serves_what_is_free_and_asks_for_payment_for_the_rest() {
     assert_eq!(terms.rate_card_hash.to_string(), models["rateCardHash"].as_str().unwrap());
 
     let metrics = world.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("relayer_leader 1"), "with SQLite the one relayer leads: {metrics}");
     assert!(
         metrics.contains(
             "relayer_http_requests_total{method=\"POST\",route=\"/api/v1/compute/text-inference\",status=\"402\"} 1"
