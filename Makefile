@@ -21,7 +21,7 @@ test-all: ## The same with long fuzzing and the slow tests
 	@scripts/test.sh --all
 
 bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md
-	@scripts/need.sh rust npm postgres
+	@scripts/need.sh rust npm postgres python
 	@scripts/bench.sh
 
 gen: ## Write what is generated and committed (ABI, verification input, vectors)

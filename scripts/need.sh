@@ -69,6 +69,11 @@ need_postgres() {
     apt "the tests on PostgreSQL" postgresql
 }
 
+need_python() {
+    if python3 -c 'import ensurepip, venv' 2>/dev/null; then return; fi
+    apt 'the benchmark peers from PyPI' python3 python3-venv
+}
+
 for thing in "$@"; do
     declare -F "need_$thing" >/dev/null || fail "need.sh knows no '$thing'"
     "need_$thing"

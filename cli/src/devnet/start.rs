@@ -1,5 +1,6 @@
 //! Starting a devnet in order, and stopping it in the other.
 
+use std::fs::{File, TryLockError};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub struct Devnet {
     pub chain: LocalChain,
     /// Gone when the devnet is.
     _announced: Announced,
+    /// One devnet a folder.
+    _lock: File,
     binary: PathBuf,
     relayer: Child,
     relayer_spec: Spec,
@@ -43,6 +46,7 @@ impl Devnet {
     /// Says which part did not start, with the end of its log.
     pub async fn start(args: &DevnetArgs, path: &Path) -> Outcome<Self> {
         let binary = binary()?;
+        let lock = lock(&args.dir)?;
         let dir = fresh(&args.dir)?;
         // An older file would send others to a devnet that is gone.
         let _ = std::fs::remove_file(path);
@@ -80,7 +84,17 @@ impl Devnet {
         };
         file.write(path)?;
         let announced = Announced(path.to_owned());
-        Ok(Self { file, chain, _announced: announced, binary, relayer, relayer_spec, indexer, indexer_spec })
+        Ok(Self {
+            file,
+            chain,
+            _announced: announced,
+            _lock: lock,
+            binary,
+            relayer,
+            relayer_spec,
+            indexer,
+            indexer_spec,
+        })
     }
 
     /// Settings to read its chain with.
@@ -195,6 +209,25 @@ fn binary() -> Outcome<PathBuf> {
             "build it: cargo build --workspace --bins",
         )
     })
+}
+
+/// Takes the folder for this process, until it ends.
+fn lock(dir: &Path) -> Outcome<File> {
+    let path = dir.with_extension("lock");
+    let failed = |error| Failure::file(&path, &error);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            "in_use",
+            format!("another devnet uses {}", dir.display()),
+            "stop it, or name another folder with --dir",
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// An empty folder, by its absolute path.
