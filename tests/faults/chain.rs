@@ -30,7 +30,7 @@ async fn a_deposit_that_a_reorg_drops_is_taken_back_everywhere() {
     world.post(&signer, &action).await;
     let agent = Agent::new(signer, next);
     world.known(&agent).await;
-    indexed(&world, next, "the indexer to see the deposit", |found| found["closed"] == false).await;
+    indexed(&world, next, "the indexer to see the deposit", |found| found["status"] == "open").await;
 
     world.net.chain.reorg(1).await.expect("the newest block is replaced by an empty one");
     world.net.chain.mine(1).await.expect("the chain goes on");
@@ -77,7 +77,7 @@ async fn a_batch_that_a_reorg_drops_lands_again_once() {
             (world.charged_on_chain(agent.account).await == charged).then_some(())
         })
         .await;
-    indexed(&world, agent.account, "the indexer to see it again", |found| found["charged"] == "135000").await;
+    indexed(&world, agent.account, "the indexer to see it again", |found| found["charged"]["microUsdc"] == "135000").await;
     let books = Books::balanced(&world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 5);
 }

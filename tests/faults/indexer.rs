@@ -24,11 +24,38 @@ async fn an_indexer_killed_again_and_again_misses_nothing() {
         let path = format!("/api/v1/accounts/{account}");
         let found = world
             .until("the indexer to catch up", || async {
-                world.indexer.get(&path).await.ok().filter(|found| found["charged"] == Value::from(charged.clone()))
+                world.indexer.get(&path).await.ok().filter(|found| found["charged"]["microUsdc"] == Value::from(charged.clone()))
             })
             .await;
         assert_eq!(found["owner"].as_str().map(str::to_lowercase), Some(format!("{:#x}", owner(&agents, account))));
     }
+    let discrepancies = world.indexer.get("/api/v1/discrepancies").await.expect("an answer");
+    assert_eq!(discrepancies["items"].as_array().map_or(0, Vec::len), 0, "{discrepancies}");
+}
+
+/// The process dies at each step of writing a range; the next one goes on from the last commit.
+#[tokio::test]
+async fn an_indexer_that_dies_at_any_step_of_a_range_goes_on() {
+    let mut world = World::start("indexer-steps").await;
+    let agent = world.agent(0, "50", Usdc::MAX).await;
+    for step in ["indexer::mid_range", "indexer::before_commit", "indexer::after_commit"] {
+        world.net.indexer().kill().await;
+        let answer = world.run(&agent, &agent.summary(step)).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        world.flush().await;
+        let armed = [("COMPUTE_FUTURES_FAILPOINT".to_owned(), step.to_owned())];
+        world.net.restart_indexer(&armed).await.expect_err("it dies at its first range");
+        world.net.restart_indexer(&[]).await.expect("it starts again");
+    }
+    let books = Books::balanced(&world, &[agent.account]).await;
+    let charged = Value::from(books.charged(agent.account).micros().to_string());
+    let path = format!("/api/v1/accounts/{}", agent.account);
+    let found = world
+        .until("the indexer to catch up", || async {
+            world.indexer.get(&path).await.ok().filter(|found| found["charged"]["microUsdc"] == charged)
+        })
+        .await;
+    assert_eq!(found["totals"]["debits"], 3, "every debit once");
     let discrepancies = world.indexer.get("/api/v1/discrepancies").await.expect("an answer");
     assert_eq!(discrepancies["items"].as_array().map_or(0, Vec::len), 0, "{discrepancies}");
 }
