@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{B256, BatchDocument, SignedReceipt, verify as verify_proof};
+use compute_futures_chain::{AccountOnChain, ChainReader};
+use compute_futures_protocol::{Authorization, B256, BatchDocument, Domain, SignedReceipt, verify as verify_proof};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -85,33 +85,18 @@ async fn check(context: &Context, signed: &SignedReceipt, document: Option<&Batc
         },
     );
 
-    let authorization = signed.authorization.hash(&domain);
+    // That it is the one the receipt names, and that it allows this account, this request and this amount.
+    let allows = operator.map(|operator| signed.verify(&domain, operator));
     add(
         "authorisation",
-        if authorization == receipt.authorization_hash {
-            Ok(authorization.to_string())
-        } else {
-            Err(format!("the receipt names {}, next to it is {authorization}", receipt.authorization_hash))
+        match allows {
+            Some(Ok(())) => Ok(receipt.authorization_hash.to_string()),
+            Some(Err(fault)) => Err(format!("the receipt {fault}")),
+            None => Err(format!("operator {operator_index} does not exist")),
         },
     );
-
     let account = reader.account(receipt.account_id).await?;
-    add(
-        "depositor's signature",
-        match (signed.authorization.authorizer(&domain), account) {
-            (Ok(signer), Some(account)) if signer == account.owner => Ok(format!("by the owner {signer}")),
-            (Ok(signer), Some(account)) if Some(signer) == account.delegate => Ok(format!("by the delegate {signer}")),
-            (Ok(signer), Some(account)) => {
-                // A delegate may have been replaced since; the audit reads the history.
-                Err(format!(
-                    "by {signer}, now neither owner {} nor delegate (see `compute-futures audit`)",
-                    account.owner
-                ))
-            }
-            (Ok(_), None) => Err("the account does not exist".into()),
-            (Err(error), _) => Err(error.to_string()),
-        },
-    );
+    add("depositor's signature", spender(&*reader, signed, &domain, account).await?);
 
     let root = reader.batch_root(operator_index, batch_number).await?;
     let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
@@ -133,6 +118,41 @@ async fn check(context: &Context, signed: &SignedReceipt, document: Option<&Batc
         );
     }
     Ok(checks)
+}
+
+/// Who authorised the job: owner or delegate, by key or as a contract wallet (EIP-1271).
+async fn spender(
+    reader: &dyn ChainReader,
+    signed: &SignedReceipt,
+    domain: &Domain,
+    account: Option<AccountOnChain>,
+) -> Outcome<Result<String, String>> {
+    let Some(account) = account else { return Ok(Err("the account does not exist".into())) };
+    let roles = [("owner", Some(account.owner)), ("delegate", account.delegate)];
+    let authorizer = signed.authorization.authorizer(domain);
+    if let Ok(signer) = &authorizer
+        && let Some((role, _)) = roles.iter().find(|(_, address)| *address == Some(*signer))
+    {
+        return Ok(Ok(format!("by the {role} {signer}")));
+    }
+    let (digest, signature) = match &signed.authorization {
+        Authorization::ComputeFutures { authorization, signature } => (Some(authorization.digest(domain)), signature),
+        Authorization::Exact { payment } => (payment.digest(), &payment.signature),
+    };
+    for (role, address) in roles {
+        if let (Some(digest), Some(address)) = (digest, address)
+            && reader.is_valid_signature(address, digest, signature).await?
+        {
+            return Ok(Ok(format!("by the {role} {address}, a contract wallet")));
+        }
+    }
+    // A delegate may have been replaced since; the audit reads the history.
+    Ok(Err(match authorizer {
+        Ok(signer) => {
+            format!("by {signer}, now neither owner nor delegate (`compute-futures audit` reads the history)")
+        }
+        Err(error) => error.to_string(),
+    }))
 }
 
 /// A receipt, or anything that holds one under `receipt`.
