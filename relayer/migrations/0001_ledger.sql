@@ -7,9 +7,9 @@ CREATE TABLE identity (
     chain TEXT NOT NULL,
     contract BYTEA NOT NULL,
     operator_index BIGINT NOT NULL,
-    -- Why the batcher should not wait for its limits; empty when it may.
-    flush_reason TEXT NOT NULL,
-    flush_requested_ms BIGINT NOT NULL
+    -- The batch that should not wait for the batcher's limits, and why.
+    flush_batch BIGINT NOT NULL,
+    flush_reason TEXT NOT NULL
 );
 
 -- One row per account of our operator. First what the chain says (rewritten by the follower), then what happened here.

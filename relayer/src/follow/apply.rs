@@ -12,7 +12,7 @@ use super::{FollowError, confirm, project, reorg, set_cursor};
 use crate::ledger::account::{self, Account};
 use crate::ledger::db::WriteTx;
 use crate::ledger::sql::{Columns, Rows, int, to_json};
-use crate::ledger::{Context, Ledger, LedgerError, now_ms};
+use crate::ledger::{Context, Ledger, LedgerError};
 use crate::settlement::outbox;
 
 static INSERT_EVENTS: Rows = Rows::values(
@@ -89,7 +89,7 @@ pub(crate) async fn heads_moved(ledger: &Ledger, heads: &Heads) -> Result<(), Fo
 
 /// Locks accounts in the order everybody locks them.
 pub(crate) async fn lock(
-    tx: &mut WriteTx,
+    tx: &mut WriteTx<'_>,
     ids: &BTreeSet<AccountId>,
 ) -> Result<BTreeMap<AccountId, Account>, LedgerError> {
     let engine = tx.engine;
@@ -164,13 +164,16 @@ fn flush_reason(event: &EventKind, rate_before: u16, account: &Account) -> Optio
     }
 }
 
-/// Asks the batcher to close the open batch at its next look.
+/// Asks the batcher to close the open batch at its next look, if there is anything in it. The request names the batch, so it
+/// is over when the batch is closed, and nothing ever has to take it back.
 pub(crate) async fn request_flush(connection: &mut AnyConnection, reason: &str) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE identity SET flush_reason = $1, flush_requested_ms = $2 WHERE flush_reason = ''")
-        .bind(reason.to_owned())
-        .bind(int(now_ms()))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE identity SET flush_reason = $1, flush_batch = (SELECT number FROM batches WHERE state = 'open') \
+         WHERE EXISTS (SELECT 1 FROM batches WHERE state = 'open' AND receipts > 0 AND number > flush_batch)",
+    )
+    .bind(reason.to_owned())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

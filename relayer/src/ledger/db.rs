@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dialect::Engine;
@@ -26,13 +26,13 @@ pub(crate) struct Db {
 }
 
 /// A transaction that writes. Dropped without commit it is rolled back.
-pub(crate) struct WriteTx {
-    inner: Transaction<'static, Any>,
+pub(crate) struct WriteTx<'c> {
+    inner: Transaction<'c, Any>,
     pub(crate) engine: Engine,
     _permit: OwnedSemaphorePermit,
 }
 
-impl WriteTx {
+impl WriteTx<'_> {
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.inner
     }
@@ -58,6 +58,8 @@ impl Db {
         let pool = AnyPoolOptions::new()
             .max_connections(config.connections.max(2))
             .min_connections(1)
+            // A file does not go away between two uses; a server may.
+            .test_before_acquire(engine == Engine::Postgres)
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
@@ -78,13 +80,23 @@ impl Db {
         Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), lock })
     }
 
-    pub(crate) async fn begin_write(&self) -> Result<WriteTx, LedgerError> {
-        let permit = Arc::clone(&self.writer)
-            .acquire_owned()
-            .await
-            .map_err(|_| LedgerError::Unavailable("the ledger is closed".into()))?;
+    /// A transaction on any connection.
+    pub(crate) async fn begin_write(&self) -> Result<WriteTx<'static>, LedgerError> {
+        let permit = self.permit().await?;
         let inner = self.pool.begin_with(self.engine.begin_write()).await?;
         Ok(WriteTx { inner, engine: self.engine, _permit: permit })
+    }
+
+    /// A transaction on a connection that the caller keeps: its statements stay prepared and its pages cached.
+    pub(crate) async fn begin_on<'c>(&self, connection: &'c mut AnyConnection) -> Result<WriteTx<'c>, LedgerError> {
+        let permit = self.permit().await?;
+        let inner = connection.begin_with(self.engine.begin_write()).await?;
+        Ok(WriteTx { inner, engine: self.engine, _permit: permit })
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
+        let permit = Arc::clone(&self.writer).acquire_owned().await;
+        permit.map_err(|_| LedgerError::Unavailable("the ledger is closed".into()))
     }
 
     /// Closes every connection. Whatever was committed is on disk already.
@@ -145,8 +157,8 @@ fn lock_file(database: &str) -> Result<std::fs::File, LedgerError> {
 pub(crate) async fn require_identity(db: &Db, identity: &OperatorIdentity) -> Result<(), LedgerError> {
     let mut tx = db.begin_write().await?;
     sqlx::query(
-        "INSERT INTO identity (id, chain, contract, operator_index, flush_reason, flush_requested_ms) \
-         VALUES (1, $1, $2, $3, '', 0) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO identity (id, chain, contract, operator_index, flush_batch, flush_reason) \
+         VALUES (1, $1, $2, $3, 0, '') ON CONFLICT (id) DO NOTHING",
     )
     .bind(identity.chain.caip2())
     .bind(identity.domain.contract.to_vec())

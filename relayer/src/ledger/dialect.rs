@@ -26,6 +26,11 @@ impl Engine {
         }
     }
 
+    /// Of an open connection.
+    pub(crate) fn behind(connection: &sqlx::AnyConnection) -> Self {
+        if connection.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
+    }
+
     /// Opens a transaction that writes. SQLite takes its write lock at once: a transaction that reads first and writes later
     /// could otherwise fail in the middle.
     pub(crate) const fn begin_write(self) -> &'static str {

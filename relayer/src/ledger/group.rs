@@ -39,12 +39,10 @@ struct Group<'a> {
     touched_payments: BTreeSet<B256>,
 }
 
-/// The open batch, with what this group adds to it.
+/// What this group adds to the open batch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Batch {
     number: u64,
-    receipts: u64,
-    rows: u64,
     added_receipts: u64,
     added_rows: u64,
     added_charged: u64,
@@ -52,7 +50,7 @@ struct Batch {
 
 /// Runs a group inside `tx`. An error means that nothing at all was decided; refusals are in the answers.
 pub(crate) async fn run(
-    tx: &mut WriteTx,
+    tx: &mut WriteTx<'_>,
     context: &Context,
     commands: &[&Command],
 ) -> Result<Vec<Answer>, LedgerError> {
@@ -63,7 +61,7 @@ pub(crate) async fn run(
 }
 
 impl<'a> Group<'a> {
-    async fn load(tx: &mut WriteTx, context: &'a Context, commands: &[&Command]) -> Result<Self, LedgerError> {
+    async fn load(tx: &mut WriteTx<'_>, context: &'a Context, commands: &[&Command]) -> Result<Self, LedgerError> {
         let engine = tx.engine;
         let connection = tx.connection();
 
@@ -105,7 +103,7 @@ impl<'a> Group<'a> {
             .collect();
 
         let charges = !holds.is_empty() && commands.iter().any(|command| command.charges());
-        let batch = if charges { Some(Batch::lock(tx).await?) } else { None };
+        let batch = if charges { Some(Batch::open(tx, context).await?) } else { None };
 
         Ok(Self {
             context,
@@ -403,7 +401,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn store(&self, tx: &mut WriteTx) -> Result<(), LedgerError> {
+    async fn store(&self, tx: &mut WriteTx<'_>) -> Result<(), LedgerError> {
         let connection = tx.connection();
         if !self.gone_holds.is_empty() {
             holds::delete(connection, &self.gone_holds).await?;
@@ -437,44 +435,34 @@ impl<'a> Group<'a> {
         if let Some(batch) = &self.batch
             && batch.added_receipts > 0
         {
-            batch.store(tx).await?;
-            self.context.progress.record(
-                batch.number,
-                batch.receipts + batch.added_receipts,
-                batch.rows + batch.added_rows,
-            );
+            batch.store(tx, self.context).await?;
         }
         Ok(())
     }
 }
 
 impl Batch {
-    /// Locks the open batch. On PostgreSQL the one we waited for may just have been closed: then there is a newer one.
-    async fn lock(tx: &mut WriteTx) -> Result<Self, LedgerError> {
-        let text = match tx.engine {
-            super::dialect::Engine::Sqlite => "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'",
-            super::dialect::Engine::Postgres => {
-                "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open' FOR UPDATE"
-            }
-        };
-        for _ in 0..5 {
-            if let Some(row) = sqlx::query(text).fetch_optional(tx.connection()).await? {
-                let mut columns = Columns::of(&row);
-                return Ok(Self {
-                    number: columns.int()?,
-                    receipts: columns.int()?,
-                    rows: columns.int()?,
-                    ..Self::default()
-                });
-            }
+    /// The open batch as this process knows it; [`Batch::store`] finds out whether it still is.
+    async fn open(tx: &mut WriteTx<'_>, context: &Context) -> Result<Self, LedgerError> {
+        if let (number @ 1.., ..) = context.progress.open_batch() {
+            return Ok(Self { number, ..Self::default() });
         }
-        Err(LedgerError::Corrupt("there is no open batch".into()))
+        let row = sqlx::query("SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'")
+            .fetch_optional(tx.connection())
+            .await?
+            .ok_or_else(|| LedgerError::Corrupt("there is no open batch".into()))?;
+        let mut columns = Columns::of(&row);
+        let number = columns.int()?;
+        context.progress.record(number, columns.int()?, columns.int()?);
+        Ok(Self { number, ..Self::default() })
     }
 
-    async fn store(&self, tx: &mut WriteTx) -> Result<(), LedgerError> {
-        sqlx::query(
+    /// Puts the receipts into the batch, and locks it: nobody closes it before this transaction ends. If somebody closed it
+    /// already the whole group is decided again, for the next batch.
+    async fn store(&self, tx: &mut WriteTx<'_>, context: &Context) -> Result<(), LedgerError> {
+        let stored = sqlx::query(
             "UPDATE batches SET receipts = receipts + $2, debit_rows = debit_rows + $3, charged = charged + $4, \
-             first_receipt_ms = COALESCE(first_receipt_ms, $5) WHERE number = $1",
+             first_receipt_ms = COALESCE(first_receipt_ms, $5) WHERE number = $1 AND state = 'open'",
         )
         .bind(int(self.number))
         .bind(int(self.added_receipts))
@@ -483,7 +471,12 @@ impl Batch {
         .bind(int(now_ms()))
         .execute(tx.connection())
         .await?;
-        Ok(())
+        if stored.rows_affected() == 1 {
+            context.progress.add(self.added_receipts, self.added_rows);
+            return Ok(());
+        }
+        context.progress.record(0, 0, 0);
+        Err(LedgerError::Conflict { detail: "the batch was closed".into(), transient: true, unique: false })
     }
 }
 

@@ -85,11 +85,17 @@ pub(crate) struct Progress {
 const MOST_ROWS: u64 = 1200;
 
 impl Progress {
-    /// Called once per group that issued receipts.
+    /// What the open batch is; number 0 when that has to be looked up.
     pub(crate) fn record(&self, batch: u64, receipts: u64, rows: u64) {
         self.batch.store(batch, Ordering::Relaxed);
         self.receipts.store(receipts, Ordering::Relaxed);
         self.rows.store(rows, Ordering::Relaxed);
+    }
+
+    /// Called once per group that issued receipts.
+    fn add(&self, receipts: u64, rows: u64) {
+        self.receipts.fetch_add(receipts, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Number, receipts and rows of the open batch, as this process last saw it.

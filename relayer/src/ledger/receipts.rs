@@ -61,12 +61,12 @@ static BY_JOB: Rows =
     Rows::list(concat!("SELECT ", columns!(), ", answer_status, answer FROM receipts WHERE job_id IN "), "");
 static INSERT: Rows =
     Rows::values(concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer) VALUES "), 20, "");
-static BY_KEY: Rows = Rows::list(
-    "SELECT account, idempotency_key, request_hash, job_id, answer_status, answer FROM receipts WHERE idempotency_key IN ",
-    "",
+static USES: Rows = Rows::list_twice(
+    "SELECT account, idempotency_key, request_hash, CAST(NULL AS BYTEA), 0, CAST(NULL AS BYTEA) FROM holds \
+     WHERE idempotency_key IN ",
+    " UNION ALL SELECT account, idempotency_key, request_hash, job_id, answer_status, answer FROM receipts \
+     WHERE idempotency_key IN ",
 );
-static HELD_KEY: Rows =
-    Rows::list("SELECT account, idempotency_key, request_hash FROM holds WHERE idempotency_key IN ", "");
 
 /// Reads one receipt without its answer.
 pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Issued, LedgerError> {
@@ -145,21 +145,16 @@ pub(crate) struct Used {
 
 /// What is known about idempotency keys, of any account.
 pub(crate) async fn uses_of(connection: &mut AnyConnection, keys: &[B256]) -> Result<Vec<Used>, LedgerError> {
-    let mut uses = Vec::new();
-    for row in HELD_KEY.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await? {
-        let mut columns = Columns::of(&row);
-        uses.push(Used { account: columns.account()?, key: columns.hash()?, request_hash: columns.hash()?, job: None });
-    }
-    for row in BY_KEY.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await? {
-        let mut columns = Columns::of(&row);
-        uses.push(Used {
-            account: columns.account()?,
-            key: columns.hash()?,
-            request_hash: columns.hash()?,
-            job: Some((columns.hash()?, answer(&mut columns)?)),
-        });
-    }
-    Ok(uses)
+    let rows = USES.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await?;
+    rows.iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            let (account, key, request_hash) = (columns.account()?, columns.hash()?, columns.hash()?);
+            let job = columns.optional_hash()?;
+            let answer = answer(&mut columns)?;
+            Ok(Used { account, key, request_hash, job: job.map(|job| (job, answer)) })
+        })
+        .collect()
 }
 
 /// Stores new receipts with their answers.

@@ -12,18 +12,22 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row as _};
 
 use super::LedgerError;
+use super::dialect::Engine;
 
 /// A query under construction.
 pub(crate) type Bound = Query<'static, Any, AnyArguments>;
 
 /// Most rows in one statement; PostgreSQL allows 65,535 parameters, SQLite 32,766.
 const MOST_ROWS: usize = 64;
-const SIZES: usize = 7;
+/// Texts per statement: seven sizes for each engine.
+const SIZES: usize = 14;
 
 /// A statement with a list of rows in it: `prefix ($1, $2), ($3, $4) suffix`.
 pub(crate) struct Rows {
     prefix: &'static str,
     columns: usize,
+    /// Stands between two copies of the list, for the two halves of a UNION.
+    middle: Option<&'static str>,
     suffix: &'static str,
     /// Whether each row has its own parentheses (VALUES) or all share one pair (IN).
     tuples: bool,
@@ -33,41 +37,51 @@ pub(crate) struct Rows {
 impl Rows {
     /// `INSERT INTO t (…) VALUES ` + rows, or `UPDATE … FROM (VALUES ` + rows + `) AS v …`.
     pub(crate) const fn values(prefix: &'static str, columns: usize, suffix: &'static str) -> Self {
-        Self { prefix, columns, suffix, tuples: true, texts: [const { OnceLock::new() }; SIZES] }
+        Self { prefix, columns, middle: None, suffix, tuples: true, texts: [const { OnceLock::new() }; SIZES] }
     }
 
     /// `… IN ` + list.
     pub(crate) const fn list(prefix: &'static str, suffix: &'static str) -> Self {
-        Self { prefix, columns: 1, suffix, tuples: false, texts: [const { OnceLock::new() }; SIZES] }
+        Self { prefix, columns: 1, middle: None, suffix, tuples: false, texts: [const { OnceLock::new() }; SIZES] }
     }
 
-    fn text(&'static self, rows: usize) -> &'static str {
+    /// `… IN ` + list + `middle` + the same list: the two halves of a UNION.
+    pub(crate) const fn list_twice(prefix: &'static str, middle: &'static str) -> Self {
+        let texts = [const { OnceLock::new() }; SIZES];
+        Self { prefix, columns: 1, middle: Some(middle), suffix: "", tuples: false, texts }
+    }
+
+    /// SQLite looks numbered parameters up by name, one by one through a list, so it gets plain question marks.
+    fn text(&'static self, rows: usize, engine: Engine) -> &'static str {
         let size = rows.trailing_zeros() as usize;
-        self.texts[size].get_or_init(|| {
-            let mut text = String::from(self.prefix);
-            let mut parameter = 0;
-            text.push_str(if self.tuples { "" } else { "(" });
-            for row in 0..rows {
-                text.push_str(match (row, self.tuples) {
-                    (0, false) => "",
-                    (0, true) => "(",
-                    (_, true) => ", (",
-                    (_, false) => ", ",
-                });
-                for column in 0..self.columns {
-                    parameter += 1;
-                    if column > 0 {
-                        text.push_str(", ");
-                    }
-                    text.push('$');
-                    text.push_str(&parameter.to_string());
-                }
-                text.push_str(if self.tuples { ")" } else { "" });
+        let index = match engine {
+            Engine::Sqlite => 2 * size,
+            Engine::Postgres => 2 * size + 1,
+        };
+        self.texts[index].get_or_init(|| {
+            let list = self.list_of(rows, engine);
+            let mut text = format!("{}{list}", self.prefix);
+            if let Some(middle) = self.middle {
+                text.push_str(middle);
+                text.push_str(&list);
             }
-            text.push_str(if self.tuples { "" } else { ")" });
             text.push_str(self.suffix);
             text
         })
+    }
+
+    fn list_of(&self, rows: usize, engine: Engine) -> String {
+        let parameter = |number: usize| match engine {
+            Engine::Sqlite => "?".to_owned(),
+            Engine::Postgres => format!("${number}"),
+        };
+        let tuple = |row: usize| {
+            let parameters: Vec<String> =
+                (1..=self.columns).map(|column| parameter(row * self.columns + column)).collect();
+            parameters.join(", ")
+        };
+        let tuples: Vec<String> = (0..rows).map(tuple).collect();
+        if self.tuples { format!("({})", tuples.join("), (")) } else { format!("({})", tuples.join(", ")) }
     }
 
     /// Runs the statement once per row exactly: chunks of powers of two. For INSERT.
@@ -77,11 +91,12 @@ impl Rows {
         rows: &[T],
         bind: impl Fn(Bound, &T) -> Bound,
     ) -> Result<(), sqlx::Error> {
+        let engine = Engine::behind(connection);
         let mut rest = rows;
         while !rest.is_empty() {
             let size = previous_power_of_two(rest.len());
             let (chunk, after) = rest.split_at(size);
-            let query = chunk.iter().fold(sqlx::query(self.text(size)), &bind);
+            let query = chunk.iter().fold(sqlx::query(self.text(size, engine)), &bind);
             query.execute(&mut *connection).await?;
             rest = after;
         }
@@ -95,9 +110,10 @@ impl Rows {
         rows: &[T],
         bind: impl Fn(Bound, &T) -> Bound,
     ) -> Result<u64, sqlx::Error> {
+        let engine = Engine::behind(connection);
         let mut affected = 0;
         for chunk in rows.chunks(MOST_ROWS) {
-            affected += self.padded(chunk, &bind).execute(&mut *connection).await?.rows_affected();
+            affected += self.padded(chunk, engine, &bind).execute(&mut *connection).await?.rows_affected();
         }
         Ok(affected)
     }
@@ -109,16 +125,25 @@ impl Rows {
         rows: &[T],
         bind: impl Fn(Bound, &T) -> Bound,
     ) -> Result<Vec<AnyRow>, sqlx::Error> {
+        let engine = Engine::behind(connection);
         let mut found = Vec::new();
         for chunk in rows.chunks(MOST_ROWS) {
-            found.append(&mut self.padded(chunk, &bind).fetch_all(&mut *connection).await?);
+            found.append(&mut self.padded(chunk, engine, &bind).fetch_all(&mut *connection).await?);
         }
         Ok(found)
     }
 
-    fn padded<T>(&'static self, chunk: &[T], bind: impl Fn(Bound, &T) -> Bound) -> Bound {
+    fn padded<T>(&'static self, chunk: &[T], engine: Engine, bind: impl Fn(Bound, &T) -> Bound) -> Bound {
         let size = chunk.len().next_power_of_two();
-        (0..size).filter_map(|index| chunk.get(index).or(chunk.last())).fold(sqlx::query(self.text(size)), bind)
+        // Question marks are counted anew in the second half of a UNION, numbers are not.
+        let times = if self.middle.is_some() && engine == Engine::Sqlite { 2 } else { 1 };
+        let mut query = sqlx::query(self.text(size, engine));
+        for _ in 0..times {
+            for row in (0..size).filter_map(|index| chunk.get(index).or(chunk.last())) {
+                query = bind(query, row);
+            }
+        }
+        query
     }
 }
 

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Any;
+use sqlx::pool::PoolConnection;
 use tokio::sync::mpsc;
 
 use super::command::{Command, Queued, Reply};
@@ -19,12 +21,27 @@ pub(crate) const QUEUE: usize = 4096;
 /// How often a group is repeated when the database reports a deadlock or a serialization failure.
 const ATTEMPTS: u32 = 8;
 
+/// The writer's own connection.
+type Kept = Option<PoolConnection<Any>>;
+
 /// Runs until every handle to the ledger is gone.
 pub(crate) async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>) {
     let mut group = Vec::with_capacity(MOST);
-    while queue.recv_many(&mut group, MOST).await > 0 {
+    let mut connection = None;
+    loop {
+        tokio::select! {
+            biased;
+            received = queue.recv_many(&mut group, MOST) => if received == 0 {
+                return;
+            },
+            // Whoever closes the pool waits for the connection we keep; what had queued before is done.
+            () = db.pool.close_event(), if connection.is_some() => {
+                connection = None;
+                continue;
+            }
+        }
         let commands: Vec<&Command> = group.iter().map(|queued| &queued.command).collect();
-        let answers = decide(&db, &context, &commands).await;
+        let answers = decide(&db, &mut connection, &context, &commands).await;
         metrics::histogram!("relayer_ledger_group_commands").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
         for (queued, answer) in group.drain(..).zip(answers) {
             // A caller that went away finds its answer by its idempotency key.
@@ -34,8 +51,13 @@ pub(crate) async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver
 }
 
 /// Decides a group. When the group as a whole fails, each command is tried alone, so that a bad one fails alone.
-async fn decide(db: &Db, context: &Context, commands: &[&Command]) -> Vec<Result<Reply, LedgerError>> {
-    match commit(db, context, commands).await {
+async fn decide(
+    db: &Db,
+    connection: &mut Kept,
+    context: &Context,
+    commands: &[&Command],
+) -> Vec<Result<Reply, LedgerError>> {
+    match commit(db, connection, context, commands).await {
         Ok(answers) => answers,
         Err(error) if commands.len() == 1 => vec![Err(named(error, commands))],
         Err(error) => {
@@ -43,7 +65,7 @@ async fn decide(db: &Db, context: &Context, commands: &[&Command]) -> Vec<Result
             let mut answers = Vec::with_capacity(commands.len());
             for command in commands {
                 let alone = [*command];
-                answers.push(match commit(db, context, &alone).await {
+                answers.push(match commit(db, connection, context, &alone).await {
                     Ok(mut answers) => answers.pop().unwrap_or_else(|| Err(LedgerError::Corrupt("no answer".into()))),
                     Err(error) => Err(named(error, &alone)),
                 });
@@ -74,20 +96,23 @@ impl std::fmt::Display for Failure {
     }
 }
 
-async fn commit(db: &Db, context: &Context, commands: &[&Command]) -> Result<Vec<Result<Reply, LedgerError>>, Failure> {
+async fn commit(
+    db: &Db,
+    connection: &mut Kept,
+    context: &Context,
+    commands: &[&Command],
+) -> Result<Vec<Result<Reply, LedgerError>>, Failure> {
     let mut attempt = 1;
     loop {
-        let outcome = async {
-            let mut tx = db.begin_write().await?;
-            let answers = group::run(&mut tx, context, commands).await?;
-            tx.commit().await?;
-            Ok::<_, LedgerError>(answers)
+        let outcome = once(db, connection, context, commands).await;
+        if outcome.is_err() {
+            // Whatever state it is in, the next attempt takes another one.
+            *connection = None;
         }
-        .await;
         match outcome {
             Ok(answers) => return Ok(answers),
             Err(LedgerError::Conflict { transient: true, .. }) if attempt < ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(2 << attempt)).await;
+                tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
                 attempt += 1;
             }
             Err(LedgerError::Conflict { unique, detail, .. }) => {
@@ -96,4 +121,20 @@ async fn commit(db: &Db, context: &Context, commands: &[&Command]) -> Result<Vec
             Err(error) => return Err(Failure { error, unique: false }),
         }
     }
+}
+
+async fn once(
+    db: &Db,
+    connection: &mut Kept,
+    context: &Context,
+    commands: &[&Command],
+) -> Result<Vec<Result<Reply, LedgerError>>, LedgerError> {
+    let kept = match connection {
+        Some(kept) => kept,
+        None => connection.insert(db.pool.acquire().await?),
+    };
+    let mut tx = db.begin_on(kept).await?;
+    let answers = group::run(&mut tx, context, commands).await?;
+    tx.commit().await?;
+    Ok(answers)
 }

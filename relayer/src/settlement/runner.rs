@@ -10,7 +10,7 @@ use super::leader::Leadership;
 use super::sender::Sender;
 use super::{SettlementConfig, SettlementError, reconcile, refund, seal, status};
 use crate::follow::{Follower, Step};
-use crate::ledger::{Ledger, LedgerError, now_ms};
+use crate::ledger::{Ledger, now_ms};
 
 /// Longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -129,13 +129,10 @@ impl Runner {
             Some((number, false)) => Ok(seal::seal(&self.ledger, number).await?),
             Some((_, true)) => Ok(()),
             None => {
-                let requested = status::flush_requested(&self.ledger).await?;
                 if open.receipts == 0 {
-                    if requested.is_some() {
-                        self.forget_request().await?;
-                    }
                     return Ok(());
                 }
+                let requested = status::flush_requested(&self.ledger, open.number).await?;
                 let Some(reason) =
                     force.map(str::to_owned).or(requested).or_else(|| due(&self.config, &open, now_ms()))
                 else {
@@ -148,17 +145,17 @@ impl Runner {
         }
     }
 
-    async fn forget_request(&self) -> Result<(), LedgerError> {
-        let mut tx = self.ledger.db.begin_write().await?;
-        sqlx::query("UPDATE identity SET flush_reason = ''").execute(tx.connection()).await?;
-        tx.commit().await
-    }
-
     /// Opens or closes the tap for new holds, and says how much waits.
     async fn watch(&self) -> Result<(), SettlementError> {
         let (value, age) = status::unposted(&self.ledger).await?;
         let behind = value > self.config.most_unposted || age > self.config.most_unposted_seconds;
         self.ledger.context.progress.set_behind(behind);
+        {
+            // Other relayers add to the open batch too.
+            let mut connection = self.ledger.db.pool.acquire().await?;
+            let open = seal::open(&mut connection).await?;
+            self.ledger.context.progress.record(open.number, open.receipts, open.rows);
+        }
         let held = status::held(&self.ledger).await?;
         metrics::gauge!("relayer_holds_micro_usdc").set(crate::follow::approximate(held.micros()));
         metrics::gauge!("relayer_unposted_micro_usdc").set(crate::follow::approximate(value.micros()));

@@ -71,7 +71,6 @@ pub(crate) async fn close(ledger: &Ledger, number: u64) -> Result<(), LedgerErro
         .bind(int(number + 1))
         .execute(tx.connection())
         .await?;
-    sqlx::query("UPDATE identity SET flush_reason = ''").execute(tx.connection()).await?;
     tx.commit().await?;
     crate::failpoint!("batch::after_close");
     ledger.context.progress.record(number + 1, 0, 0);

@@ -106,9 +106,11 @@ pub(crate) async fn held(ledger: &Ledger) -> Result<Usdc, LedgerError> {
     Columns::of(&row).usdc()
 }
 
-/// Why a batch was asked for, if one was.
-pub(crate) async fn flush_requested(ledger: &Ledger) -> Result<Option<String>, LedgerError> {
-    let row =
-        sqlx::query("SELECT flush_reason FROM identity WHERE id = $1").bind(int(1)).fetch_one(&ledger.db.pool).await?;
-    Ok(Some(Columns::of(&row).text()?).filter(|reason| !reason.is_empty()))
+/// Why this batch was asked for, if it was.
+pub(crate) async fn flush_requested(ledger: &Ledger, batch: u64) -> Result<Option<String>, LedgerError> {
+    let row = sqlx::query("SELECT flush_reason FROM identity WHERE flush_batch = $1")
+        .bind(int(batch))
+        .fetch_optional(&ledger.db.pool)
+        .await?;
+    row.map(|row| Columns::of(&row).text()).transpose()
 }

@@ -94,7 +94,10 @@ impl Cluster {
     fn start(&self) -> u16 {
         let data = self.data();
         if data.exists() {
-            std::fs::remove_dir_all(&data).unwrap();
+            // Hundreds of databases take their time to delete.
+            let old = self.folder.join(format!("old-{}", uuid::Uuid::new_v4().simple()));
+            std::fs::rename(&data, &old).unwrap();
+            std::thread::spawn(move || std::fs::remove_dir_all(old));
         }
         std::fs::create_dir(&data).unwrap();
         if let Some(user) = self.user {
@@ -133,7 +136,7 @@ impl Cluster {
             self.data().display()
         );
         let script = format!(
-            "cd {folder} && while sleep 10; do flock start.lock flock -n use.lock {stop} && exit; done",
+            "cd {folder} && rm -rf old-*; while sleep 10; do flock start.lock flock -n use.lock {stop} && exit; done",
             folder = self.folder.display()
         );
         let spawned = Command::new("setsid")
