@@ -1,4 +1,9 @@
 //! The whole product over a real chain, each test with processes of its own; every test ends with books that balance.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod deposits;
+mod idempotency;
+mod jobs;
+mod live;
+mod postgres;
 mod stock;

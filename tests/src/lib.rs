@@ -4,11 +4,13 @@
 
 mod agent;
 mod books;
+mod peer;
 mod upstream;
 mod world;
 
 pub use agent::Agent;
 pub use books::Books;
+pub use peer::Peer;
 pub use upstream::{Behaviour, Upstream};
 pub use world::{METERED, World, metered_models};
 
