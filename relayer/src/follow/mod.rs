@@ -11,6 +11,8 @@ mod reorg;
 mod trust;
 
 pub(crate) use apply::{lock as lock_accounts, request_flush};
+#[cfg(test)]
+pub(crate) use project::unopened as project_unopened;
 
 use std::sync::Arc;
 

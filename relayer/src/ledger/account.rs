@@ -322,3 +322,124 @@ pub(crate) async fn store_mirror(connection: &mut AnyConnection, account: &Accou
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use alloy::primitives::{B256, Bytes};
+    use compute_futures_protocol::{Authorization, JobAuthorization};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::follow::project_unopened;
+    use crate::ledger::types::SignedCeiling;
+
+    fn account(credit: u64, ceiling: u64, bps: u16) -> Account {
+        Account {
+            credit: Usdc::from_micros(credit),
+            chain_ceiling: Usdc::from_micros(ceiling),
+            discount_bps: bps,
+            ..project_unopened(AccountId::new(1, 1).unwrap())
+        }
+    }
+
+    fn request(list: u64, ceiling: Option<u64>) -> HoldRequest {
+        let id = AccountId::new(1, 1).unwrap();
+        HoldRequest {
+            account: id,
+            job_id: B256::ZERO,
+            key: B256::ZERO,
+            request_hash: B256::ZERO,
+            max_list: Usdc::from_micros(list),
+            max_charge: None,
+            authorization: Authorization::ComputeFutures {
+                authorization: JobAuthorization {
+                    account_id: id,
+                    request_hash: B256::ZERO,
+                    nonce: B256::ZERO,
+                    max_charge: Usdc::MAX,
+                    valid_until: 0,
+                },
+                signature: Bytes::new(),
+            },
+            spend_ceiling: ceiling
+                .map(|ceiling| SignedCeiling { ceiling: Usdc::from_micros(ceiling), signature: bytes::Bytes::new() }),
+            kind: String::new(),
+            model: String::new(),
+        }
+    }
+
+    fn hold(amount: Usdc, bps: u16) -> Hold {
+        Hold {
+            job_id: B256::ZERO,
+            account: AccountId::new(1, 1).unwrap(),
+            key: B256::ZERO,
+            request_hash: B256::ZERO,
+            amount,
+            max_list: Usdc::ZERO,
+            discount_bps: bps,
+            lease: 0,
+            kind: String::new(),
+            model: String::new(),
+            authorization_hash: B256::ZERO,
+            authorization: String::new(),
+            held_at_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_refusal_changes_nothing() {
+        let mut account = account(1_000, 100, 0);
+        let before = account.clone();
+        assert!(account.hold(&request(2_000, Some(5_000))).is_err());
+        assert!(account.hold(&request(500, Some(400))).is_err());
+        assert_eq!(account, before);
+    }
+
+    #[test]
+    fn a_ceiling_is_taken_only_when_it_is_needed() {
+        let mut account = account(1_000, 100, 0);
+        assert!(!account.hold(&request(50, Some(900))).unwrap().raises_ceiling);
+        assert_eq!(account.ceiling(), Usdc::from_micros(100));
+        assert!(account.hold(&request(100, Some(900))).unwrap().raises_ceiling);
+        assert_eq!(account.ceiling(), Usdc::from_micros(900));
+    }
+
+    #[test]
+    fn the_better_of_two_rates_counts() {
+        let mut account = account(1_000_000, Usdc::MAX.micros(), 500);
+        account.held = Usdc::from_micros(200_000);
+        let held_at_ten = hold(Usdc::from_micros(90_000), 1_000);
+        let priced = account.charge(Usdc::from_micros(100_000), &held_at_ten, 1).unwrap();
+        assert_eq!((priced.charged, priced.discount_bps), (Usdc::from_micros(90_000), 1_000));
+        account.discount_bps = 1_500;
+        let held_at_five = hold(Usdc::from_micros(95_000), 500);
+        let priced = account.charge(Usdc::from_micros(100_000), &held_at_five, 1).unwrap();
+        assert_eq!((priced.charged, priced.discount_bps), (Usdc::from_micros(85_000), 1_500));
+    }
+
+    proptest! {
+        /// I-2 and I-8: whatever is held and charged, Σ stays under credit and ceiling, and a charge of at most the list
+        /// amount that was held for always fits under its hold.
+        #[test]
+        fn spending_stays_under_credit_and_ceiling(
+            credit in 0..1_000_000_u64, ceiling in 0..1_000_000_u64, bps in 0..10_000_u16,
+            jobs in proptest::collection::vec((0..300_000_u64, 0..=100_u64, any::<bool>()), 0..40),
+        ) {
+            let mut account = account(credit, ceiling, bps);
+            for (list, percent, release) in jobs {
+                let Ok(reserved) = account.hold(&request(list, None)) else { continue };
+                prop_assert!(account.committed() <= credit.min(ceiling));
+                if release {
+                    account.release(reserved.hold).unwrap();
+                } else {
+                    let priced =
+                        account.charge(Usdc::from_micros(list * percent / 100), &hold(reserved.hold, bps), 1).unwrap();
+                    prop_assert!(priced.charged <= reserved.hold);
+                }
+                prop_assert!(account.committed() <= credit.min(ceiling));
+                prop_assert_eq!(account.held, Usdc::ZERO);
+            }
+        }
+    }
+}

@@ -278,3 +278,30 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T,
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, LedgerError> {
     serde_json::to_string(value).map_err(|error| LedgerError::Corrupt(format!("a value has no JSON form: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static INSERT: Rows = Rows::values("INSERT INTO t (a, b) VALUES ", 2, "");
+    static LIST: Rows = Rows::list("SELECT a FROM t WHERE a IN ", " ORDER BY a");
+    static TWICE: Rows = Rows::list_twice("SELECT a FROM t WHERE a IN ", " UNION ALL SELECT a FROM u WHERE a IN ");
+
+    #[test]
+    fn each_engine_gets_its_own_parameters() {
+        assert_eq!(INSERT.text(2, Engine::Postgres), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)");
+        assert_eq!(INSERT.text(2, Engine::Sqlite), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)");
+        assert_eq!(LIST.text(4, Engine::Postgres), "SELECT a FROM t WHERE a IN ($1, $2, $3, $4) ORDER BY a");
+        assert_eq!(LIST.text(1, Engine::Sqlite), "SELECT a FROM t WHERE a IN (?) ORDER BY a");
+        assert_eq!(
+            TWICE.text(2, Engine::Postgres),
+            "SELECT a FROM t WHERE a IN ($1, $2) UNION ALL SELECT a FROM u WHERE a IN ($1, $2)"
+        );
+    }
+
+    #[test]
+    fn chunks_are_powers_of_two() {
+        let sizes: Vec<usize> = [1, 2, 3, 5, 63, 64, 65, 1000].map(previous_power_of_two).to_vec();
+        assert_eq!(sizes, [1, 2, 2, 4, 32, 64, 64, 64]);
+    }
+}

@@ -231,3 +231,69 @@ pub(crate) async fn ceiling_refused(
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use compute_futures_protocol::{Receipt, Signature};
+
+    use super::*;
+
+    fn issued(account: u32, sequence: u64, bps: u16, list: u64, charged: u64, remainder: u16) -> Issued {
+        Issued {
+            receipt: Receipt {
+                account_id: AccountId::new(1, account).unwrap(),
+                batch_number: 1,
+                sequence,
+                job_id: B256::ZERO,
+                authorization_hash: B256::ZERO,
+                request_hash: B256::ZERO,
+                output_hash: B256::ZERO,
+                list_amount: Usdc::from_micros(list),
+                discount_bps: bps,
+                charged: Usdc::from_micros(charged),
+                issued_at: 0,
+            },
+            signature: Signature::from([0; 65]),
+            key: B256::ZERO,
+            remainder,
+            kind: String::new(),
+            model: String::new(),
+            authorization: String::new(),
+            usage: String::new(),
+            answer: None,
+        }
+    }
+
+    #[test]
+    fn a_row_is_a_run_of_one_rate() {
+        let receipts = [
+            issued(1, 1, 500, 10, 9, 5000),
+            issued(1, 2, 500, 10, 10, 0),
+            issued(1, 3, 1000, 10, 9, 0),
+            issued(1, 4, 500, 10, 9, 5000),
+            issued(2, 1, 500, 7, 6, 6500),
+        ];
+        let rows = rows_of(&receipts).unwrap();
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row.account.sequence(),
+                    row.first_sequence,
+                    row.receipts,
+                    row.list_amount.micros(),
+                    row.charged.micros(),
+                )
+            })
+            .collect();
+        assert_eq!(seen, [(1, 1, 2, 20, 19), (1, 3, 1, 10, 9), (1, 4, 1, 10, 9), (2, 1, 1, 7, 6)]);
+        assert_eq!(rows[0].remainder, 0);
+        assert_eq!(rows[3].remainder, 6500);
+    }
+
+    #[test]
+    fn nothing_makes_no_rows() {
+        assert!(rows_of(&[]).unwrap().is_empty());
+    }
+}
