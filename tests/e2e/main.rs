@@ -1,7 +1,10 @@
 //! The whole product over a real chain, each test with processes of its own; every test ends with books that balance.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod deposits;
+mod exits;
+mod facilitator;
 mod idempotency;
 mod jobs;
 mod live;

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderName, header},
 };
 use compute_futures_protocol::BatchDocument;
@@ -16,8 +16,10 @@ use crate::error::{ApiError, ApiResult};
 /// 404 for another operator's batches and for batches that are not sealed yet.
 pub(super) async fn batch(
     State(app): State<AppState>,
-    Path((operator_index, batch_number)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> ApiResult<([(HeaderName, &'static str); 1], Json<BatchDocument>)> {
+    // A path that is not even text is no number either.
+    let Path((operator_index, batch_number)) = path.unwrap_or_else(|_| Path(Default::default()));
     let (Ok(operator_index), Ok(batch_number)) = (operator_index.parse::<u32>(), batch_number.parse::<u64>()) else {
         return Err(ApiError::bad_request(
             "invalid_request",
