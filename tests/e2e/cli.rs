@@ -1,0 +1,123 @@
+//! The command line as a program uses it: every verb with `--json`, each answer checked against the chain.
+
+use std::process::Stdio;
+
+use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_tests::{Books, World, usdc};
+use serde_json::Value;
+
+/// The command line on a world.
+struct Cli<'a> {
+    world: &'a World,
+}
+
+impl Cli<'_> {
+    async fn run(&self, args: &[&str]) -> (bool, Value) {
+        let binary = std::env::current_exe().expect("a path");
+        let binary =
+            binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
+        let output = tokio::process::Command::new(binary.expect("the binary is built"))
+            .args(["--json", "--devnet"])
+            .arg(self.world.net.file.dir.with_extension("json"))
+            .args(args)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("the binary starts");
+        let ok = output.status.success();
+        let text = if ok { &output.stdout } else { &output.stderr };
+        let parsed = serde_json::from_slice(text);
+        (ok, parsed.unwrap_or_else(|_| panic!("{args:?} prints no JSON: {}", String::from_utf8_lossy(text))))
+    }
+
+    /// Runs a verb that must succeed.
+    async fn ok(&self, args: &[&str]) -> Value {
+        let (ok, answer) = self.run(args).await;
+        assert!(ok, "{args:?}: {answer}");
+        answer
+    }
+
+    /// Runs a verb that must fail, and says why and what to do.
+    async fn refused(&self, args: &[&str]) -> Value {
+        let (ok, answer) = self.run(args).await;
+        assert!(!ok, "{args:?}: {answer}");
+        for field in ["error", "code", "hint"] {
+            assert!(answer[field].as_str().is_some_and(|text| !text.is_empty()), "{args:?}: {field} in {answer}");
+        }
+        answer
+    }
+}
+
+fn account_of(answer: &Value) -> AccountId {
+    let text =
+        answer.pointer("/accountId").or_else(|| answer.pointer("/computeFuture/accountId")).and_then(Value::as_str);
+    text.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no account in {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_of_the_command_line_works_for_programs() {
+    let world = World::start("e2e-cli").await;
+    let cli = Cli { world: &world };
+    let owner = ["--key", "devnet:0"];
+    let deposited = cli.ok(&[&owner[..], &["deposit", "20", "--ceiling", "0.05"]].concat()).await;
+    let account = account_of(&deposited);
+    let id = account.to_string();
+    let gasless = [&owner[..], &["deposit", "30", "--account", &id, "--gasless"]].concat();
+    world.until("the relayer to know the account", || async { cli.run(&gasless).await.0.then_some(()) }).await;
+    let transfer = ["--key", "devnet:1", "deposit", "10", "--transfer"];
+    let other = account_of(&cli.ok(&transfer).await);
+    let by_x402 = account_of(&cli.ok(&["--key", "devnet:2", "deposit", "10", "--x402"]).await);
+
+    let receipt = world.net.file.dir.join("receipt.json");
+    let receipt = receipt.to_str().expect("UTF-8");
+    let run = [&owner[..], &["run", "--account", &id, "--receipt", receipt, "Words. More words. The end."]].concat();
+    world.until("the relayer to know the account", || async { cli.run(&run).await.0.then_some(()) }).await;
+    // The ceiling of 0.05 lets one job of 0.027 through, not two.
+    let second = [&owner[..], &["run", "--account", &id, "Again. And again."]].concat();
+    assert_eq!(cli.refused(&second).await["code"], "ceiling_too_low");
+    let raised = cli.ok(&[&owner[..], &["ceiling", &id, "40"]].concat()).await;
+    assert_eq!(raised["accountId"], id.as_str(), "{raised}");
+    world.until("the relayer to see the ceiling", || async { cli.run(&second).await.0.then_some(()) }).await;
+
+    let session = world.wallet(3).address().to_string();
+    cli.ok(&[&owner[..], &["delegate", &id, &session]].concat()).await;
+    let delegated = ["--key", "devnet:3", "run", "--account", &id, "By the session key. Not by the owner."];
+    world.until("the relayer to know the delegate", || async { cli.run(&delegated).await.0.then_some(()) }).await;
+    cli.refused(&["--key", "devnet:3", "refund", &id]).await;
+    cli.ok(&[&owner[..], &["delegate", &id, "--clear"]].concat()).await;
+
+    cli.ok(&["operator", "flush"]).await;
+    let status = cli.ok(&["operator", "status"]).await;
+    assert_eq!(status["openReceipts"], 0, "{status}");
+    let terms = cli.ok(&["operator", "terms"]).await;
+    assert_eq!(terms["operatorIndex"], world.operator_index, "{terms}");
+    let verified = cli.ok(&["verify", receipt]).await;
+    assert!(verified["checks"].as_array().is_some_and(|checks| checks.len() > 3), "{verified}");
+
+    let books = Books::balanced(&world, &[account, other, by_x402]).await;
+    assert_eq!((books.jobs(account), books.charged(account)), (3, usdc("0.081")));
+    let balance = world
+        .until("the balance to show the charges", || async {
+            let balance = cli.ok(&["balance", &id]).await;
+            balance.to_string().contains("81000").then_some(balance)
+        })
+        .await;
+    assert_eq!(balance["accounts"].as_array().map(Vec::len), Some(1), "{balance}");
+    let audit = cli.ok(&["audit", &id]).await;
+    assert_eq!(audit["findings"].as_array().map(Vec::len), Some(0), "{audit}");
+    assert_eq!(audit["charged"], "81000", "{audit}");
+
+    let treasury = world.stranger().address();
+    cli.ok(&["operator", "withdraw", "0.05", "--to", &treasury.to_string()]).await;
+    assert_eq!(world.usdc_of(treasury).await, usdc("0.05"));
+    cli.refused(&["operator", "withdraw", "1000", "--to", &treasury.to_string()]).await;
+
+    cli.ok(&[&owner[..], &["refund", &id]].concat()).await;
+    cli.refused(&["--key", "devnet:0", "refund", &other.to_string()]).await;
+    cli.ok(&["--key", "devnet:1", "refund", &other.to_string(), "--request"]).await;
+    cli.refused(&["--key", "devnet:1", "refund", &other.to_string(), "--claim"]).await;
+    cli.refused(&["balance", "CFE-ZZZ"]).await;
+    assert_eq!(world.charged_on_chain(other).await, Usdc::ZERO);
+    Books::balanced(&world, &[account, other, by_x402]).await;
+}
