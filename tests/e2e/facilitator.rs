@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use compute_futures_chain::ChainReader;
 use compute_futures_cli::client::Request;
 use compute_futures_protocol::Usdc;
 use compute_futures_tests::{Books, World, usdc};
