@@ -52,7 +52,15 @@ impl Engine {
                 "PRAGMA cache_size = -32768",
                 "PRAGMA wal_autocheckpoint = 4000",
             ],
-            Self::Postgres => &["SET default_transaction_isolation = 'read committed'", "SET lock_timeout = '30s'"],
+            Self::Postgres => &[
+                "SET default_transaction_isolation = 'read committed'",
+                "SET lock_timeout = '30s'",
+                // A relayer that froze or lost its network gives up row locks, and leadership, within a minute or so.
+                "SET idle_in_transaction_session_timeout = '60s'",
+                "SET tcp_keepalives_idle = 20",
+                "SET tcp_keepalives_interval = 10",
+                "SET tcp_keepalives_count = 3",
+            ],
         }
     }
 }
