@@ -77,7 +77,8 @@ async fn a_batch_that_a_reorg_drops_lands_again_once() {
             (world.charged_on_chain(agent.account).await == charged).then_some(())
         })
         .await;
-    indexed(&world, agent.account, "the indexer to see it again", |found| found["charged"]["microUsdc"] == "135000").await;
+    indexed(&world, agent.account, "the indexer to see it again", |found| found["charged"]["microUsdc"] == "135000")
+        .await;
     let books = Books::balanced(&world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 5);
 }

@@ -125,7 +125,7 @@ async fn a_relayer_killed_at_any_step_of_settlement_posts_each_batch_once() {
 #[tokio::test]
 async fn a_relayer_killed_at_random_under_load_keeps_its_books() {
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::start_with("crash-random", &[metered_models()]).await;
     let agents = [world.agent(0, "50", Usdc::MAX).await, world.agent(1, "200", Usdc::MAX).await];

@@ -24,7 +24,7 @@ async fn an_indexer_killed_again_and_again_misses_nothing() {
         let path = format!("/api/v1/accounts/{account}");
         let found = world
             .until("the indexer to catch up", || async {
-                world.indexer.get(&path).await.ok().filter(|found| found["charged"]["microUsdc"] == Value::from(charged.clone()))
+                world.indexer.get(&path).await.ok().filter(|found| found["charged"]["microUsdc"] == charged.as_str())
             })
             .await;
         assert_eq!(found["owner"].as_str().map(str::to_lowercase), Some(format!("{:#x}", owner(&agents, account))));
