@@ -95,6 +95,9 @@ both_engines! {
         assert!(closed.closed);
         assert_eq!(closed.state.charged, usdc(0));
         assert_eq!(f.ledger.batch_document(1).await.unwrap().unwrap().receipts.len(), 1);
+        let history = f.ledger.history(account, None, 100).await.unwrap();
+        let tried = history.iter().any(|entry| matches!(entry.kind, HistoryKind::Shortfall { .. }));
+        assert!(!tried, "the second owner was to be charged for the first one's job");
     }
 
     async fn large_deposits_wait_for_confirmations(f) {
