@@ -23,7 +23,8 @@ pub async fn serve(listener: TcpListener, app: Router, config: &ServerConfig, st
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds.max(1)))
-        .max_buf_size(config.header_limit_bytes);
+        // Twice the limit, so that a head somewhat too large is read whole and refused in our words (hyper's own 431 is empty).
+        .max_buf_size(config.header_limit_bytes.saturating_mul(2));
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(config.connection_limit));
 
