@@ -8,7 +8,7 @@ import { postgres } from './postgres.mjs';
 
 const EVENTS = 50_000;
 const BLOCKS = 500;
-const ROUNDS = 3;
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const GROWTH = (process.env.BENCH_GROWTH ?? '50000,200000,1000000').split(',').map(Number);
 const example = join(target, 'release', 'examples', 'backfill');
 

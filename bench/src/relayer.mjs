@@ -43,7 +43,7 @@ async function startLitellm(workers, upstream) {
     litellm_params: { model: openai/${MODEL}, api_base: "http://127.0.0.1:${upstream}/v1", api_key: none }
 litellm_settings: { telemetry: false, num_retries: 0 }
 `);
-  const env = { LITELLM_LOCAL_MODEL_COST_MAP: 'True', LITELLM_LOG: 'ERROR', LITELLM_MODE: 'PRODUCTION', PYTHONWARNINGS: 'ignore' };
+  const env = { LITELLM_LOCAL_MODEL_COST_MAP: 'True', LITELLM_LOG: 'ERROR', LITELLM_MODE: 'PRODUCTION', LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY: 'true', PYTHONWARNINGS: 'ignore' };
   const server = start(`litellm-${workers}`, litellm(), ['--config', config, '--host', '127.0.0.1', '--port', `${port}`, '--num_workers', `${workers}`], { env });
   await listening(port, 180);
   await sleep(5000);
