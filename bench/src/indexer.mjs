@@ -44,7 +44,7 @@ function installPonder() {
     say('installing Ponder from npm into target/bench-ponder');
     run('mkdir', ['-p', folder]);
     for (const file of ['package.json', 'package-lock.json', 'tsconfig.json']) run('cp', [join(root, 'bench/ponder', file), folder]);
-    run('npm', ['ci', '--omit=dev', '--no-audit', '--no-fund'], { cwd: folder, quiet: true });
+    run('npm', ['install', '--omit=dev', '--no-audit', '--no-fund'], { cwd: folder, quiet: true });
     const rpc = join(folder, 'node_modules/ponder/dist/esm/rpc/index.js');
     const text = readFileSync(rpc, 'utf8');
     if (!text.includes('INITIAL_MAX_RPS = 20')) throw new Error('Ponder has changed: its start limit is not where it was');
