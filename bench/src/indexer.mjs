@@ -95,7 +95,8 @@ export async function indexer() {
     seen.ponderPglite.push((await ponder(net, null, events)).eventsPerSecond);
     seen.ponderPostgres.push((await ponder(net, cluster.fresh(), events)).eventsPerSecond);
   }
-  await stop(net.server);
+  // As Ctrl-C, so that the example takes its chain down with it.
+  await stop(net.server, 'SIGINT');
   const eventsPerSecond = Object.fromEntries(Object.entries(seen).map(([name, figures]) => [name, median(figures)]));
 
   const growth = [];
@@ -105,7 +106,7 @@ export async function indexer() {
     const sqlite = ours(grown, sqliteUrl('growth'), blocks);
     const pg = ours(grown, cluster.fresh(), blocks);
     growth.push({ events: sqlite.events, blocks, sqlite: sqlite.eventsPerSecondMedian, postgres: pg.eventsPerSecondMedian });
-    await stop(grown.server);
+    await stop(grown.server, 'SIGINT');
   }
   const live = backfill('--events', '100', '--blocks', '10', '--rounds', '1', '--live', '50', '--database', 'sqlite');
   cluster.stop();
