@@ -37,7 +37,7 @@ async fn direct(state: &AppState, request: &PaidRequest, kind: JobKind, descript
 /// A job costs its quote, in either scheme.
 fn quote(state: &AppState, description: &'static str, max_list: Usdc) -> Offer {
     let pay_to = state.gate.settings().pay_to;
-    Offer { description, exact: ExactOffer { amount: max_list, pay_to }, credit: Some(max_list) }
+    Offer { description, exact: ExactOffer::price(max_list, pay_to), credit: Some(max_list) }
 }
 
 /// A request that cannot be priced is refused before any payment is asked for.

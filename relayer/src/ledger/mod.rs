@@ -309,7 +309,8 @@ impl Ledger {
         payments::ready(&mut connection).await?.iter().map(payments::Payment::unresolved).collect()
     }
 
-    /// Σ gate payments settled (they go to the gate's address, not through the contract).
+    /// Σ prices of calls paid for with `exact`. Those of deposits by transfer are fees of their sweeps, so the contract books them
+    /// as earnings too; all others went to the gate's address.
     ///
     /// # Errors
     /// When the database fails.

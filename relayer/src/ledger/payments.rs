@@ -69,7 +69,7 @@ impl Payment {
 
 macro_rules! columns {
     () => {
-        "id, request_hash, state, scheme, network, payer, amount, details_json, lease, charge_json, answer_status, answer, \
+        "id, request_hash, state, scheme, network, payer, amount, price, details_json, lease, charge_json, answer_status, answer, \
          settlement_tx, reason, created_ms, ready_ms"
     };
 }
@@ -118,6 +118,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
         network: columns.text()?,
         payer: columns.text()?,
         amount: columns.usdc()?,
+        price: columns.usdc()?,
         details: columns.json()?,
     };
     let lease = columns.int()?;
@@ -143,9 +144,9 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
 /// Stores a payment as it is now.
 pub(crate) async fn store(connection: &mut AnyConnection, payment: &Payment) -> Result<(), LedgerError> {
     sqlx::query(
-        "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, details_json, lease, job_id, \
-         charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+        "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, price, details_json, \
+         lease, job_id, charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, job_id = excluded.job_id, \
          charge_json = excluded.charge_json, answer_status = excluded.answer_status, answer = excluded.answer, \
          settlement_tx = excluded.settlement_tx, reason = excluded.reason, ready_ms = excluded.ready_ms",
@@ -157,6 +158,7 @@ pub(crate) async fn store(connection: &mut AnyConnection, payment: &Payment) -> 
     .bind(payment.new.network.clone())
     .bind(payment.new.payer.clone())
     .bind(micros(payment.new.amount))
+    .bind(micros(payment.new.price))
     .bind(to_json(&payment.new.details)?)
     .bind(int(payment.lease))
     .bind(payment.charge.as_ref().map(|charge| bytes(charge.job_id)))
@@ -172,9 +174,9 @@ pub(crate) async fn store(connection: &mut AnyConnection, payment: &Payment) -> 
     Ok(())
 }
 
-/// Σ payments settled: revenue of the gate, beside the contract's earnings.
+/// Σ prices of settled payments. What a deposit adds to the payer's own credit is not among them.
 pub(crate) async fn revenue(connection: &mut AnyConnection) -> Result<Usdc, LedgerError> {
-    let row = sqlx::query("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM payments WHERE state = 'settled'")
+    let row = sqlx::query("SELECT CAST(COALESCE(SUM(price), 0) AS BIGINT) FROM payments WHERE state = 'settled'")
         .fetch_one(connection)
         .await?;
     Columns::of(&row).usdc()

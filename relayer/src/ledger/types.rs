@@ -268,6 +268,8 @@ pub struct NewPayment {
     pub payer: String,
     /// What is paid.
     pub amount: Usdc,
+    /// What of it is the price of the call; the rest becomes the payer's own credit.
+    pub price: Usdc,
     /// What is needed to settle or look it up again: payload and requirements.
     pub details: serde_json::Value,
 }

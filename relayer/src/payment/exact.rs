@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use compute_futures_protocol::{Address, B256, ExactPayment, U256, keccak256};
+use compute_futures_protocol::{Address, B256, ExactPayment, U256, Usdc, keccak256};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -38,6 +38,8 @@ pub(super) struct Checked {
     pub id: B256,
     /// The payment.
     pub payment: ExactPayment,
+    /// What of it is the price of the call.
+    pub price: Usdc,
     /// Protocol version.
     pub version: Version,
     /// When it was first seen, unix seconds.
@@ -137,7 +139,8 @@ impl Checked {
         let document = serde_json::from_slice(&presented.document).map_err(ApiError::internal)?;
         let identifier = presented.identifier.clone();
         let seen_at = unix_now();
-        Ok(Self { id: payment_id(&payment), payment, version, seen_at, identifier, document, requirements })
+        let (id, price) = (payment_id(&payment), exact.price);
+        Ok(Self { id, payment, price, version, seen_at, identifier, document, requirements })
     }
 
     /// Checks that the payment is valid now and long enough.
@@ -172,6 +175,7 @@ impl Checked {
             network: self.payment.network.caip2().to_owned(),
             payer: self.payment.from.to_string(),
             amount: self.payment.value,
+            price: self.price,
             details: json!({
                 "version": self.version.number(),
                 "seenAt": self.seen_at,
@@ -189,6 +193,7 @@ impl Checked {
         Some(Self {
             id: payment.id,
             payment: serde_json::from_value(details.get("payment")?.clone()).ok()?,
+            price: payment.price,
             version,
             seen_at: details.get("seenAt").and_then(Value::as_u64).unwrap_or_default(),
             identifier: None,

@@ -28,8 +28,18 @@ pub struct Offer {
 pub struct ExactOffer {
     /// Exactly this much.
     pub amount: Usdc,
+    /// What of it is the price of the call; the rest becomes the payer's own credit.
+    pub price: Usdc,
     /// To this address.
     pub pay_to: Address,
+}
+
+impl ExactOffer {
+    /// A payment that is all price.
+    #[must_use]
+    pub const fn price(amount: Usdc, pay_to: Address) -> Self {
+        Self { amount, price: amount, pay_to }
+    }
 }
 
 /// A request as payments bind to it.
@@ -45,7 +55,7 @@ impl Offer {
     /// A gate price, payable in both schemes.
     #[must_use]
     pub const fn gate(description: &'static str, amount: Usdc, settings: &PaymentSettings) -> Self {
-        Self { description, exact: ExactOffer { amount, pay_to: settings.pay_to }, credit: Some(amount) }
+        Self { description, exact: ExactOffer::price(amount, settings.pay_to), credit: Some(amount) }
     }
 
     /// Entries of `accepts` in V2. `exact` comes first: clients take the first entry they can pay.

@@ -30,6 +30,7 @@ fn payment(id: u64, request: u64) -> NewPayment {
         network: "eip155:8453".into(),
         payer: OWNER.to_string(),
         amount: usdc(1_000),
+        price: usdc(1_000),
         details: serde_json::json!({ "version": 2 }),
     }
 }

@@ -16,6 +16,7 @@ fn payment(id: u8, request: u8) -> NewPayment {
         network: "eip155:8453".into(),
         payer: "0xa1".into(),
         amount: usdc(1_000),
+        price: usdc(1_000),
         details: serde_json::json!({"payload": {"x": 1}}),
     }
 }
@@ -54,6 +55,21 @@ both_engines! {
         );
         assert_eq!(f.ledger.gate_revenue().await.unwrap(), usdc(1_000));
         assert!(matches!(f.ledger.payment_failed(id, "late").await, Err(LedgerError::PaymentState { .. })));
+    }
+
+    async fn only_the_price_of_a_deposit_is_revenue(f) {
+        let deposit = NewPayment { amount: usdc(50_010_000), price: usdc(10_000), ..payment(1, 1) };
+        for new in [deposit.clone(), payment(2, 2)] {
+            f.ledger.begin_payment(new.clone()).await.unwrap();
+            f.ledger.payment_ready(new.id, &template(), None).await.unwrap();
+        }
+        let unresolved = f.ledger.unresolved_payments().await.unwrap();
+        assert!(unresolved.iter().any(|found| found.payment == deposit), "a restart knows the price: {unresolved:?}");
+        assert_eq!(f.ledger.gate_revenue().await.unwrap(), usdc(0), "nothing has settled");
+        for id in [deposit.id, payment(2, 2).id] {
+            f.ledger.payment_settled(id, "0xabc", render()).await.unwrap();
+        }
+        assert_eq!(f.ledger.gate_revenue().await.unwrap(), usdc(11_000));
     }
 
     async fn a_refused_payment_costs_nothing_and_may_be_tried_again(f) {

@@ -77,7 +77,7 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
     let (route, exact) = match body.deposit_authorization {
         Some(signed) => {
             let authorization = check_authorization(state, depositor, amount, ceiling, &signed).await?;
-            let exact = ExactOffer { amount: gate_price, pay_to: state.gate.settings().pay_to };
+            let exact = ExactOffer::price(gate_price, state.gate.settings().pay_to);
             (Route::Signed { authorization, signature: signed.signature }, exact)
         }
         None => {
@@ -87,7 +87,7 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
             let total = amount.checked_add(gate_price).ok_or_else(|| {
                 invalid("`amount` is more than an account can hold", format!("deposit less than {} USDC", Usdc::MAX))
             })?;
-            (Route::Address { terms, address }, ExactOffer { amount: total, pay_to: address })
+            (Route::Address { terms, address }, ExactOffer { amount: total, price: gate_price, pay_to: address })
         }
     };
     let offer = Offer { description: "a deposit of prepaid compute credit", exact, credit: None };

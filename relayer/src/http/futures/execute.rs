@@ -20,7 +20,7 @@ const EXAMPLE: &str = "send {\"futuresId\": \"CFE-…\", \"type\": \"text-infere
 pub async fn execute(State(state): State<AppState>, request: PaidRequest) -> Response {
     match prepare(&state, &request).await {
         Ok(job) => {
-            let exact = ExactOffer { amount: state.config.gates.execute, pay_to: state.gate.settings().pay_to };
+            let exact = ExactOffer::price(state.config.gates.execute, state.gate.settings().pay_to);
             let offer = Offer { description: "a job from prepaid credit", exact, credit: Some(job.max_list()) };
             state.gate.serve(&request, offer, job).await
         }
