@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_cli::client::{ClientError, CreditPayer, Limits, Relayer, Request};
 use compute_futures_protocol::{
-    Address, Authorization, B256, Domain, JobAuthorization, Receipt, SignedReceipt, Signer, SpendCeiling, Usdc,
-    keccak256,
+    Address, Authorization, B256, Chain, Domain, JobAuthorization, Receipt, SignedReceipt, Signer, SpendCeiling, Usdc,
+    keccak256, refund_order_hash,
 };
 use serde_json::{Value, json};
 
 const PATH: &str = "/api/v1/compute-futures/execute";
+const REFUND: &str = "/api/v1/compute-futures/refund";
 
 fn signer(seed: u8) -> Signer {
     Signer::from_bytes(&[seed; 32]).unwrap()
@@ -49,6 +50,8 @@ struct Server {
     ceiling_needed: Option<Usdc>,
     forge: fn(&mut Receipt),
     operator: Signer,
+    /// The account that it says it refunds.
+    refunds: &'static str,
 }
 
 impl Server {
@@ -64,13 +67,14 @@ impl Server {
             ceiling_needed: None,
             forge: |_| {},
             operator: signer(9),
+            refunds: "4294967297",
         }
     }
 
     async fn start(&self) -> Relayer {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let router = Router::new().route(PATH, post(handle)).with_state(self.clone());
+        let router = Router::new().route(PATH, post(handle)).route(REFUND, post(handle)).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Relayer::new(url)
     }
@@ -80,7 +84,7 @@ impl Server {
     }
 }
 
-async fn handle(State(server): State<Server>, headers: HeaderMap) -> Response {
+async fn handle(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Response {
     let Some(payment) = headers.get("payment-signature") else {
         let offer = json!({ "x402Version": 2, "accepts": [{ "scheme": "exact" }, server.entry] });
         let header = [("payment-required", STANDARD.encode(offer.to_string()))];
@@ -108,7 +112,11 @@ async fn handle(State(server): State<Server>, headers: HeaderMap) -> Response {
         job_id: B256::repeat_byte(7),
         authorization_hash: authorization.digest(&domain()),
         request_hash: authorization.request_hash,
-        output_hash: keccak256(compute),
+        output_hash: if uri.path() == REFUND {
+            refund_order_hash(authorization.account_id, Chain::Base)
+        } else {
+            keccak256(compute)
+        },
         list_amount: Usdc::from_micros(30_000),
         discount_bps: 1_000,
         charged: Usdc::from_micros(27_000),
@@ -118,6 +126,12 @@ async fn handle(State(server): State<Server>, headers: HeaderMap) -> Response {
     let signature = serde_json::from_value(document["payload"]["signature"].clone()).unwrap();
     let authorization = Authorization::ComputeFutures { authorization, signature };
     let signed = SignedReceipt::sign(receipt, authorization, &domain(), &server.operator);
+    if uri.path() == REFUND {
+        let body =
+            json!({ "refund": { "accountId": server.refunds, "status": "completed", "refundAmount": "1 USDC" } });
+        let header = [("payment-response", STANDARD.encode(json!({ "extra": { "receipt": signed } }).to_string()))];
+        return (header, Json(body)).into_response();
+    }
     let body = format!(r#"{{"billing":{{}},"compute":{compute},"receipt":{}}}"#, json!(signed));
     ([("content-type", "application/json")], body).into_response()
 }
@@ -221,6 +235,19 @@ async fn receipts_that_prove_something_else_are_refused() {
     }
     let impostor = Server { operator: signer(8), ..Server::honest() };
     assert!(matches!(send(&impostor, &Limits::default()).await, Err(ClientError::BadReceipt(_))));
+}
+
+#[tokio::test]
+async fn the_receipt_of_a_refund_covers_the_order_to_refund_this_account() {
+    let request = Request::post(REFUND, &json!({ "futuresId": "CFE-00000087" }));
+    let send = async |server: Server| payer().send(&server.start().await, &request, &Limits::default()).await;
+    let paid = send(Server::honest()).await.unwrap();
+    assert_eq!(paid.answer.body["refund"]["status"], "completed");
+
+    let other = Server { refunds: "4294967298", ..Server::honest() };
+    assert!(matches!(send(other).await, Err(ClientError::BadReceipt(_))), "another account is refunded");
+    let output = Server { forge: |receipt| receipt.output_hash = keccak256("{}"), ..Server::honest() };
+    assert!(matches!(send(output).await, Err(ClientError::BadReceipt(_))), "another order");
 }
 
 #[tokio::test]

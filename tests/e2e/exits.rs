@@ -2,7 +2,7 @@
 
 use compute_futures_chain::{Action, ChainError, ChainReader};
 use compute_futures_cli::client::{ClientError, CreditPayer, ExactPayer, Limits, Request};
-use compute_futures_protocol::{SpendCeiling, Usdc};
+use compute_futures_protocol::{Chain, SpendCeiling, Usdc, refund_order_hash};
 use compute_futures_tests::{Agent, Books, World, usdc};
 use serde_json::json;
 
@@ -83,11 +83,14 @@ async fn by_consent(world: &World, agent: &Agent) {
     let before = world.usdc_of(agent.address()).await;
     let request = refund_of(agent, &agent.address().to_string());
     // Its receipt covers the order to refund, not the answer that says what came of it: that is on-chain, and looked up there.
-    let paid = world.run(agent, &request).await.expect("an answer");
-    assert_eq!((paid.status, paid.body["refund"]["status"].as_str()), (200, Some("completed")), "{}", paid.body);
+    let paid = world.payer(agent).send(&world.relayer, &request, &Limits::default()).await.expect("its receipt holds");
+    let (answer, receipt) = (&paid.answer, &paid.receipt.signed.receipt);
+    assert_eq!((answer.status, answer.body["refund"]["status"].as_str()), (200, Some("completed")), "{}", answer.body);
+    assert_eq!(receipt.output_hash, refund_order_hash(agent.account, Chain::Base));
+    assert_ne!(receipt.output_hash, answer.output_hash());
     let charged = world.charged_on_chain(agent.account).await;
     let back = world.usdc_of(agent.address()).await.checked_sub(before).expect("it came back");
-    assert_eq!(back, usdc("50").checked_sub(charged).expect("less than deposited"), "{}", paid.body);
+    assert_eq!(back, usdc("50").checked_sub(charged).expect("less than deposited"), "{}", answer.body);
 
     let refused = world.run(agent, &agent.summary("Too late.")).await.expect("an answer");
     assert_eq!((refused.status, refused.body["code"].as_str()), (409, Some("account_closed")), "{}", refused.body);

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_protocol::{
-    AccountId, Address, B256, Domain, JobAuthorization, Signer, SpendCeiling, Usdc, request_hash,
+    AccountId, Address, B256, Chain, Domain, JobAuthorization, Signer, SpendCeiling, Usdc, refund_order_hash,
+    request_hash,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use super::{Answer, CheckedReceipt, ClientError, Relayer, Request, check_receipt
 
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static("payment-signature");
 const SCHEME: &str = "compute-futures";
+/// The one call whose receipt covers an order, not its answer.
+const REFUND: &str = "/api/v1/compute-futures/refund";
 /// How long an authorisation stays valid: long enough for retries, short enough to forget.
 const VALID_SECONDS: u64 = 15 * 60;
 
@@ -127,7 +130,7 @@ impl CreditPayer {
             let headers = self.headers(terms, &authorization, ceiling)?;
             match relayer.send(request, &headers).await?.success() {
                 Ok(answer) => {
-                    let receipt = self.check(&answer, &authorization)?;
+                    let receipt = self.check(request, &answer, &authorization)?;
                     return Ok(Paid { answer, receipt, ceiling_raised: ceiling });
                 }
                 Err(refused) => match (ceiling, ceiling_needed(&refused)) {
@@ -173,7 +176,12 @@ impl CreditPayer {
         Ok(HeaderMap::from_iter([(PAYMENT_SIGNATURE, value)]))
     }
 
-    fn check(&self, answer: &Answer, authorization: &JobAuthorization) -> Result<CheckedReceipt, ClientError> {
+    fn check(
+        &self,
+        request: &Request,
+        answer: &Answer,
+        authorization: &JobAuthorization,
+    ) -> Result<CheckedReceipt, ClientError> {
         let signed = receipt_of(answer)?;
         if signed.receipt.authorization_hash != authorization.digest(&self.domain) {
             return Err(ClientError::BadReceipt("it names another authorisation than the one signed".into()));
@@ -190,8 +198,25 @@ impl CreditPayer {
             self.operator,
             self.account,
             authorization.request_hash,
-            answer.output_hash(),
+            self.attested(request, answer)?,
         )
+    }
+}
+
+impl CreditPayer {
+    /// What the receipt must attest: the answer. A refund is charged before the account can close, so there it is the order to
+    /// refund this account, and what came of it is in the answer and on chain.
+    fn attested(&self, request: &Request, answer: &Answer) -> Result<B256, ClientError> {
+        if request.path != REFUND {
+            return Ok(answer.output_hash());
+        }
+        let chain = Chain::from_evm_chain_id(self.domain.chain_id)
+            .ok_or_else(|| ClientError::Untrusted(format!("chain {} is not one of ours", self.domain.chain_id)))?;
+        let named = &answer.body["refund"]["accountId"];
+        if named.as_str() != Some(self.account.to_string().as_str()) {
+            return Err(ClientError::BadReceipt(format!("the answer refunds account {named}, not {}", self.account)));
+        }
+        Ok(refund_order_hash(self.account, chain))
     }
 }
 

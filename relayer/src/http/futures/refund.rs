@@ -2,10 +2,10 @@
 //! goes to its owner, in one call. Without anyone's help the same takes `requestRefund` on chain and the refund delay (I-4).
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use compute_futures_protocol::{AccountId, Address};
+use compute_futures_protocol::{AccountId, Address, B256, refund_order};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -100,13 +100,9 @@ impl Refund {
         Ok(())
     }
 
-    fn pending(&self) -> Value {
-        json!({ "refund": {
-            "futuresId": futures_id(&self.state, self.account.id),
-            "accountId": self.account.id,
-            "status": "pending",
-            "hint": "no new jobs are taken; the refund goes on by itself. Send the identical request again to see it done: it is not charged twice",
-        } })
+    /// The order. Its bytes are what the receipt covers, so they are the same each time.
+    fn pending(&self) -> ApiResult<(Bytes, B256)> {
+        canonical(&refund_order(self.account.id, self.state.operator.chain))
     }
 
     fn done(&self, done: &RefundDone) -> Value {
@@ -144,7 +140,7 @@ impl Service for Refund {
 
     /// What the receipt covers is the order to refund: what comes of it is on chain.
     async fn work(&self, _: &Payer) -> ApiResult<Done> {
-        let (body, output_hash) = canonical(&self.pending())?;
+        let (body, output_hash) = self.pending()?;
         let list_amount = self.state.config.gates.refund;
         Ok(Done { list_amount, output_hash, usage: json!({}), model: None, answer: Template::Pending(body) })
     }
@@ -167,10 +163,16 @@ async fn finish(refund: Refund, charged: Charged) -> Response {
             }
             Err(error) => {
                 tracing::warn!(account = %refund.account.id, %error, "a refund is not done yet");
-                Answer { body: Bytes::from(refund.pending().to_string()), ..first }
+                Answer { body: refund.pending()?.0, ..first }
             }
         };
-        Ok::<_, ApiError>(charged.respond(&settings, answer))
+        let pending = answer.status == StatusCode::ACCEPTED;
+        let mut response = charged.respond(&settings, answer);
+        if pending {
+            // It goes on by itself; the identical request shows the end.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        Ok::<_, ApiError>(response)
     });
     closing.await.unwrap_or_else(axum::response::IntoResponse::into_response)
 }
