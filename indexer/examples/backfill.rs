@@ -97,7 +97,7 @@ async fn main() {
     };
     let databases = match arguments.database.as_str() {
         "sqlite" => Some(Databases::sqlite()),
-        "postgres" => Some(Databases::postgres()),
+        "postgres" => Some(Databases::postgres().expect("PostgreSQL is installed")),
         _ => None,
     };
     let mut rounds = Vec::new();

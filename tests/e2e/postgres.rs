@@ -27,7 +27,7 @@ async fn two_relayers_share_one_ledger_and_survive_each_other() {
     let Some(database) = database().await else { return };
     let settings = vec![("COMPUTE_FUTURES_RELAYER__LEDGER__URL".to_owned(), database.url.clone()), metered_models()];
     let mut world = World::start_with("e2e-postgres", &settings).await;
-    let peer = Peer::start(&world, &settings).await;
+    let mut peer = Peer::start(&world, &settings).await;
     let agent = world.agent(0, "50", Usdc::MAX).await;
 
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 60).await;
@@ -35,10 +35,23 @@ async fn two_relayers_share_one_ledger_and_survive_each_other() {
     let books = Books::balanced(&world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 62);
 
-    // The first one held the lease; what it leaves behind is posted by the other, without being asked.
+    // One leads. What it leaves behind is posted by the other, without being asked.
+    let led = world
+        .until("one of them to lead", || async {
+            let (first, second) = (leads(&world.relayer).await, leads(&peer.relayer).await);
+            assert!(!(first && second), "two relayers lead");
+            (first || second).then_some(first)
+        })
+        .await;
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 20).await;
-    world.net.relayer().kill().await;
-    jobs(&world, &agent, &[&peer.relayer], 20).await;
+    let survivor = if led {
+        world.net.relayer().kill().await;
+        peer.relayer.clone()
+    } else {
+        peer.kill().await;
+        world.relayer.clone()
+    };
+    jobs(&world, &agent, &[&survivor], 20).await;
     let posted = world.charged_on_chain(agent.account).await;
     world
         .until("the survivor to post", || async {
@@ -46,13 +59,24 @@ async fn two_relayers_share_one_ledger_and_survive_each_other() {
             (operator.last_batch > books.batches && world.charged_on_chain(agent.account).await > posted).then_some(())
         })
         .await;
+    assert!(leads(&survivor).await, "whoever posts leads");
 
-    world.net.restart_relayer(&settings).await.expect("the first one comes back");
+    if led {
+        world.net.restart_relayer(&settings).await.expect("the first one comes back");
+    } else {
+        peer = Peer::start(&world, &settings).await;
+    }
+    assert!(!leads(if led { &world.relayer } else { &peer.relayer }).await, "the one that comes back only serves");
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 20).await;
     let all = || async { (world.admin(&flush()).await.status == 200).then_some(()) };
     world.until("all of it to be posted", all).await;
     let books = Books::balanced(&world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 62 + 20 + 20 + 20);
+}
+
+/// Whether this relayer follows the chain and posts.
+async fn leads(relayer: &Relayer) -> bool {
+    relayer.get("/ready").await.expect("a relayer that answers")["leader"].as_bool().expect("it says whether it leads")
 }
 
 fn flush() -> Request {

@@ -9,7 +9,7 @@ use super::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suite_holds_on_postgresql() {
-    let databases = Databases::postgres();
+    let Some(databases) = Databases::postgres() else { return };
     for seed in 0..6 {
         random_life(&databases, seed).await;
     }

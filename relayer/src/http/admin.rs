@@ -97,6 +97,7 @@ async fn status(State(app): State<AppState>) -> ApiResult<Json<Value>> {
     let revenue = app.ledger.gate_revenue().await?;
     let mut body = status_json(&status);
     if let Some(fields) = body.as_object_mut() {
+        fields.insert("leader".into(), app.settlement.leads().into());
         fields.insert("operatorIndex".into(), app.operator.operator_index.into());
         fields.insert("earningsMicroUsdc".into(), json!(operator.as_ref().map(|operator| operator.earnings)));
         fields.insert("lastBatchOnChain".into(), json!(operator.map(|operator| operator.last_batch.to_string())));

@@ -56,7 +56,7 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
 async fn look(app: &AppState) -> Ready {
     let (ledger, chain, settlement) = tokio::join!(ledger(app), chain(app), settlement(app));
     let checks = vec![ledger, chain, settlement, providers(app)];
-    Ready { ready: checks.iter().all(|check| check.ok), checks }
+    Ready { ready: checks.iter().all(|check| check.ok), leader: app.settlement.leads(), checks }
 }
 
 async fn ledger(app: &AppState) -> Check {

@@ -432,6 +432,8 @@ pub struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
     pub ready: bool,
+    /// Whether this process leads: of the relayers that share a ledger one follows the chain and posts batches.
+    pub leader: bool,
     pub checks: Vec<Check>,
 }
 

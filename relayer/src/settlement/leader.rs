@@ -1,6 +1,9 @@
 //! Who leads: follows the chain, seals and posts. SQLite's file lock has decided that already; on PostgreSQL it is whoever holds
 //! an advisory lock, for as long as its connection lives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, Row as _};
 
@@ -14,18 +17,25 @@ pub(crate) struct Leadership {
     ledger: Ledger,
     /// The connection that holds the lock.
     connection: Option<PoolConnection<Any>>,
+    /// What was found last, for whoever asks.
+    leads: Arc<AtomicBool>,
 }
 
 impl Leadership {
-    pub(crate) fn new(ledger: Ledger) -> Self {
-        Self { ledger, connection: None }
+    pub(crate) fn new(ledger: Ledger, leads: Arc<AtomicBool>) -> Self {
+        Self { ledger, connection: None, leads }
     }
 
     /// Whether this process leads now. Asks the database each time: a lock is lost with its connection.
     pub(crate) async fn held(&mut self) -> Result<bool, LedgerError> {
         let held = self.ask().await;
-        metrics::gauge!("relayer_leader").set(if matches!(held, Ok(true)) { 1.0 } else { 0.0 });
+        self.tell(matches!(held, Ok(true)));
         held
+    }
+
+    fn tell(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Relaxed);
+        metrics::gauge!("relayer_leader").set(if leads { 1.0 } else { 0.0 });
     }
 
     async fn ask(&mut self) -> Result<bool, LedgerError> {
@@ -54,6 +64,7 @@ impl Leadership {
 
     /// Lets another relayer lead.
     pub(crate) async fn release(&mut self) {
+        self.tell(false);
         if let Some(connection) = self.connection.take() {
             // Closing the connection releases the lock; a pooled connection would keep it.
             let _ = sqlx::Connection::close(connection.detach()).await;

@@ -22,6 +22,7 @@ mod sender;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256};
@@ -49,6 +50,7 @@ pub struct Settlement {
     ledger: Ledger,
     reader: Arc<dyn ChainReader>,
     config: Arc<SettlementConfig>,
+    leads: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Settlement {
@@ -89,14 +91,20 @@ impl Settlement {
         config: SettlementConfig,
         shutdown: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), SettlementError> {
-        let settlement = Self { ledger: ledger.clone(), reader: Arc::clone(&reader), config: Arc::new(config.clone()) };
+        let leads = Arc::<AtomicBool>::default();
+        let settlement = Self {
+            ledger: ledger.clone(),
+            reader: Arc::clone(&reader),
+            config: Arc::new(config.clone()),
+            leads: Arc::clone(&leads),
+        };
         match reconcile::check(&ledger, &*reader, &*writer).await {
             Err(SettlementError::Chain(error)) => {
                 tracing::warn!(%error, "the chain does not answer; serving from credit, settlement follows later");
             }
             checked => checked?,
         }
-        let task = tokio::spawn(runner::run(ledger, reader, writer, config, shutdown));
+        let task = tokio::spawn(runner::run(ledger, reader, writer, config, leads, shutdown));
         Ok((settlement, task))
     }
 
@@ -234,6 +242,12 @@ impl Settlement {
         let purpose = Purpose::withdraw(request);
         self.submit(&purpose, Action::WithdrawEarnings { to, amount }).await?;
         self.wait(&purpose, timeout).await
+    }
+
+    /// Whether this process leads: follows the chain, seals and posts. Several may share a ledger; one leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
     }
 
     /// Where settlement stands.

@@ -1,6 +1,7 @@
 //! The background task: follow, batch, refund, send; one thing after the other, so that they never disagree.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use compute_futures_chain::{ChainReader, ChainWriter};
@@ -34,9 +35,10 @@ pub(crate) async fn run(
     reader: Arc<dyn ChainReader>,
     writer: Arc<dyn ChainWriter>,
     config: SettlementConfig,
+    leads: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
-    let mut leadership = Leadership::new(ledger.clone());
+    let mut leadership = Leadership::new(ledger.clone(), leads);
     let mut runner = Runner {
         ledger: ledger.clone(),
         reader: Arc::clone(&reader),

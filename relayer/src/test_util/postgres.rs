@@ -16,10 +16,13 @@ pub struct TestDatabase {
     _in_use: Option<File>,
 }
 
-/// A new empty database, or `None` (said loudly) when this machine has no PostgreSQL.
+/// Set to 1: tests on PostgreSQL are skipped where it is not installed, and say so.
+const WITHOUT: &str = "COMPUTE_FUTURES_WITHOUT_POSTGRES";
+
+/// A new empty database; `None` only where there is no PostgreSQL and [`WITHOUT`] says that this is meant so.
 ///
 /// # Panics
-/// When PostgreSQL is there and does not work.
+/// When PostgreSQL is not installed, or does not work. A suite that skips in silence proves nothing.
 pub async fn database() -> Option<TestDatabase> {
     let (server, in_use) = match std::env::var("COMPUTE_FUTURES_TEST_POSTGRES") {
         Ok(url) => (url, None),
@@ -58,7 +61,7 @@ impl Cluster {
     /// Starts the cluster unless it runs; the file keeps it running.
     fn join() -> Option<(String, File)> {
         let Some(binaries) = binaries() else {
-            eprintln!("\n*** PostgreSQL is not installed (initdb not found): this test is SKIPPED on PostgreSQL ***\n");
+            skip(std::env::var(WITHOUT).is_ok_and(|value| value == "1"));
             return None;
         };
         let root = stdout(Command::new("id").arg("-u")) == "0";
@@ -165,6 +168,16 @@ impl Cluster {
     }
 }
 
+/// Says that a test is skipped, or why it fails.
+fn skip(allowed: bool) {
+    assert!(
+        allowed,
+        "PostgreSQL is not installed (no initdb). Install it: `apt-get install -y postgresql`, or `scripts/need.sh postgres`; \
+         or name a server in COMPUTE_FUTURES_TEST_POSTGRES; or set {WITHOUT}=1 to skip the tests that need it"
+    );
+    eprintln!("\n*** SKIPPED on PostgreSQL: it is not installed, and {WITHOUT}=1 ***\n");
+}
+
 /// Folder with `initdb`, `pg_ctl` and `postgres`.
 fn binaries() -> Option<PathBuf> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
@@ -192,4 +205,18 @@ fn run(command: &mut Command) {
 
 fn stdout(command: &mut Command) -> String {
     String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[should_panic(expected = "apt-get install -y postgresql")]
+    fn a_machine_without_postgresql_fails_the_tests_that_need_it() {
+        super::skip(false);
+    }
+
+    #[test]
+    fn unless_told_that_there_is_none() {
+        super::skip(true);
+    }
 }

@@ -22,6 +22,8 @@ async fn serves_what_is_free_and_asks_for_payment_for_the_rest() {
     let names: Vec<_> =
         ready["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["ledger", "chain", "settlement", "providers"]);
+    let leads = async || world.ready().await["leader"] == true;
+    tokio::time::timeout(std::time::Duration::from_secs(10), async { while !leads().await {} }).await.unwrap();
     let health: Value = world.get("/health").await.json().await.unwrap();
     assert_eq!(health["status"], "ok");
 

@@ -9,6 +9,9 @@ use std::{
 use sqlx::Connection;
 use tempfile::TempDir;
 
+/// Set to 1: tests on PostgreSQL are skipped where it is not installed, and say so.
+const WITHOUT: &str = "COMPUTE_FUTURES_WITHOUT_POSTGRES";
+
 /// A PostgreSQL cluster of its own, on a Unix socket only; stopped and removed when dropped.
 pub struct Cluster {
     directory: TempDir,
@@ -17,9 +20,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Needs PostgreSQL's server programs: `apt install postgresql`, or a PATH with `initdb` and `pg_ctl`.
-    pub fn start() -> Self {
-        let bin = programs().expect("initdb and pg_ctl are missing: install PostgreSQL (apt install postgresql)");
+    /// Needs PostgreSQL's server programs; `None` only where there are none and [`WITHOUT`] says that this is meant so.
+    pub fn start() -> Option<Self> {
+        let Some(bin) = programs() else {
+            skip(std::env::var(WITHOUT).is_ok_and(|value| value == "1"));
+            return None;
+        };
         let directory = tempfile::Builder::new().prefix("cf-indexer-pg").tempdir().unwrap();
         if is_root() {
             // PostgreSQL refuses to run as root.
@@ -51,7 +57,7 @@ impl Cluster {
             &options,
             "start",
         ]));
-        cluster
+        Some(cluster)
     }
 
     /// URL of a fresh database.
@@ -89,6 +95,22 @@ impl Drop for Cluster {
         let data = self.path("data");
         let _ = self.program("pg_ctl").args(["-D", &data, "-m", "immediate", "-s", "stop"]).status();
     }
+}
+
+/// Says that a test is skipped, or why it fails: a suite that skips in silence proves nothing.
+fn skip(allowed: bool) {
+    assert!(
+        allowed,
+        "PostgreSQL is not installed (no initdb). Install it: `apt-get install -y postgresql`, or `scripts/need.sh postgres`; \
+         or set {WITHOUT}=1 to skip the tests that need it"
+    );
+    eprintln!("\n*** SKIPPED on PostgreSQL: it is not installed, and {WITHOUT}=1 ***\n");
+}
+
+#[test]
+#[should_panic(expected = "apt-get install -y postgresql")]
+fn a_machine_without_postgresql_fails_the_tests_that_need_it() {
+    skip(false);
 }
 
 fn programs() -> Option<PathBuf> {
@@ -129,8 +151,8 @@ impl Databases {
         Self::Sqlite(TempDir::new().unwrap(), AtomicU32::new(0))
     }
 
-    pub fn postgres() -> Self {
-        Self::Postgres(Cluster::start())
+    pub fn postgres() -> Option<Self> {
+        Cluster::start().map(Self::Postgres)
     }
 
     /// URL of a fresh database.
