@@ -101,7 +101,13 @@ async fn a_relayer_killed_around_an_exact_payment_takes_it_once() {
 async fn a_relayer_killed_at_any_step_of_settlement_posts_each_batch_once() {
     let mut world = World::start("crash-settlement").await;
     let agent = world.agent(0, "50", Usdc::MAX).await;
-    let steps = ["batch::after_seal", "outbox::after_store", "outbox::after_broadcast", "batch::after_confirm"];
+    let steps = [
+        "batch::after_close",
+        "batch::after_seal",
+        "outbox::after_store",
+        "outbox::after_broadcast",
+        "batch::after_confirm",
+    ];
     for failpoint in steps {
         world.net.restart_relayer(&armed(failpoint)).await.expect("an armed relayer starts");
         let answer = world.run(&agent, &agent.summary(failpoint)).await.expect("an answer");
