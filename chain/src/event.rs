@@ -130,3 +130,64 @@ pub enum EventKind {
         amount: Usdc,
     },
 }
+
+impl EventKind {
+    /// The account that the event changes, if it changes one. A [`EventKind::ForeignDebit`] changes nothing about the account
+    /// it names.
+    #[must_use]
+    pub const fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::AccountOpened { account, .. }
+            | Self::Deposited { account, .. }
+            | Self::Swept { account, .. }
+            | Self::CeilingRaised { account, .. }
+            | Self::DelegateSet { account, .. }
+            | Self::Debited { account, .. }
+            | Self::DebitShortfall { account, .. }
+            | Self::RefundRequested { account, .. }
+            | Self::Refunded { account, .. } => Some(*account),
+            Self::TermsSet { .. }
+            | Self::Recovered { .. }
+            | Self::BatchPosted { .. }
+            | Self::ForeignDebit { .. }
+            | Self::EarningsWithdrawn { .. } => None,
+        }
+    }
+
+    /// The operator that the event concerns, itself or by one of its accounts. Money recovered from a deposit address was
+    /// nobody's credit yet.
+    #[must_use]
+    pub fn operator_index(&self) -> Option<u32> {
+        match self {
+            Self::TermsSet { operator_index, .. }
+            | Self::BatchPosted { operator_index, .. }
+            | Self::ForeignDebit { operator_index, .. }
+            | Self::EarningsWithdrawn { operator_index, .. } => Some(*operator_index),
+            of_account => of_account.account().map(AccountId::operator_index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_event_concerns_its_account_and_that_accounts_operator() {
+        let account = AccountId::new(3, 1).unwrap();
+        let set = EventKind::DelegateSet { account, delegate: None };
+        assert_eq!((set.account(), set.operator_index()), (Some(account), Some(3)));
+        // Whatever an operator writes into a row, it does not touch another operator's account.
+        let foreign = EventKind::ForeignDebit {
+            operator_index: 7,
+            batch_number: 1,
+            account: account.get(),
+            list_amount: Usdc::ZERO,
+        };
+        assert_eq!((foreign.account(), foreign.operator_index()), (None, Some(7)));
+        let (address, amount) = (Address::ZERO, String::new());
+        let recovered = EventKind::Recovered { deposit_address: address, owner: address, token: address, amount };
+        assert_eq!((recovered.account(), recovered.operator_index()), (None, None));
+    }
+}

@@ -64,7 +64,7 @@ impl ChainSide {
         let mut size = RangeSize::new(&config);
         let mut ranges = Prefetch::new(Arc::clone(&reader), reader.deployment_block(), latest, config.prefetch);
         while let Some(range) = ranges.next(&mut size).await {
-            for event in range?.events.iter().filter(|event| concerns(&event.kind, index)) {
+            for event in range?.events.iter().filter(|event| event.kind.operator_index() == Some(index)) {
                 let floor = |batch| fold.account(id).map_or(0, |row| row.state.discount.at(batch));
                 trail.note(event, floor);
                 fold.apply(event)?;
@@ -104,25 +104,6 @@ async fn present_state(reader: &dyn ChainReader, account: &AccountRow, latest: u
         let detail = format!("the contract's state is {:?}, its events come to {:?}", now.state, account.state);
         Finding::new("state", None, detail)
     }))
-}
-
-fn concerns(kind: &EventKind, index: u32) -> bool {
-    match kind {
-        EventKind::TermsSet { operator_index, .. }
-        | EventKind::BatchPosted { operator_index, .. }
-        | EventKind::EarningsWithdrawn { operator_index, .. }
-        | EventKind::ForeignDebit { operator_index, .. } => *operator_index == index,
-        EventKind::AccountOpened { account, .. }
-        | EventKind::Deposited { account, .. }
-        | EventKind::Swept { account, .. }
-        | EventKind::CeilingRaised { account, .. }
-        | EventKind::DelegateSet { account, .. }
-        | EventKind::Debited { account, .. }
-        | EventKind::DebitShortfall { account, .. }
-        | EventKind::RefundRequested { account, .. }
-        | EventKind::Refunded { account, .. } => account.operator_index() == index,
-        EventKind::Recovered { .. } => false,
-    }
 }
 
 /// What the account's events leave behind that its row does not hold.

@@ -105,14 +105,7 @@ pub(super) async fn list(
     At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<Batch>>> {
-    let index: u32 = input::number("operator index", &index)?;
-    let (before, limit) = params.read(i64::MAX.cast_unsigned())?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    operators::load(&mut tx, index).await?;
-    let rows = tx.all(SELECT, &[index.into(), before.into(), (limit as u64 + 1).into()]).await?;
-    let items = rows.iter().map(|row| describe(row, &progress)).collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    operators::newest(&api, &index, &params, SELECT, describe).await
 }
 
 /// A batch.

@@ -174,20 +174,9 @@ pub(super) async fn terms(
     At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<TermsVersion>>> {
-    let index: u32 = input::number("operator index", &index)?;
-    let (before, limit) = params.read(i64::MAX.cast_unsigned())?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    load(&mut tx, index).await?;
-    let rows = tx
-        .all(
-            "SELECT t.*, b.timestamp FROM terms t LEFT JOIN blocks b ON b.number = t.position / 1048576
-             WHERE t.operator_index = $1 AND t.version < $2 ORDER BY t.version DESC LIMIT $3",
-            &[index.into(), before.into(), (limit as u64 + 1).into()],
-        )
-        .await?;
-    let items = rows.iter().map(|row| version(row, &progress)).collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    const NEWEST: &str = "SELECT t.*, b.timestamp FROM terms t LEFT JOIN blocks b ON b.number = t.position / 1048576
+         WHERE t.operator_index = $1 AND t.version < $2 ORDER BY t.version DESC LIMIT $3";
+    newest(&api, &index, &params, NEWEST, version).await
 }
 
 fn version(row: &Row, progress: &Progress) -> Result<(u64, TermsVersion)> {
@@ -224,26 +213,33 @@ pub(super) async fn withdrawals(
     At(index): At<String>,
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<Withdrawal>>> {
-    let index: u32 = input::number("operator index", &index)?;
+    const NEWEST: &str =
+        "SELECT w.*, b.timestamp FROM withdrawals w LEFT JOIN blocks b ON b.number = w.position / 1048576
+         WHERE w.operator_index = $1 AND w.position < $2 ORDER BY w.position DESC LIMIT $3";
+    newest(&api, &index, &params, NEWEST, withdrawal).await
+}
+
+fn withdrawal(row: &Row, progress: &Progress) -> Result<(u64, Withdrawal)> {
+    let position = row.u64("position")?;
+    let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.b256("tx")?), progress);
+    Ok((position, Withdrawal { amount: row.u64("amount")?.into(), to: answer::address(row.address("recipient")?), at }))
+}
+
+/// A page of what belongs to an operator, newest first. `statement` takes the operator's index, the cursor and how many; `read`
+/// makes an item of a row, with its place for the cursor.
+pub(super) async fn newest<T>(
+    api: &Api,
+    index: &str,
+    params: &PageParams,
+    statement: &'static str,
+    read: impl Fn(&Row, &Progress) -> Result<(u64, T)>,
+) -> ApiResult<Json<Page<T>>> {
+    let index: u32 = input::number("operator index", index)?;
     let (before, limit) = params.read(i64::MAX.cast_unsigned())?;
     let mut tx = api.store.snapshot().await?;
     let progress = super::progress(&mut tx).await?;
     load(&mut tx, index).await?;
-    let rows = tx
-        .all(
-            "SELECT w.*, b.timestamp FROM withdrawals w LEFT JOIN blocks b ON b.number = w.position / 1048576
-             WHERE w.operator_index = $1 AND w.position < $2 ORDER BY w.position DESC LIMIT $3",
-            &[index.into(), before.into(), (limit as u64 + 1).into()],
-        )
-        .await?;
-    let item = |row: &Row| -> Result<(u64, Withdrawal)> {
-        let position = row.u64("position")?;
-        let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.b256("tx")?), &progress);
-        Ok((
-            position,
-            Withdrawal { amount: row.u64("amount")?.into(), to: answer::address(row.address("recipient")?), at },
-        ))
-    };
-    let items = rows.iter().map(item).collect::<Result<Vec<_>>>()?;
+    let rows = tx.all(statement, &[index.into(), before.into(), (limit as u64 + 1).into()]).await?;
+    let items = rows.iter().map(|row| read(row, &progress)).collect::<Result<Vec<_>>>()?;
     Ok(Json(Page::cut(items, limit, &progress)))
 }

@@ -26,28 +26,8 @@ pub struct Touched {
 pub fn touched(events: &[ChainEvent]) -> Touched {
     let mut touched = Touched::default();
     for event in events {
-        match &event.kind {
-            EventKind::TermsSet { operator_index, .. }
-            | EventKind::BatchPosted { operator_index, .. }
-            | EventKind::EarningsWithdrawn { operator_index, .. }
-            // A row for somebody else's account changes nothing about that account.
-            | EventKind::ForeignDebit { operator_index, .. } => {
-                touched.operators.insert(*operator_index);
-            }
-            EventKind::AccountOpened { account, .. }
-            | EventKind::Deposited { account, .. }
-            | EventKind::Swept { account, .. }
-            | EventKind::CeilingRaised { account, .. }
-            | EventKind::DelegateSet { account, .. }
-            | EventKind::Debited { account, .. }
-            | EventKind::DebitShortfall { account, .. }
-            | EventKind::RefundRequested { account, .. }
-            | EventKind::Refunded { account, .. } => {
-                touched.accounts.insert(*account);
-                touched.operators.insert(account.operator_index());
-            }
-            EventKind::Recovered { .. } => {}
-        }
+        touched.accounts.extend(event.kind.account());
+        touched.operators.extend(event.kind.operator_index());
     }
     touched
 }

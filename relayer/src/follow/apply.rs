@@ -34,14 +34,14 @@ pub(crate) async fn advance(
     store_events(tx.connection(), &events).await?;
 
     let fresh = accounts_with_fresh_deposits(tx.connection()).await?;
-    let mut ids: BTreeSet<AccountId> = events.iter().filter_map(|event| project::account_of(&event.kind)).collect();
+    let mut ids: BTreeSet<AccountId> = events.iter().filter_map(|event| event.kind.account()).collect();
     ids.extend(fresh);
     ids.extend(confirm::accounts_of(tx.connection(), &events).await?);
     let mut accounts = lock(&mut tx, &ids).await?;
 
     let mut wants_flush = None;
     for event in &events {
-        if let Some(id) = project::account_of(&event.kind) {
+        if let Some(id) = event.kind.account() {
             let account = accounts.entry(id).or_insert_with(|| project::unopened(id));
             let rate = account.discount_bps;
             project::apply(account, event);
@@ -146,7 +146,7 @@ async fn store_events(connection: &mut AnyConnection, events: &[ChainEvent]) -> 
                 .bind(event.meta.block_hash.to_vec())
                 .bind(int(event.meta.block_timestamp))
                 .bind(event.meta.transaction.to_vec())
-                .bind(project::account_of(&event.kind).map(|id| int(id.get())))
+                .bind(event.kind.account().map(|id| int(id.get())))
                 .bind(project::name_of(&event.kind))
                 .bind(json.clone())
         })

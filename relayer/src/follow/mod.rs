@@ -158,8 +158,7 @@ impl Follower {
             return Ok(Step::Idle);
         }
         let ours = self.ledger.identity().operator_index;
-        let events: Vec<_> =
-            events.into_iter().filter(|event| project::operator_of(&event.kind) == Some(ours)).collect();
+        let events: Vec<_> = events.into_iter().filter(|event| event.kind.operator_index() == Some(ours)).collect();
         let count = events.len();
         apply::advance(&self.ledger, &block, &heads, events, self.config.window).await?;
         metrics::gauge!("relayer_followed_block").set(approximate(to));

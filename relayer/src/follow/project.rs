@@ -6,34 +6,6 @@ use compute_futures_protocol::{AccountId, Usdc};
 
 use crate::ledger::account::Account;
 
-/// The operator an event belongs to, if it belongs to one.
-pub(crate) fn operator_of(event: &EventKind) -> Option<u32> {
-    match event {
-        EventKind::TermsSet { operator_index, .. }
-        | EventKind::BatchPosted { operator_index, .. }
-        | EventKind::EarningsWithdrawn { operator_index, .. }
-        | EventKind::ForeignDebit { operator_index, .. }
-        | EventKind::AccountOpened { operator_index, .. } => Some(*operator_index),
-        other => account_of(other).map(AccountId::operator_index),
-    }
-}
-
-/// The account an event is about, if it is about one.
-pub(crate) fn account_of(event: &EventKind) -> Option<AccountId> {
-    match event {
-        EventKind::AccountOpened { account, .. }
-        | EventKind::Deposited { account, .. }
-        | EventKind::Swept { account, .. }
-        | EventKind::CeilingRaised { account, .. }
-        | EventKind::DelegateSet { account, .. }
-        | EventKind::Debited { account, .. }
-        | EventKind::DebitShortfall { account, .. }
-        | EventKind::RefundRequested { account, .. }
-        | EventKind::Refunded { account, .. } => Some(*account),
-        _ => None,
-    }
-}
-
 /// Name under which an event is stored: its tag in JSON.
 pub(crate) const fn name_of(event: &EventKind) -> &'static str {
     match event {

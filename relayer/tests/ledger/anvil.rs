@@ -9,11 +9,10 @@ use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind};
 use compute_futures_protocol::{AccountId, Chain, DepositTerms, Domain, ReceiptTree, SpendCeiling, Terms, Usdc};
 use compute_futures_relayer::ledger::{Ledger, LedgerConfig, OperatorIdentity, SignedCeiling};
 use compute_futures_relayer::settlement::{Purpose, Settlement, SettlementConfig, SettlementError};
-use compute_futures_relayer::test_util::postgres;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Kind, SOON, UNLIMITED, charge_request, hold_request, quick, usdc};
+use crate::fixture::{Empty, Kind, SOON, UNLIMITED, charge_request, hold_request, quick, trusting, usdc};
 
 /// Development keys.
 const OPERATOR: usize = 1;
@@ -27,24 +26,12 @@ struct World {
     settlement: Settlement,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    _database: Option<postgres::TestDatabase>,
-    _folder: tempfile::TempDir,
+    _database: Empty,
 }
 
 impl World {
     async fn new(kind: Kind, config: SettlementConfig) -> Option<Self> {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init();
-        let folder = tempfile::tempdir().unwrap();
-        let (url, database) = match kind {
-            Kind::Sqlite => (format!("sqlite:{}/ledger.db", folder.path().display()), None),
-            Kind::Postgres => {
-                let database = postgres::database().await?;
-                (database.url.clone(), Some(database))
-            }
-        };
+        let database = Empty::of(kind).await?;
         let chain = LocalChain::start_with(LocalChainConfig { slots_in_an_epoch: 8, ..LocalChainConfig::default() })
             .await
             .expect("anvil starts: run `npm ci` first");
@@ -64,13 +51,12 @@ impl World {
             operator_index: index,
             signer: Arc::new(chain.signer(OPERATOR).unwrap()),
         };
-        let ledger_config =
-            LedgerConfig { url, trust_latest: usdc(UNLIMITED), trust_safe: usdc(UNLIMITED), ..LedgerConfig::default() };
+        let ledger_config = LedgerConfig { url: database.url.clone(), ..trusting() };
         let ledger = Ledger::open(&ledger_config, identity.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let (settlement, task) =
             Settlement::start(ledger.clone(), reader.clone(), Arc::new(writer), config, stop.clone()).await.unwrap();
-        Some(Self { chain, reader, ledger, identity, settlement, stop, task, _database: database, _folder: folder })
+        Some(Self { chain, reader, ledger, identity, settlement, stop, task, _database: database })
     }
 
     /// The owner deposits; returns once the ledger knows.

@@ -33,8 +33,7 @@ pub struct Fixture {
     pub chain: Arc<FakeChain>,
     pub config: LedgerConfig,
     pub operator: Signer,
-    _folder: tempfile::TempDir,
-    _database: Option<TestDatabase>,
+    _database: Empty,
 }
 
 pub fn usdc(micros: u64) -> Usdc {
@@ -54,28 +53,48 @@ pub fn identity() -> OperatorIdentity {
     }
 }
 
-impl Fixture {
-    /// `None` when the engine is not on this machine.
-    pub async fn new(kind: Kind) -> Option<Self> {
+/// An empty database.
+pub struct Empty {
+    /// Where it is.
+    pub url: String,
+    _server: Option<TestDatabase>,
+    _folder: tempfile::TempDir,
+}
+
+impl Empty {
+    /// One of this engine; `None` when it is not on this machine.
+    pub async fn of(kind: Kind) -> Option<Self> {
         // RUST_LOG=compute_futures_relayer=debug shows what happens.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
         let folder = tempfile::tempdir().unwrap();
-        let (url, database) = match kind {
+        let (url, server) = match kind {
             Kind::Sqlite => (format!("sqlite:{}/ledger.db", folder.path().display()), None),
             Kind::Postgres => {
                 let database = postgres::database().await?;
                 (database.url.clone(), Some(database))
             }
         };
-        let config =
-            LedgerConfig { url, trust_latest: usdc(UNLIMITED), trust_safe: usdc(UNLIMITED), ..LedgerConfig::default() };
+        Some(Self { url, _server: server, _folder: folder })
+    }
+}
+
+/// Settings of a ledger that counts every deposit at once.
+pub fn trusting() -> LedgerConfig {
+    LedgerConfig { trust_latest: usdc(UNLIMITED), trust_safe: usdc(UNLIMITED), ..LedgerConfig::default() }
+}
+
+impl Fixture {
+    /// `None` when the engine is not on this machine.
+    pub async fn new(kind: Kind) -> Option<Self> {
+        let database = Empty::of(kind).await?;
+        let config = LedgerConfig { url: database.url.clone(), ..trusting() };
         let operator = operator_key();
         let chain = Arc::new(FakeChain::new(operator.address()));
         let ledger = Ledger::open(&config, identity()).await.unwrap();
-        Some(Self { ledger, chain, config, operator, _folder: folder, _database: database })
+        Some(Self { ledger, chain, config, operator, _database: database })
     }
 
     /// As after a restart of the process.
