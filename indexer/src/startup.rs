@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::{IndexerError, Result},
     follow::{Feed, Follower},
-    http::{self, Api},
+    http::{self, Api, Limits},
     receipts::Fetcher,
     store::Store,
 };
@@ -74,7 +74,8 @@ pub async fn run_on(
 
     let deployment = (reader.chain(), reader.contract(), reader.token());
     let api = Api::new(store.clone(), feed, deployment, &config.server, metrics, shutdown.clone());
-    let router = http::router(api, &config.server);
+    let limits = Limits::new(&config.server);
+    let router = http::router(api, &config.server, limits.clone());
     let bound = listener
         .local_addr()
         .map_err(|cause| IndexerError::Listen { address: config.server.bind.to_string(), cause })?;
@@ -84,13 +85,15 @@ pub async fn run_on(
     let stop = shutdown.child_token();
     let following = tokio::spawn(follower.run(stop.clone()));
     let fetching = tokio::spawn(fetcher.run(stop.clone()));
+    let forgetting = tokio::spawn(limits.forget_now_and_then(stop.clone()));
     if let Some(on_bound) = options.on_bound {
         // Whoever asked may have stopped waiting.
         let _ = on_bound.send(bound);
     }
-    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     stop.cancel();
-    for task in [following, fetching] {
+    for task in [following, fetching, forgetting] {
         if let Err(failure) = task.await {
             tracing::error!(%failure, "a part of the indexer ended badly");
         }

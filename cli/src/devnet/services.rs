@@ -90,6 +90,7 @@ pub(super) fn indexer(
         r#"# Written by `compute-futures devnet`.
 [server]
 bind = "{bind}"
+requests_per_second = 0
 
 [chain]
 network = "eip155:8453"

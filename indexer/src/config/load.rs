@@ -78,6 +78,11 @@ impl Config {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return refuse(format!("{key} is 0; write a number above it"));
         }
+        if self.server.requests_per_second > 0 && self.server.requests_burst == 0 {
+            return refuse(
+                "server.requests_burst is 0; allow at least 1, or lift the limit with requests_per_second = 0".into(),
+            );
+        }
         for (index, source) in &self.receipts.operators {
             let key = format!("receipts.operators.{index}");
             if index.parse::<u32>().is_ok_and(|i| i > 0 && i.to_string() == *index) {

@@ -38,6 +38,9 @@ pub struct ServerConfig {
     pub max_subscribers: usize,
     pub heartbeat_seconds: u64,
     pub request_timeout_seconds: u64,
+    pub requests_per_second: u32,
+    pub requests_burst: u32,
+    pub trust_forwarded_for: bool,
 }
 
 impl Default for ServerConfig {
@@ -47,6 +50,9 @@ impl Default for ServerConfig {
             max_subscribers: 1000,
             heartbeat_seconds: 15,
             request_timeout_seconds: 20,
+            requests_per_second: 100,
+            requests_burst: 500,
+            trust_forwarded_for: false,
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::error::IndexerError;
 pub(super) struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    /// Seconds for a `Retry-After` header.
+    retry_after: Option<u32>,
 }
 
 /// What happened, its stable name, and what to do about it.
@@ -36,7 +38,7 @@ pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody { error: error.into(), code, hint: hint.into() } }
+        Self { status, body: ErrorBody { error: error.into(), code, hint: hint.into() }, retry_after: None }
     }
 
     /// 400: the request itself is wrong.
@@ -59,9 +61,20 @@ impl ApiError {
         )
     }
 
+    /// 429: the client's allowance is used up.
+    pub(super) fn too_many_requests(retry_after: u32) -> Self {
+        let error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "your address sends too many requests",
+            "slow down; for one account follow /api/v1/accounts/{id}/events, for much of the history run an indexer of your own",
+        );
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// 503: nothing is wrong with the request; try again.
     pub(super) fn unavailable(code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error, hint)
+        Self { retry_after: Some(2), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error, hint) }
     }
 }
 
@@ -86,8 +99,8 @@ impl From<IndexerError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -6,6 +6,7 @@ mod batches;
 mod error;
 mod history;
 mod input;
+mod limit;
 mod live;
 mod operators;
 mod receipts;
@@ -16,8 +17,8 @@ use std::{sync::Arc, time::Duration};
 use alloy::primitives::Address;
 use axum::{
     Json, Router,
-    extract::Request,
-    http::{Method, StatusCode},
+    extract::{Request, State},
+    http::{Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -29,13 +30,13 @@ use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{Any, CorsLayer},
-    timeout::TimeoutLayer,
     trace::TraceLayer,
 };
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::error::ApiError;
+pub use self::limit::Limits;
 use crate::{
     config::ServerConfig,
     error::{IndexerError, Result},
@@ -93,20 +94,18 @@ impl Api {
 }
 
 /// Every path.
-pub fn router(api: Api, config: &ServerConfig) -> Router {
+pub fn router(api: Api, config: &ServerConfig, limits: Limits) -> Router {
     let (timed, document) = paths();
     let document = Arc::new(document);
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]);
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).expose_headers([header::RETRY_AFTER]);
     timed
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Duration::from_secs(config.request_timeout_seconds),
-        ))
+        .layer(middleware::from_fn_with_state(Duration::from_secs(config.request_timeout_seconds), in_time))
         // A live balance lasts, so it stands outside the timeout.
         .route("/api/v1/accounts/{id}/events", get(live::events))
         .route("/openapi.json", get(move || async move { Json(Arc::clone(&document)) }))
         .fallback(|| async { ApiError::not_found("unknown_path", "nothing is here", "see /openapi.json for what is") })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(limits, limit::guard))
         .layer(middleware::from_fn(count))
         .layer(CatchPanicLayer::custom(|_| {
             ApiError::from(IndexerError::Corrupt("a handler panicked".into())).into_response()
@@ -156,6 +155,16 @@ fn paths() -> (Router<Api>, OpenApi) {
 #[must_use]
 pub fn openapi() -> OpenApi {
     paths().1
+}
+
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let error = format!("no answer within {} s", limit.as_secs());
+            ApiError::unavailable("timeout", error, "try again, with a smaller `limit` if there is one").into_response()
+        }
+    }
 }
 
 async fn count(request: Request, next: Next) -> Response {

@@ -33,8 +33,8 @@ section! {
         header_limit_bytes: usize = 64 * 1024,
         /// Requests served at once; more are answered 503 with Retry-After.
         concurrency_limit: usize = 1024,
-        /// Requests without payment (free ones, and first calls that are answered 402) a second that one IP address may send in the long
-        /// run; 0 lifts the limit.
+        /// Requests without payment (free ones, first calls that are answered 402, and payments that are refused) a second that one IP
+        /// address may send in the long run; 0 lifts the limit.
         free_requests_per_second: u32 = 100,
         /// Requests without payment that one IP address may send at once.
         free_requests_burst: u32 = 500,

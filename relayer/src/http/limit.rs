@@ -1,4 +1,8 @@
 //! How much is taken on: requests at once, and unpaid requests by one address.
+//!
+//! A payment header alone frees nobody: whether a payment was taken is seen in the answer. A request that carried one and was
+//! refused, or was free anyway, is counted when it is answered, and an address that goes on with such payments beyond its
+//! allowance is refused until it has some again.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -9,7 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use moka::sync::Cache;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::{config::ServerConfig, error::ApiError, payment::wire};
 
@@ -20,10 +26,45 @@ pub struct Limits(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     slots: Semaphore,
-    free: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    free: Option<Allowance>,
     trust_forwarded_for: bool,
     head: usize,
 }
+
+/// What each address may have without paying.
+#[derive(Debug)]
+struct Allowance {
+    requests: DefaultKeyedRateLimiter<IpAddr>,
+    /// Addresses that used it up with payments that were none, and until when they wait.
+    worthless: Cache<IpAddr, Instant>,
+}
+
+impl Allowance {
+    /// Takes one request off; how long to wait when there is none.
+    fn take(&self, address: IpAddr) -> Result<(), Duration> {
+        let now = || governor::clock::DefaultClock::default().now();
+        self.requests.check_key(&address).map_err(|until| until.wait_time_from(now()))
+    }
+
+    /// Counts a request whose payment came to nothing.
+    fn charge(&self, address: IpAddr) {
+        if let Err(wait) = self.take(address) {
+            self.worthless.insert(address, Instant::now() + wait);
+        }
+    }
+
+    /// How long an address waits that sent too many of those.
+    fn barred(&self, address: IpAddr) -> Result<(), Duration> {
+        let until = self.worthless.get(&address).unwrap_or_else(Instant::now);
+        match until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Ok(()),
+            wait => Err(wait),
+        }
+    }
+}
+
+/// Addresses remembered for worthless payments, at most.
+const WORTHLESS: u64 = 100_000;
 
 impl Limits {
     /// The limits as configured.
@@ -31,7 +72,10 @@ impl Limits {
     pub fn new(config: &ServerConfig) -> Self {
         let free = NonZeroU32::new(config.free_requests_per_second).map(|rate| {
             let burst = NonZeroU32::new(config.free_requests_burst).unwrap_or(NonZeroU32::MIN);
-            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+            Allowance {
+                requests: RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst)),
+                worthless: Cache::builder().max_capacity(WORTHLESS).time_to_live(Duration::from_secs(60)).build(),
+            }
         });
         Self(Arc::new(Inner {
             slots: Semaphore::new(config.concurrency_limit),
@@ -44,8 +88,8 @@ impl Limits {
     /// Forgets addresses that have not been seen for a while; call it now and then.
     pub fn forget(&self) {
         if let Some(free) = &self.0.free {
-            free.retain_recent();
-            free.shrink_to_fit();
+            free.requests.retain_recent();
+            free.requests.shrink_to_fit();
         }
     }
 }
@@ -76,24 +120,39 @@ pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: 
         )
         .into_response();
     };
-    if let Some(free) = &limits.0.free
-        && !carries_payment(request.headers())
-        && let Some(address) = client_address(&request, limits.0.trust_forwarded_for)
-        && let Err(until) = free.check_key(&address)
-    {
-        metrics::counter!("relayer_rejected_total", "reason" => "rate").increment(1);
-        let wait = until.wait_time_from(governor::clock::DefaultClock::default().now());
-        let seconds = u32::try_from(wait.max(Duration::from_secs(1)).as_secs()).unwrap_or(u32::MAX);
-        return ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "your address sends too many requests without payment",
-            "slow down; requests that carry a payment are not counted",
-        )
-        .with_retry_after(seconds)
-        .into_response();
+    let Some(free) = &limits.0.free else { return next.run(request).await };
+    let Some(address) = client_address(&request, limits.0.trust_forwarded_for) else { return next.run(request).await };
+    let claims_to_pay = carries_payment(request.headers());
+    if let Err(wait) = if claims_to_pay { free.barred(address) } else { free.take(address) } {
+        return too_many(wait);
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    if claims_to_pay && !paid(&response) {
+        free.charge(address);
+    }
+    response
+}
+
+fn too_many(wait: Duration) -> Response {
+    metrics::counter!("relayer_rejected_total", "reason" => "rate").increment(1);
+    let seconds = u32::try_from(wait.max(Duration::from_secs(1)).as_secs()).unwrap_or(u32::MAX);
+    ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        "your address sends too many requests without payment",
+        "slow down; requests whose payment is taken are not counted",
+    )
+    .with_retry_after(seconds)
+    .into_response()
+}
+
+/// Whether the payment of an answered request was one: taken, being taken (409), or not taken for no fault of the client's.
+fn paid(response: &Response) -> bool {
+    let status = response.status();
+    let headers = response.headers();
+    let reported = headers.contains_key(wire::PAYMENT_RESPONSE) || headers.contains_key(wire::X_PAYMENT_RESPONSE);
+    let provider = status == StatusCode::UNPROCESSABLE_ENTITY;
+    (status.is_success() && reported) || status == StatusCode::CONFLICT || provider || status.is_server_error()
 }
 
 fn carries_payment(headers: &HeaderMap) -> bool {
@@ -125,9 +184,19 @@ mod tests {
     fn app(config: &ServerConfig) -> Router {
         Router::new()
             .route("/x", get(|| async { "ok" }))
+            .route("/paid", get(paid_only))
             .route("/slow", get(|| async { tokio::time::sleep(Duration::from_millis(1500)).await }))
             .route("/health", get(|| async { "ok" }))
             .layer(axum::middleware::from_fn_with_state(Limits::new(config), guard))
+    }
+
+    /// Takes the payment `paid`, and refuses all others.
+    async fn paid_only(headers: HeaderMap) -> Response {
+        match headers.get("payment-signature").map(|payment| payment.as_bytes()) {
+            Some(b"paid") => [("payment-response", "taken")].into_response(),
+            Some(b"twice") => StatusCode::CONFLICT.into_response(),
+            _ => StatusCode::BAD_REQUEST.into_response(),
+        }
     }
 
     async fn status(app: &Router, path: &str, headers: &[(&str, &str)], peer: &str) -> StatusCode {
@@ -148,13 +217,37 @@ mod tests {
         }
         assert_eq!(status(&app, "/x", &[], "10.0.0.1:2").await, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status(&app, "/x", &[], "10.0.0.2:1").await, StatusCode::OK);
-        assert_eq!(status(&app, "/x", &[("payment-signature", "x")], "10.0.0.1:3").await, StatusCode::OK);
+        let paid = ("payment-signature", "paid");
+        assert_eq!(status(&app, "/paid", &[paid], "10.0.0.1:3").await, StatusCode::OK, "who pays is served");
         assert_eq!(status(&app, "/health", &[], "10.0.0.1:4").await, StatusCode::OK);
         assert_eq!(
             status(&app, "/x", &[("x-forwarded-for", "1.1.1.1")], "10.0.0.1:5").await,
             StatusCode::TOO_MANY_REQUESTS,
             "the header is not believed"
         );
+    }
+
+    #[tokio::test]
+    async fn worthless_payments_are_counted_and_good_ones_are_not() {
+        let app = app(&ServerConfig { free_requests_per_second: 1, free_requests_burst: 3, ..ServerConfig::default() });
+        let ask =
+            async |path: &str, payment: &str| status(&app, path, &[("payment-signature", payment)], "10.0.0.1:1").await;
+        for _ in 0..10 {
+            assert_eq!(ask("/paid", "paid").await, StatusCode::OK);
+            assert_eq!(ask("/paid", "twice").await, StatusCode::CONFLICT);
+        }
+        assert_eq!(ask("/paid", "junk").await, StatusCode::BAD_REQUEST);
+        assert_eq!(ask("/paid", "junk").await, StatusCode::BAD_REQUEST);
+        // What is free is counted, with a payment header or without.
+        assert_eq!(ask("/x", "paid").await, StatusCode::OK);
+        // The allowance is used up: this one is still looked at, the next one is not.
+        assert_eq!(ask("/paid", "junk").await, StatusCode::BAD_REQUEST);
+        assert_eq!(ask("/paid", "junk").await, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(ask("/x", "junk").await, StatusCode::TOO_MANY_REQUESTS);
+        let other = status(&app, "/paid", &[("payment-signature", "junk")], "10.0.0.2:1").await;
+        assert_eq!(other, StatusCode::BAD_REQUEST, "others are not");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(ask("/paid", "paid").await, StatusCode::OK);
     }
 
     #[tokio::test]
