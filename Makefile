@@ -13,11 +13,11 @@ demo: build ## The whole story on a local chain (ONCE=1 exits after it)
 	@scripts/demo.sh
 
 test: ## Every test of the everyday set
-	@scripts/need.sh rust npm nextest postgres
+	@scripts/need.sh rust npm nextest postgres x402_python
 	@scripts/test.sh
 
 test-all: ## The same with long fuzzing and the slow tests
-	@scripts/need.sh rust npm nextest postgres
+	@scripts/need.sh rust npm nextest postgres x402_python
 	@scripts/test.sh --all
 
 bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md

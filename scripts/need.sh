@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes sure of what a target needs, installing what is missing and saying so.
-#   scripts/need.sh rust node npm nextest deny postgres
+#   scripts/need.sh rust node npm nextest deny postgres python x402_python
 # Nothing is installed outside the repository except Debian packages (as root or with sudo).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 NEXTEST=0.9.151
 DENY=0.20.2
+X402_PYTHON='x402[evm,httpx]==2.25.0'
 
 # apt <why> <package…>
 apt() {
@@ -71,7 +72,19 @@ need_postgres() {
 
 need_python() {
     if python3 -c 'import ensurepip, venv' 2>/dev/null; then return; fi
-    apt 'the benchmark peers from PyPI' python3 python3-venv
+    apt 'what comes from PyPI' python3 python3-venv
+}
+
+# The stock x402 client for Python, in an environment of its own.
+need_x402_python() {
+    need_python
+    local venv=target/tools/x402-python
+    if [ "$(cat "$venv/.installed" 2>/dev/null || true)" = "$X402_PYTHON" ]; then return; fi
+    say "installing $X402_PYTHON from PyPI into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$X402_PYTHON"
+    echo "$X402_PYTHON" >"$venv/.installed"
 }
 
 for thing in "$@"; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock JavaScript clients.
+# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock clients in JavaScript, Python and Rust.
 #   scripts/test.sh          the everyday set
 #   scripts/test.sh --all    long fuzzing and the slow tests as well
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

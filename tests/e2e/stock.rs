@@ -1,5 +1,7 @@
-//! Clients that are not ours: `@x402/fetch` with V2 and V1, `x402-reqwest`. Only base URL and wallet are given to them.
+//! Clients that are not ours: `@x402/fetch` with V2 and V1, `x402` for Python, `x402-reqwest`. Only base URL and wallet are given to them.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use alloy::signers::local::PrivateKeySigner;
@@ -8,10 +10,17 @@ use compute_futures_protocol::AccountId;
 use compute_futures_tests::{Books, World, usdc};
 use serde_json::{Value, json};
 
+/// The interpreter that has the stock client for Python.
+fn python() -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/tools/x402-python/bin/python");
+    assert!(path.is_file(), "the stock x402 client for Python is not installed: run `scripts/need.sh x402_python`");
+    path
+}
+
 /// Runs a script of `tests/clients` with the `wallet`-th funded key.
-async fn node(world: &World, script: &str, wallet: usize) -> Value {
+async fn script(world: &World, program: impl AsRef<OsStr>, script: &str, wallet: usize) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/").to_owned() + script;
-    let output = tokio::process::Command::new("node")
+    let output = tokio::process::Command::new(&program)
         .arg(&script)
         .env("RELAYER", world.net.file.relayer.as_str().trim_end_matches('/'))
         .env("KEY", world.key(wallet))
@@ -19,7 +28,7 @@ async fn node(world: &World, script: &str, wallet: usize) -> Value {
         .kill_on_drop(true)
         .output()
         .await
-        .expect("Node.js is installed");
+        .unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("the script prints JSON")
 }
@@ -73,21 +82,30 @@ fn as_promised(client: &str, network: &str, all: &Value) -> AccountId {
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_clients_deposit_run_a_job_and_take_the_rest_back() {
     let world = World::start("e2e-stock").await;
-    let before = [0, 1, 2].map(|wallet| world.usdc_of(world.wallet(wallet).address()));
+    let before = [0, 1, 2, 3].map(|wallet| world.usdc_of(world.wallet(wallet).address()));
     let before = futures::future::join_all(before).await;
 
-    let (v2, v1, rust) =
-        tokio::join!(node(&world, "quickstart.mjs", 0), node(&world, "quickstart-v1.mjs", 1), reqwest(&world, 2));
+    let (v2, v1, rust, python) = tokio::join!(
+        script(&world, "node", "quickstart.mjs", 0),
+        script(&world, "node", "quickstart-v1.mjs", 1),
+        reqwest(&world, 2),
+        script(&world, python(), "quickstart.py", 3),
+    );
     let accounts = [
         as_promised("@x402/fetch V2", "eip155:8453", &v2),
         as_promised("@x402/fetch V1", "base", &v1),
         as_promised("x402-reqwest", "eip155:8453", &rust),
+        as_promised("x402 for Python", "eip155:8453", &python),
     ];
     for (wallet, before) in before.into_iter().enumerate() {
         let spent = before.checked_sub(world.usdc_of(world.wallet(wallet).address()).await).expect("it paid");
         // The job, and the prices of the three calls: 0.027 + 0.01 + 0.001 + 0.01.
         assert_eq!(spent, usdc("0.048"), "wallet {wallet}");
     }
+    let status = world.admin(&Request::get("/admin/v1/status")).await.body;
+    // Four times 0.01 + 0.001 + 0.01: what became credit is not the operator's.
+    assert_eq!(status["gateRevenueMicroUsdc"], "84000", "{status}");
+    assert_eq!(status["leader"], true, "{status}");
     let books = Books::balanced(&world, &accounts).await;
     for account in accounts {
         assert_eq!(books.jobs(account), 1);
