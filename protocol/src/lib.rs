@@ -4,6 +4,7 @@
 //! (`tests/vectors/*.json`), so what this crate computes is what the chain computes.
 
 mod account;
+mod address;
 mod batch;
 mod chain;
 mod deposit;
@@ -22,6 +23,7 @@ mod typed_data;
 pub mod usdc;
 
 pub use account::{AccountError, AccountState, DebitOutcome};
+pub use address::{AddressError, parse_address};
 pub use batch::{BatchDocument, ReceiptError};
 pub use chain::{Chain, UnknownChain};
 pub use deposit::{DepositAuthorization, DepositTerms, deposit_address, deposit_nonce};

@@ -8,7 +8,7 @@ use axum::{
     http::request::Parts,
 };
 use compute_futures_chain::Finality;
-use compute_futures_protocol::{AccountId, Chain, FuturesId};
+use compute_futures_protocol::{AccountId, Chain, FuturesId, parse_address};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
@@ -134,8 +134,13 @@ pub(super) fn account_id(text: &str, operator: Option<u32>, chain: Chain) -> Api
 
 /// A wallet.
 pub(super) fn address(text: &str) -> ApiResult<Address> {
-    Address::from_str(text)
-        .map_err(|_| ApiError::bad_request("invalid_address", "not an address", "write 0x and 40 hex digits"))
+    parse_address(text).map_err(|error| {
+        ApiError::bad_request(
+            "invalid_address",
+            error.to_string(),
+            "write 0x and 40 hex digits, as your wallet shows them",
+        )
+    })
 }
 
 /// A 32-byte hash.

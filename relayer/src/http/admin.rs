@@ -52,12 +52,20 @@ impl Token {
     }
 }
 
+/// Paths that take POST; the others take GET.
+const POSTS: [&str; 2] = ["/admin/v1/flush", "/admin/v1/withdraw"];
+
+/// The method that a path of this interface takes.
+pub(super) fn method_of(path: &str) -> Option<&'static str> {
+    path.starts_with("/admin/").then(|| if POSTS.contains(&path) { "POST" } else { "GET" })
+}
+
 /// The routes, behind the token.
 pub(super) fn routes(token: Token) -> Router<AppState> {
     Router::new()
-        .route("/admin/v1/flush", post(flush))
+        .route(POSTS[0], post(flush))
         .route("/admin/v1/status", get(status))
-        .route("/admin/v1/withdraw", post(withdraw))
+        .route(POSTS[1], post(withdraw))
         .layer(from_fn_with_state(token, guard))
 }
 
@@ -129,6 +137,9 @@ pub(super) fn status_json(status: &SettlementStatus) -> Value {
 async fn withdraw(State(app): State<AppState>, body: Body) -> ApiResult<Json<Value>> {
     let body = body.json()?;
     let amount = paid::parse_usdc("amount", &body["amount"])?;
+    if amount.is_zero() {
+        return Err(paid::invalid("`amount` is zero", "withdraw something: GET /admin/v1/status shows the earnings"));
+    }
     let to = paid::parse_address("to", body["to"].as_str().unwrap_or_default())?;
     let request = match &body["request"] {
         Value::Null => uuid::Uuid::now_v7().to_string(),

@@ -65,8 +65,9 @@ fn of_body(catalog: &Catalog, tiers: impl Iterator<Item = u16>, body: &Value) ->
 /// The kind that `type` names, or that the fields give away.
 fn kind_of(body: &Value) -> ApiResult<JobKind> {
     match (body.get("type"), body.get("input")) {
-        (Some(Value::String(name)), _) => name.parse().map_err(|error: compute_futures_protocol::RateCardError| {
-            ApiError::bad_request("unsupported_job_type", error.to_string(), "use \"text-inference\" or \"embeddings\"")
+        (Some(Value::String(name)), _) => name.parse().map_err(|_| {
+            let error = "`type` is not a kind of job";
+            ApiError::bad_request("unsupported_job_type", error, "use \"text-inference\" or \"embeddings\"")
         }),
         (Some(Value::Null) | None, Some(_)) => Ok(JobKind::Embeddings),
         (Some(Value::Null) | None, None) => Ok(JobKind::TextInference),

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -125,9 +125,10 @@ async fn not_found(request: Request) -> ApiError {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let path = request.uri().path();
-    let known =
-        ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str());
+    let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
+    let known = admin::method_of(path).unwrap_or_else(|| {
+        ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str())
+    });
     let error = ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -20,7 +20,7 @@ use utoipa::{
 };
 
 use super::{
-    endpoints::{ENDPOINTS, Endpoint, Method, Price, Shape},
+    endpoints::{ENDPOINTS, Endpoint, Id, Method, Price, Shape},
     shapes,
 };
 
@@ -96,6 +96,10 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         ),
     };
     operation = operation.response("200", ok.build());
+    if matches!(endpoint.id, Id::Deposit | Id::Refund) {
+        let later = "Paid, and not done on chain yet: it goes on by itself. The identical request shows the end and is not charged again";
+        operation = operation.response("202", ResponseBuilder::new().description(later).build());
+    }
     let refused = |description: &str| {
         ResponseBuilder::new()
             .description(description)
@@ -174,5 +178,6 @@ mod tests {
             document["paths"]["/api/v1/compute/text-inference"]["post"]["x-payment"]["schemes"][1],
             "compute-futures"
         );
+        assert!(document["paths"]["/api/v1/compute-futures/refund"]["post"]["responses"]["202"].is_object());
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::extract::{FromRequest, OriginalUri, Request};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use compute_futures_protocol::{AccountId, Address, FuturesId, Usdc, request_hash};
+use compute_futures_protocol::{AccountId, Address, AddressError, FuturesId, Usdc, request_hash};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -58,7 +58,14 @@ pub(crate) fn json_object(request: &PaidRequest) -> ApiResult<Map<String, Value>
 /// 400 that names the field.
 pub(crate) fn json_body<T: DeserializeOwned>(request: &PaidRequest, example: &str) -> ApiResult<T> {
     let fields = json_object(request)?;
-    serde_json::from_value(Value::Object(fields)).map_err(|error| invalid(printable(&error), format!("send {example}")))
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let what = printable(error.inner());
+        let what = match error.path().iter().next() {
+            Some(_) => format!("`{}`: {what}", error.path()),
+            None => what,
+        };
+        invalid(what, format!("send {example}"))
+    })
 }
 
 /// The query as a type that refuses unknown fields.
@@ -67,9 +74,13 @@ pub(crate) fn json_body<T: DeserializeOwned>(request: &PaidRequest, example: &st
 /// 400 that names the field.
 pub(crate) fn query<T: DeserializeOwned>(request: &PaidRequest, example: &str) -> ApiResult<T> {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
-    let pairs: Map<String, Value> = url::form_urlencoded::parse(query.as_bytes())
-        .map(|(name, value)| (name.into_owned(), Value::from(value)))
-        .collect();
+    let mut pairs = Map::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if pairs.insert(name.to_string(), Value::from(value)).is_some() {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            return Err(invalid(format!("`{name}` is given twice"), format!("use {example}")));
+        }
+    }
     serde_json::from_value(Value::Object(pairs)).map_err(|error| invalid(printable(&error), format!("use {example}")))
 }
 
@@ -132,15 +143,18 @@ pub(crate) fn futures_id(state: &AppState, id: AccountId) -> String {
     id.futures_id(state.operator.chain).to_string()
 }
 
-/// An address, in any casing.
+/// An address; capitals, if there are any, are its checksum.
 ///
 /// # Errors
 /// 400 that names the field.
 pub(crate) fn parse_address(field: &str, text: &str) -> ApiResult<Address> {
-    match text.parse::<Address>() {
+    match compute_futures_protocol::parse_address(text) {
         Ok(Address::ZERO) => Err(invalid(format!("`{field}` is the zero address"), "send the address of your wallet")),
         Ok(address) => Ok(address),
-        Err(_) => Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits")),
+        Err(AddressError::Form) => Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits")),
+        Err(error @ AddressError::Checksum) => {
+            Err(invalid(format!("`{field}`: {error}"), "send it as your wallet shows it, or in small letters"))
+        }
     }
 }
 

@@ -20,7 +20,12 @@ pub(super) async fn batch(
 ) -> ApiResult<([(HeaderName, &'static str); 1], Json<BatchDocument>)> {
     // A path that is not even text is no number either.
     let Path((operator_index, batch_number)) = path.unwrap_or_else(|_| Path(Default::default()));
-    let (Ok(operator_index), Ok(batch_number)) = (operator_index.parse::<u32>(), batch_number.parse::<u64>()) else {
+    // Digits only: whatever else a parser takes (`+1`) would be a second name of the same document.
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let named = (operator_index.parse::<u32>(), batch_number.parse::<u64>());
+    let (Ok(operator_index), Ok(batch_number), true, true) =
+        (named.0, named.1, digits(&operator_index), digits(&batch_number))
+    else {
         return Err(ApiError::bad_request(
             "invalid_request",
             "operator index and batch number are whole numbers",

@@ -42,9 +42,13 @@ fn calls() -> Vec<Call> {
     ] {
         post(DEPOSIT, json!({ "depositor": owner, "amount": amount }));
     }
-    for depositor in
-        [json!("0x123"), json!("vitalik.eth"), json!(7), json!("0x0000000000000000000000000000000000000000")]
-    {
+    for depositor in [
+        json!("0x123"),
+        json!("vitalik.eth"),
+        json!(7),
+        json!("0x0000000000000000000000000000000000000000"),
+        json!("0x70997970C51812dc3A010C7d01b50e0d17dc79C9"),
+    ] {
         post(DEPOSIT, json!({ "depositor": depositor, "amount": "50" }));
     }
     post(DEPOSIT, json!({ "depositor": owner, "amount": "50", "ceiling": "0" }));
@@ -120,6 +124,9 @@ fn calls() -> Vec<Call> {
         "history?before=x",
         "history?what=1",
         "pricing?x=1",
+        "balance?depositor=0x70997970C51812dc3A010C7d01b50e0d17dc79C9",
+        "balance?depositor=0x0000000000000000000000000000000000000001&depositor=0x0000000000000000000000000000000000000002",
+        "history?limit=5&limit=6",
         "balance?futuresId=%00%ff",
         "balance?futuresId=%27%20OR%201%3D1--",
     ] {
@@ -152,6 +159,32 @@ async fn nonsense_gets_a_clear_4xx_everywhere_and_no_price() {
         }
         let text = reply.body.to_string().to_lowercase();
         assert!(!text.contains("sql") && !text.contains("panicked") && !text.contains("select "), "{context}");
+    }
+}
+
+/// Whoever made a mistake is told where.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_name_the_field() {
+    let world = World::new().await;
+    let owner = key(1).address().to_string();
+    let typo = "0x70997970C51812dc3A010C7d01b50e0d17dc79C9";
+    for (call, expected) in [
+        (Call::post(DEPOSIT, &json!({ "depositor": null, "amount": "5" })), "`depositor`"),
+        (Call::post(DEPOSIT, &json!({ "depositor": typo, "amount": "5" })), "typing error"),
+        (
+            Call::post(
+                DEPOSIT,
+                &json!({ "depositor": owner, "amount": "5", "depositAuthorization": { "validAfter": 0 } }),
+            ),
+            "`depositAuthorization",
+        ),
+        (Call::post(REFUND, &json!({ "futuresId": "CFE-00000087", "caller": 5 })), "`caller`"),
+        (Call::post(REFUND, &json!({ "caller": owner })), "`futuresId`"),
+        (Call::get("/api/v1/compute-futures/history?limit=5&limit=6"), "`limit` is given twice"),
+    ] {
+        let reply = world.send(&call, None).await;
+        let error = reply.body["error"].as_str().unwrap_or_default();
+        assert!(reply.status == 400 && error.contains(expected), "{} {expected}: {}", call.target, reply.body);
     }
 }
 

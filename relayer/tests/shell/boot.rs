@@ -214,6 +214,22 @@ async fn the_operator_is_heard_and_nobody_else() {
         .await
         .unwrap();
     check(response, "there are no earnings", StatusCode::CONFLICT).await;
+    let nothing = json!({"amount": "0", "to": world.chain.signer(AGENT).unwrap().address()});
+    let response = world
+        .client
+        .post(format!("{}/admin/v1/withdraw", world.url))
+        .bearer_auth(world.admin_token())
+        .json(&nothing)
+        .send()
+        .await
+        .unwrap();
+    check(response, "nothing to withdraw", StatusCode::BAD_REQUEST).await;
+    let response = world.get("/admin/v1/flush").await;
+    assert_eq!(response.headers()["allow"], "POST");
+    check(response, "another verb", StatusCode::METHOD_NOT_ALLOWED).await;
+    for path in ["/api/v1/receipts/1/+1", "/api/v1/receipts/+1/1"] {
+        check(world.get(path).await, path, StatusCode::BAD_REQUEST).await;
+    }
     world.stop().await;
 
     world.config.admin.token_file = String::new();

@@ -191,7 +191,15 @@ pub(super) async fn require_open(state: &AppState, address: Address) -> ApiResul
 
 /// 409 while a refund is under way: the contract refuses deposits then.
 pub(super) fn require_takes_deposits(account: &AccountView) -> ApiResult<()> {
-    if account.closed || account.closing || account.refundable_at.is_some() {
+    if account.closed {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "account_closed",
+            format!("account {} is closed and paid out", account.id),
+            "leave accountId out to open a new account; nothing was taken",
+        ));
+    }
+    if account.closing || account.refundable_at.is_some() {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "refund_requested",

@@ -51,6 +51,12 @@ pub(super) async fn check_authorization(
         salt: signed.salt,
     };
     match signed.account_id {
+        None if ceiling.is_zero() => {
+            return Err(invalid(
+                "`ceiling` is zero: nothing could be spent",
+                "leave it out, or send an amount of USDC",
+            ));
+        }
         None => check_minimum(state, amount)?,
         Some(id) => {
             let account = find_account(state, id).await?;
