@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use compute_futures_protocol::{Address, Usdc};
+use compute_futures_protocol::{Address, Usdc, parse_address};
 use url::Url;
 
 /// Prepaid compute on Base: deposit USDC, run jobs against it, verify every charge, take the rest back.
@@ -29,7 +29,7 @@ pub struct Global {
     #[arg(long, global = true, value_delimiter = ',', env = "COMPUTE_FUTURES_RPC", hide_env_values = true)]
     pub rpc: Vec<String>,
     /// The ComputeFutures contract; default: the network's.
-    #[arg(long, global = true, env = "COMPUTE_FUTURES_CONTRACT")]
+    #[arg(long, global = true, env = "COMPUTE_FUTURES_CONTRACT", value_parser = parse_address)]
     pub contract: Option<Address>,
     /// URL of the operator's relayer.
     #[arg(long, global = true, env = "COMPUTE_FUTURES_RELAYER")]
@@ -111,12 +111,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DepositArgs {
     /// How much, in USDC.
+    #[arg(allow_negative_numbers = true)]
     pub amount: Usdc,
     /// Top up this account (id, or CFE-…) instead of opening one.
     #[arg(long)]
     pub account: Option<String>,
     /// Most that the operator may charge in total, in USDC; default: all that is deposited.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub ceiling: Option<Usdc>,
     /// Sign only; the relayer pays the gas (EIP-3009 authorisation).
     #[arg(long, group = "way")]
@@ -138,7 +139,7 @@ pub struct BalanceArgs {
     /// Account id, or CFE-…; default: every account of the key's address.
     pub account: Option<String>,
     /// Every account of this owner.
-    #[arg(long, conflicts_with = "account")]
+    #[arg(long, conflicts_with = "account", value_parser = parse_address)]
     pub owner: Option<Address>,
     /// Ask the relayer for charges not yet posted as well; costs its gate price, paid from credit.
     #[arg(long, requires = "account")]
@@ -163,10 +164,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub max_tokens: Option<u32>,
     /// Most this job may cost (net, USDC).
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub max: Option<Usdc>,
     /// Sign a ceiling up to this (total charges, USDC) when the present one is too low.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub raise_ceiling: Option<Usdc>,
     /// Sign a ceiling as high as the account's credit when the present one is too low.
     #[arg(long, conflicts_with = "raise_ceiling")]
@@ -218,6 +219,7 @@ pub struct CeilingArgs {
     /// The account (id, or CFE-…).
     pub account: String,
     /// New ceiling on total charges, in USDC; above the present one.
+    #[arg(allow_negative_numbers = true)]
     pub ceiling: Usdc,
     /// Only sign it (EIP-712 `SpendCeiling`) and print the signature; anyone can submit it.
     #[arg(long)]
@@ -230,7 +232,7 @@ pub struct DelegateArgs {
     /// The account (id, or CFE-…).
     pub account: String,
     /// The session key's address.
-    #[arg(required_unless_present = "clear")]
+    #[arg(required_unless_present = "clear", value_parser = parse_address)]
     pub delegate: Option<Address>,
     /// Clear it.
     #[arg(long, conflicts_with = "delegate")]
@@ -265,9 +267,10 @@ pub enum OperatorCommand {
     /// Withdraw earnings through a running relayer.
     Withdraw {
         /// How much, in USDC.
+        #[arg(allow_negative_numbers = true)]
         amount: Usdc,
         /// To which address.
-        #[arg(long)]
+        #[arg(long, value_parser = parse_address)]
         to: Address,
         /// How to reach the relayer.
         #[command(flatten)]

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use compute_futures_cli::Cli;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match compute_futures_cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(compute_futures_cli::run(cli)),
         Err(error) => compute_futures_cli::report_startup(&error),

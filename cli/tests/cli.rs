@@ -114,10 +114,34 @@ fn mistyped_accounts_are_named_as_such() {
 #[test]
 fn amounts_are_refused_before_anything_happens() {
     for amount in ["-1", "1e3", "0.0000001", "fifty"] {
-        let output = run(&["deposit", "--", amount]);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && text.contains("amount"), "{amount}: {text}");
+        for args in [vec!["deposit", amount], vec!["deposit", "5", "--ceiling", amount], vec!["ceiling", "1", amount]] {
+            let output = run(&args);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && text.contains("amount"), "{args:?}: {text}");
+        }
     }
+}
+
+#[test]
+fn addresses_are_read_with_their_checksum() {
+    let typo = "0x70997970C51812dc3A010C7d01b50e0d17dc79C9";
+    for args in [vec!["balance", "--owner", typo], vec!["operator", "withdraw", "1", "--to", typo]] {
+        let output = run(&args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains("typing error"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn programs_are_told_in_json_what_to_correct_on_the_command_line() {
+    for args in [vec!["--json", "deposit", "-1"], vec!["deposit", "--json"], vec!["--json", "nothing"]] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let failure = failure(&output);
+        assert_eq!(failure["code"], "usage", "{failure}");
+        assert!(failure["error"].as_str().is_some_and(|text| !text.is_empty()), "{failure}");
+    }
+    assert!(run(&["--json", "--help"]).status.success(), "help is no failure");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use compute_futures_chain::ChainWriter;
+use compute_futures_chain::evm::EvmWriter;
 use compute_futures_protocol::{AccountId, Usdc};
 use compute_futures_tests::{Books, World, usdc};
 use serde_json::Value;
@@ -49,6 +51,11 @@ impl Cli<'_> {
     }
 }
 
+/// How many transactions a wallet has sent.
+async fn transactions_of(world: &World, wallet: usize) -> u64 {
+    EvmWriter::new(world.reader.clone(), world.wallet(wallet)).nonce_floor().await.expect("the chain answers")
+}
+
 fn account_of(answer: &Value) -> AccountId {
     let text =
         answer.pointer("/accountId").or_else(|| answer.pointer("/computeFuture/accountId")).and_then(Value::as_str);
@@ -63,6 +70,23 @@ async fn every_verb_of_the_command_line_works_for_programs() {
     let deposited = cli.ok(&[&owner[..], &["deposit", "20", "--ceiling", "0.05"]].concat()).await;
     let account = account_of(&deposited);
     let id = account.to_string();
+    let listed = cli.ok(&[&owner[..], &["balance"]].concat()).await;
+    assert_eq!(listed["accounts"].as_array().map(Vec::len), Some(1), "a deposit is found at once: {listed}");
+    // What cannot be is refused before any gas is spent.
+    let before = transactions_of(&world, 0).await;
+    for (args, code) in [
+        (vec!["deposit", "0.5"], "deposit_too_small"),
+        (vec!["deposit", "0"], "deposit_too_small"),
+        (vec!["deposit", "0.5", "--transfer"], "deposit_too_small"),
+        (vec!["deposit", "5", "--ceiling", "0"], "usage"),
+        (vec!["deposit", "5000000"], "insufficient_usdc"),
+        (vec!["deposit", "5000000", "--transfer"], "insufficient_usdc"),
+        (vec!["deposit", "0", "--account", &id], "usage"),
+        (vec!["delegate", &id, "0x0000000000000000000000000000000000000000"], "usage"),
+    ] {
+        assert_eq!(cli.refused(&[&owner[..], &args].concat()).await["code"], code, "{args:?}");
+    }
+    assert_eq!(transactions_of(&world, 0).await, before, "no transaction was sent");
     let gasless = [&owner[..], &["deposit", "30", "--account", &id, "--gasless"]].concat();
     world.until("the relayer to know the account", || async { cli.run(&gasless).await.0.then_some(()) }).await;
     let transfer = ["--key", "devnet:1", "deposit", "10", "--transfer"];
@@ -109,11 +133,20 @@ async fn every_verb_of_the_command_line_works_for_programs() {
     assert_eq!(audit["charged"], "81000", "{audit}");
 
     let treasury = world.stranger().address();
+    assert_eq!(
+        cli.refused(&["operator", "withdraw", "0", "--to", &treasury.to_string()]).await["code"],
+        "invalid_request"
+    );
     cli.ok(&["operator", "withdraw", "0.05", "--to", &treasury.to_string()]).await;
     assert_eq!(world.usdc_of(treasury).await, usdc("0.05"));
     cli.refused(&["operator", "withdraw", "1000", "--to", &treasury.to_string()]).await;
 
+    let unwritable = [&owner[..], &["run", "--account", &id, "--receipt", "/nowhere/r.json", "Not run."]].concat();
+    assert_eq!(cli.refused(&unwritable).await["code"], "file");
     cli.ok(&[&owner[..], &["refund", &id]].concat()).await;
+    let closed = [&owner[..], &["deposit", "5", "--account", &id]].concat();
+    assert_eq!(cli.refused(&closed).await["code"], "account_closed");
+    assert_eq!(cli.refused(&[&closed[..], &["--gasless"]].concat()).await["code"], "account_closed");
     cli.refused(&["--key", "devnet:0", "refund", &other.to_string()]).await;
     cli.ok(&["--key", "devnet:1", "refund", &other.to_string(), "--request"]).await;
     cli.refused(&["--key", "devnet:1", "refund", &other.to_string(), "--claim"]).await;

@@ -1,5 +1,7 @@
 //! Scheme `exact` with the stock x402 client: each call is paid by a USDC authorisation of its own.
 
+use std::time::{Duration, Instant};
+
 use alloy::primitives::U256;
 use alloy::signers::local::PrivateKeySigner;
 use compute_futures_protocol::Usdc;
@@ -10,6 +12,9 @@ use x402_reqwest::X402Client;
 use x402_types::scheme::client::{MaxAmount, X402Error};
 
 use super::{Answer, ClientError, Relayer, Request};
+
+/// Pause before a payment is sent again whose outcome is still to come.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Pays calls one by one from a wallet, never more than a bound each.
 pub struct ExactPayer {
@@ -37,6 +42,32 @@ impl ExactPayer {
             return Answer::read(first).await?.success();
         }
         relayer.send(request, &self.signed(first).await?).await?.success()
+    }
+
+    /// As [`ExactPayer::send`], for what ends on chain: while the answer is 202 the same payment is sent again, for at most
+    /// `patience`. It is taken once; an answer that is still 202 then goes on by itself.
+    ///
+    /// # Errors
+    /// As [`ExactPayer::send`].
+    pub async fn send_to_the_end(
+        &self,
+        relayer: &Relayer,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Answer, ClientError> {
+        let first = relayer.once(request, &HeaderMap::new()).await?;
+        if first.status() != StatusCode::PAYMENT_REQUIRED {
+            return Answer::read(first).await?.success();
+        }
+        let headers = self.signed(first).await?;
+        let until = Instant::now() + patience;
+        loop {
+            let answer = relayer.send(request, &headers).await?.success()?;
+            if answer.status != StatusCode::ACCEPTED.as_u16() || Instant::now() >= until {
+                return Ok(answer);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// The headers that pay for a request: to send it later, or more than once (it is paid once).

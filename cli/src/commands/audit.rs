@@ -31,16 +31,25 @@ pub(super) async fn run(context: &Context, args: AuditArgs) -> Outcome<()> {
     ))
 }
 
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 fn describe(report: &AuditReport) -> String {
     let mut rows = vec![
         ("account", format!("{} ({}) of {}", report.futures_id, report.account_id, report.owner)),
         ("operator", format!("{} (index {})", report.operator, report.operator_index)),
         ("as of block", report.block.to_string()),
         ("deposited", format!("{} USDC", report.deposited)),
-        ("charged on-chain", format!("{} USDC in {} batches", report.charged, report.batches)),
+        ("charged on-chain", format!("{} USDC in {}", report.charged, count(report.batches, "batch", "batches"))),
         (
             "charged by receipts",
-            format!("{} USDC in {} receipts (list {} USDC)", report.receipts_charged, report.receipts, report.listed),
+            format!(
+                "{} USDC in {} (list {} USDC)",
+                report.receipts_charged,
+                count(report.receipts, "receipt", "receipts"),
+                report.listed
+            ),
         ),
         ("not covered", format!("{} USDC", report.uncovered)),
         ("backed", if report.backed { "yes".into() } else { "NO".to_owned() }),

@@ -1,15 +1,21 @@
 //! `balance`: what the chain says, and on request what the relayer has charged beyond it.
 
+use std::time::{Duration, Instant};
+
 use compute_futures_chain::{AccountOnChain, ChainReader};
 use compute_futures_protocol::AccountId;
 use serde_json::{Value, json};
 
 use super::run::payer;
 use crate::args::BalanceArgs;
-use crate::client::{Limits, Request};
+use crate::client::{Limits, Relayer, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{ceiling_text, facts};
+
+/// How long to wait for the indexer, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(150);
 
 pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
     let accounts = match &args.account {
@@ -50,7 +56,9 @@ async fn of_owner(context: &Context, args: &BalanceArgs) -> Outcome<Vec<AccountI
         Some(owner) => owner,
         None => context.address()?,
     };
-    let answer = context.indexer()?.get(&format!("/api/v1/accounts?owner={owner}&limit=500")).await?;
+    let indexer = context.indexer()?;
+    caught_up(context, &indexer).await?;
+    let answer = indexer.get(&format!("/api/v1/accounts?owner={owner}&limit=500")).await?;
     let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
     items
         .iter()
@@ -60,6 +68,27 @@ async fn of_owner(context: &Context, args: &BalanceArgs) -> Outcome<Vec<AccountI
             })
         })
         .collect()
+}
+
+/// Waits a little for the indexer: whoever deposits and looks at once should find the account.
+async fn caught_up(context: &Context, indexer: &Relayer) -> Outcome<()> {
+    let head = context.reader().await?.heads().await?.latest.number;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = indexer.get("/api/v1/status").await?;
+        let stored = status.pointer("/asOf/block").and_then(Value::as_u64).unwrap_or_default();
+        if stored >= head {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let behind = head - stored;
+            context
+                .output
+                .progress(format!("the indexer is {behind} blocks behind: the newest accounts may be missing"));
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The relayer's own view, paid from credit and proven by the account's signature.

@@ -1,16 +1,20 @@
 //! `delegate`: set or clear the session key that may sign spending, never refunds.
 
 use compute_futures_chain::Action;
+use compute_futures_protocol::Address;
 use serde_json::json;
 
 use super::events::post;
 use crate::args::DelegateArgs;
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::facts;
 
 pub(super) async fn run(context: &Context, args: DelegateArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
+    if args.delegate == Some(Address::ZERO) {
+        return Err(Failure::new("usage", "the zero address signs nothing", "--clear takes the delegate away"));
+    }
     let done = post(context, &Action::SetDelegate { account, delegate: args.delegate }).await?;
     let mut result = done.json();
     result["accountId"] = json!(account);

@@ -1,9 +1,9 @@
 //! `deposit`: four ways to the same credit.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use compute_futures_chain::{Action, ChainReader, EventKind};
-use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
+use compute_futures_protocol::{AccountId, Address, DepositTerms, Usdc};
 use serde_json::{Value, json};
 
 use super::events::{Done, post};
@@ -15,6 +15,8 @@ use crate::output::facts;
 
 /// Most that a deposit over HTTP may cost on top of its amount: ten times the usual gate price.
 const MOST_FEE: Usdc = Usdc::from_micros(100_000);
+/// How long it waits for the chain.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a gasless authorisation stays valid.
 const VALID_SECONDS: u64 = 3600;
 
@@ -48,6 +50,77 @@ async fn direct(context: &Context, args: &DepositArgs, account: Option<AccountId
             ceiling: args.ceiling.unwrap_or(Usdc::MAX),
         },
     };
+    // Before any gas is spent, the approval's included.
+    match account {
+        Some(account) => takes_deposits(context, account, amount).await?,
+        None => opens_an_account(context, args).await?,
+    }
+    holds(context, owner, amount).await?;
+    context.output.progress("approving the contract to take the deposit …");
+    post(context, &Action::Approve { amount }).await?;
+    context.output.progress("depositing …");
+    let done = post(context, &action).await?;
+    credited(context, &done)
+}
+
+/// The contract takes no less to open an account, and an account that may spend nothing is of no use.
+async fn opens_an_account(context: &Context, args: &DepositArgs) -> Outcome<()> {
+    if args.ceiling == Some(Usdc::ZERO) {
+        return Err(Failure::new(
+            "usage",
+            "with a ceiling of 0 nothing could be spent",
+            "leave --ceiling out, or raise it",
+        ));
+    }
+    let index = context.operator_index().await?;
+    let reader = context.reader().await?;
+    let terms = match reader.operator(index).await? {
+        Some(operator) => reader.terms(index, operator.terms_version).await?,
+        None => None,
+    };
+    let terms = terms.ok_or_else(|| {
+        Failure::new("unknown_operator", format!("operator {index} does not exist"), "check --operator and the network")
+    })?;
+    if args.amount < terms.minimum_deposit {
+        return Err(Failure::new(
+            "deposit_too_small",
+            format!(
+                "the deposit is {} USDC, the least that opens an account is {} USDC",
+                args.amount, terms.minimum_deposit
+            ),
+            "deposit more, or name the account to top up: --account",
+        ));
+    }
+    Ok(())
+}
+
+/// An account that is open and not about to be refunded.
+async fn takes_deposits(context: &Context, account: AccountId, amount: Usdc) -> Outcome<()> {
+    if amount.is_zero() {
+        return Err(Failure::new("usage", "the amount is 0", "deposit something"));
+    }
+    let on_chain = context.reader().await?.account(account).await?.ok_or_else(|| {
+        Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
+    })?;
+    if on_chain.closed {
+        return Err(Failure::new(
+            "account_closed",
+            format!("account {account} is closed"),
+            "open a new one: leave --account out",
+        ));
+    }
+    if on_chain.refundable_at.is_some() {
+        return Err(Failure::new(
+            "refund_requested",
+            format!("a refund of account {account} is under way"),
+            "open a new one: leave --account out",
+        ));
+    }
+    Ok(())
+}
+
+/// The wallet has the money.
+async fn holds(context: &Context, owner: Address, amount: Usdc) -> Outcome<()> {
     let held = context.reader().await?.token_balance(owner, None).await?;
     if held < amount {
         return Err(Failure::new(
@@ -56,11 +129,7 @@ async fn direct(context: &Context, args: &DepositArgs, account: Option<AccountId
             "send USDC to that address on this network, or deposit less",
         ));
     }
-    context.output.progress("approving the contract to take the deposit …");
-    post(context, &Action::Approve { amount }).await?;
-    context.output.progress("depositing …");
-    let done = post(context, &action).await?;
-    credited(context, &done)
+    Ok(())
 }
 
 /// By a signature; the relayer sends the transaction.
@@ -113,7 +182,15 @@ async fn transfer(context: &Context, args: &DepositArgs, account: Option<Account
         });
         return Ok(());
     }
+    let feeds = match reader.account_of_deposit_address(address).await? {
+        Some(account) => reader.account(account).await?.filter(|account| !account.closed),
+        None => None,
+    };
+    if feeds.is_none() {
+        opens_an_account(context, args).await?;
+    }
     if reader.token_balance(address, None).await? < args.amount {
+        holds(context, terms.owner, args.amount).await?;
         context.output.progress(format!("transferring {} USDC to {address} …", args.amount));
         post(context, &Action::Transfer { to: address, amount: args.amount }).await?;
     }
@@ -143,7 +220,16 @@ async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()>
     let most =
         amount.checked_add(MOST_FEE).ok_or_else(|| Failure::new("usage", "the amount is too large", "deposit less"))?;
     let payer = ExactPayer::new(&key.wallet, most);
-    let answer = payer.send(&context.relayer()?, &Request::post("/api/v1/compute-futures/deposit", body)).await?;
+    let request = Request::post("/api/v1/compute-futures/deposit", body);
+    let answer = payer.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
+    if answer.status == 202 {
+        let why = answer.body["reason"].as_str().unwrap_or("it is not confirmed on chain yet");
+        return Err(Failure::new(
+            "pending",
+            format!("the deposit is paid and not credit yet: {why}"),
+            "it becomes credit by itself: compute-futures balance shows it",
+        ));
+    }
     context.output.result(&answer.body, || {
         let text = |name: &str| {
             answer.body.pointer(&format!("/computeFuture/{name}")).and_then(Value::as_str).unwrap_or("?").to_owned()

@@ -1,6 +1,6 @@
 //! `refund`: what is left goes back to the owner. With the operator's consent at once; without it after the delay (I-4).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use compute_futures_chain::{Action, ChainReader, EventKind};
 use compute_futures_protocol::{AccountId, Usdc};
@@ -15,6 +15,8 @@ use crate::output::facts;
 
 /// Most this command pays for asking: ten times the usual gate price.
 const MOST: Usdc = Usdc::from_micros(100_000);
+/// How long it waits for the chain.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(context: &Context, args: RefundArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
@@ -71,7 +73,15 @@ async fn consent(context: &Context, account: AccountId) -> Outcome<()> {
     let futures_id = account.futures_id(context.chain());
     let body = json!({ "futuresId": futures_id, "caller": key.signer.address() });
     let payer = ExactPayer::new(&key.wallet, MOST);
-    let answer = payer.send(&context.relayer()?, &Request::post("/api/v1/compute-futures/refund", &body)).await?;
+    let request = Request::post("/api/v1/compute-futures/refund", &body);
+    let answer = payer.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
+    if answer.status == 202 {
+        return Err(Failure::new(
+            "pending",
+            "the refund is ordered and not done yet",
+            format!("it goes on by itself: compute-futures balance {account} shows the end"),
+        ));
+    }
     context.output.result(&answer.body, || {
         let text = |pointer: &str| answer.body.pointer(pointer).map_or_else(|| "?".into(), plain);
         facts([

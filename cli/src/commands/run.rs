@@ -1,13 +1,15 @@
 //! `run`: a job from credit. The signature is the payment; the receipt is checked before it is shown.
 
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
 
 use compute_futures_chain::ChainReader;
 use compute_futures_protocol::AccountId;
 use serde_json::{Value, json};
 
 use crate::args::{JobType, RunArgs};
-use crate::client::{CreditPayer, Limits, Paid, Request};
+use crate::client::{ClientError, CreditPayer, Limits, Paid, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
@@ -24,17 +26,54 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Outcome<()> {
         raise_ceiling_to: if args.yes { Some(on_chain.state.credit) } else { args.raise_ceiling },
     };
     let request = Request::post("/api/v1/compute-futures/execute", &body(context, account, &args)?);
-    let paid = payer.send(&context.relayer()?, &request, &limits).await?;
-    if let Some(path) = &args.receipt {
-        let text =
-            serde_json::to_string_pretty(&paid.receipt.signed).map_err(|error| Failure::broken(error.to_string()))?;
-        std::fs::write(path, text + "\n").map_err(|error| Failure::file(path, &error))?;
-    }
+    // Before anything is paid: a receipt that cannot be kept is no reason to find out afterwards.
+    let file = args.receipt.as_deref().map(ReceiptFile::create).transpose()?;
+    let paid = payer.send(&context.relayer()?, &request, &limits).await.map_err(in_our_flags)?;
     let mut result = paid.answer.body.clone();
     result["receiptChecked"] = json!(true);
     result["ceilingRaised"] = json!(paid.ceiling_raised);
     context.output.result(&result, || describe(&paid));
-    Ok(())
+    file.map_or(Ok(()), |file| file.write(&paid))
+}
+
+/// Where the receipt goes; taken away again when there is none.
+struct ReceiptFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> ReceiptFile<'a> {
+    fn create(path: &'a Path) -> Outcome<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self { path, file: file.map_err(|error| Failure::file(path, &error))? })
+    }
+
+    fn write(mut self, paid: &Paid) -> Outcome<()> {
+        let text =
+            serde_json::to_string_pretty(&paid.receipt.signed).map_err(|error| Failure::broken(error.to_string()))?;
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all((text + "\n").as_bytes()));
+        written.map_err(|error| Failure::file(self.path, &error))
+    }
+}
+
+impl Drop for ReceiptFile<'_> {
+    fn drop(&mut self) {
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
+            // Nothing depends on it.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
+
+/// The relayer speaks of what is signed; who types flags is told the flag.
+fn in_our_flags(error: ClientError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code.as_str() {
+        "max_charge_too_low" => {
+            Failure { hint: "raise --max if the price is right; nothing was charged".into(), ..failure }
+        }
+        _ => failure,
+    }
 }
 
 /// Pays from `account` with the user's key, trusting the operator that the chain names.
