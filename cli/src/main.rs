@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// The relayer allocates a few hundred times a job from three threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match compute_futures_cli::parse() {
         Ok(cli) => cli,

@@ -92,9 +92,8 @@ pub(crate) async fn lock(
     tx: &mut WriteTx<'_>,
     ids: &BTreeSet<AccountId>,
 ) -> Result<BTreeMap<AccountId, Account>, LedgerError> {
-    let engine = tx.engine;
     let ids: Vec<AccountId> = ids.iter().copied().collect();
-    let accounts = account::lock(tx.connection(), engine, &ids).await?;
+    let accounts = account::lock(tx.connection(), &ids).await?;
     Ok(accounts.into_iter().map(|account| (account.id, account)).collect())
 }
 
@@ -139,19 +138,19 @@ async fn store_events(connection: &mut AnyConnection, events: &[ChainEvent]) -> 
         rows.push((event, to_json(&event.kind)?));
     }
     INSERT_EVENTS
-        .insert(connection, &rows, |query, (event, json)| {
-            query
-                .bind(int(event.meta.block_number))
-                .bind(int(event.meta.log_index))
-                .bind(event.meta.block_hash.to_vec())
-                .bind(int(event.meta.block_timestamp))
-                .bind(event.meta.transaction.to_vec())
-                .bind(event.kind.account().map(|id| int(id.get())))
-                .bind(project::name_of(&event.kind))
-                .bind(json.clone())
+        .insert(connection, &rows, |(event, json)| {
+            [
+                event.meta.block_number.into(),
+                event.meta.log_index.into(),
+                (&event.meta.block_hash).into(),
+                event.meta.block_timestamp.into(),
+                (&event.meta.transaction).into(),
+                event.kind.account().map(AccountId::get).into(),
+                project::name_of(&event.kind).into(),
+                json.into(),
+            ]
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Whether what happened should not wait for the batcher's limits: a refund must not overtake debits, and a better rate should

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use super::LedgerError;
 use super::dialect::Engine;
 use super::holds::Hold;
-use super::sql::{Columns, Rows, int, micros};
+use super::sql::{Columns, Rows, Session, Source, int, micros};
 use super::types::HoldRequest;
 
 /// A row of `accounts`.
@@ -217,7 +217,7 @@ static STORE: Rows = Rows::values(
 );
 
 /// Reads one row.
-pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Account, LedgerError> {
+pub(crate) fn read<'r>(row: impl Into<Source<'r>>) -> Result<Account, LedgerError> {
     let mut columns = Columns::of(row);
     Ok(Account {
         id: columns.account()?,
@@ -251,34 +251,31 @@ pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Account, LedgerError> {
 
 /// Loads accounts and locks them until the transaction ends. `ids` must be sorted: every transaction locks in that order, so
 /// that two never wait for each other.
-pub(crate) async fn lock(
-    connection: &mut AnyConnection,
-    engine: Engine,
-    ids: &[AccountId],
-) -> Result<Vec<Account>, LedgerError> {
-    let statement = match engine {
+pub(crate) async fn lock(session: &mut impl Session, ids: &[AccountId]) -> Result<Vec<Account>, LedgerError> {
+    let statement = match session.engine() {
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement.fetch(connection, ids, |query, id| query.bind(int(id.get()))).await?;
+    let rows = statement.fetch(session, ids, |id| [id.get().into()]).await?;
     // A padded list repeats ids, but a row matches once.
     rows.iter().map(read).collect()
 }
 
 /// Stores what holds and charges change.
-pub(crate) async fn store(connection: &mut AnyConnection, accounts: &[&Account]) -> Result<(), LedgerError> {
+pub(crate) async fn store(session: &mut impl Session, accounts: &[&Account]) -> Result<(), LedgerError> {
     STORE
-        .update(connection, accounts, |query, account| {
-            query
-                .bind(int(account.id.get()))
-                .bind(micros(account.held))
-                .bind(micros(account.total_charged))
-                .bind(micros(account.total_list))
-                .bind(i64::from(account.remainder))
-                .bind(micros(account.signed_ceiling))
-                .bind(int(account.sequence))
-                .bind(int(account.row_batch))
-                .bind(i64::from(account.row_bps))
+        .update(session, accounts, |account| {
+            [
+                account.id.get().into(),
+                account.held.into(),
+                account.total_charged.into(),
+                account.total_list.into(),
+                account.remainder.into(),
+                account.signed_ceiling.into(),
+                account.sequence.into(),
+                account.row_batch.into(),
+                account.row_bps.into(),
+            ]
         })
         .await?;
     Ok(())

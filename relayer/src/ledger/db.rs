@@ -7,12 +7,16 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::dialect::Engine;
 use super::sql::Columns;
 use super::{LedgerConfig, LedgerError, OperatorIdentity};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Statements that the writer's own connection keeps prepared: every text there is, in every size.
+const STATEMENTS: usize = 128;
 
 /// The ledger's database.
 #[derive(Clone)]
@@ -21,6 +25,8 @@ pub(crate) struct Db {
     pub(crate) pool: AnyPool,
     /// SQLite has one writer: waiting here is fair and costs nothing, waiting in its busy handler is neither.
     writer: Arc<Semaphore>,
+    /// Cancelled when the writer has closed its connection.
+    pub(crate) finished: CancellationToken,
     /// Keeps other processes away from an SQLite file for as long as we live.
     lock: Option<Arc<std::fs::File>>,
 }
@@ -77,7 +83,7 @@ impl Db {
             Engine::Sqlite => 1,
             Engine::Postgres => usize::try_from(config.connections.max(2)).unwrap_or(2),
         };
-        Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), lock })
+        Ok(Self { engine, pool, writer: Arc::new(Semaphore::new(writers)), finished: CancellationToken::new(), lock })
     }
 
     /// A transaction on any connection.
@@ -94,7 +100,22 @@ impl Db {
         Ok(WriteTx { inner, engine: self.engine, _permit: permit })
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
+    /// The writer's own connection to the SQLite file, set up as those of the pool are.
+    pub(crate) async fn own_connection(&self) -> Result<rusqlite::Connection, LedgerError> {
+        let row =
+            sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(&self.pool).await?;
+        let connection = rusqlite::Connection::open(Columns::of(&row).text()?)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        for statement in self.engine.on_connect() {
+            connection.execute_batch(statement)?;
+        }
+        // It reads and writes all day; the others look something up now and then.
+        connection.execute_batch("PRAGMA cache_size = -32768")?;
+        Ok(connection)
+    }
+
+    /// A turn to write.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
         let permit = Arc::clone(&self.writer).acquire_owned().await;
         permit.map_err(|_| LedgerError::Unavailable("the ledger is closed".into()))
     }
@@ -102,6 +123,9 @@ impl Db {
     /// Closes every connection. Whatever was committed is on disk already.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        if self.engine == Engine::Sqlite {
+            self.finished.cancelled().await;
+        }
         if let Some(lock) = &self.lock {
             // Nothing is written any more, whoever still holds a clone. An error: the lock goes with the last clone.
             let _ = lock.unlock();

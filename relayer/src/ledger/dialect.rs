@@ -49,7 +49,8 @@ impl Engine {
                 "PRAGMA journal_mode = WAL",
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
-                "PRAGMA cache_size = -32768",
+                "PRAGMA temp_store = MEMORY",
+                "PRAGMA cache_size = -8192",
                 "PRAGMA wal_autocheckpoint = 4000",
             ],
             Self::Postgres => &[

@@ -131,6 +131,22 @@ impl From<sqlx::Error> for LedgerError {
     }
 }
 
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        if let Some(failure) = error.sqlite_error() {
+            let transient = super::dialect::is_transient(&failure.extended_code.to_string());
+            let unique = matches!(
+                failure.extended_code,
+                rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+            );
+            if transient || unique {
+                return Self::Conflict { detail: error.to_string(), transient, unique };
+            }
+        }
+        Self::Unavailable(error.to_string())
+    }
+}
+
 impl From<sqlx::migrate::MigrateError> for LedgerError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         Self::Config(format!("the database schema cannot be brought up to date: {error}"))

@@ -10,15 +10,20 @@ use compute_futures_protocol::{AccountId, Receipt, SignedReceipt, Usdc};
 
 use super::account::{self, Account};
 use super::command::{Command, Reply, Settled};
-use super::db::WriteTx;
 use super::holds::{self, Hold};
 use super::payments::{self, Payment, State};
 use super::receipts::{self, Issued, Used};
-use super::sql::{Columns, from_json, int, micros};
+use super::sql::{Columns, Session, from_json};
 use super::types::{Billing, ChargeFacts, Charged, HoldOutcome, HoldRequest, NewPayment, PaymentOutcome, StoredAnswer};
 use super::{Context, LedgerError, now_ms};
 
 type Answer = Result<Reply, LedgerError>;
+
+const RAISE_CEILING: &str = "INSERT INTO ceilings (account, ceiling, signature) VALUES ($1, $2, $3) \
+     ON CONFLICT (account) DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature";
+const OPEN_BATCH: &str = "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'";
+const ADD_TO_BATCH: &str = "UPDATE batches SET receipts = receipts + $1, debit_rows = debit_rows + $2, charged = charged + $3, \
+     first_receipt_ms = COALESCE(first_receipt_ms, $4) WHERE number = $5 AND state = 'open'";
 
 /// Everything a group touches, as it will be after it.
 struct Group<'a> {
@@ -48,25 +53,26 @@ struct Batch {
     added_charged: u64,
 }
 
-/// Runs a group inside `tx`. An error means that nothing at all was decided; refusals are in the answers.
+/// Runs a group inside the session's transaction. An error means that nothing at all was decided; refusals are in the answers.
 pub(crate) async fn run(
-    tx: &mut WriteTx<'_>,
+    session: &mut impl Session,
     context: &Context,
     commands: &[&Command],
 ) -> Result<Vec<Answer>, LedgerError> {
-    let mut group = Group::load(tx, context, commands).await?;
+    let mut group = Group::load(session, context, commands).await?;
     let answers = commands.iter().map(|command| group.apply(command)).collect();
-    group.store(tx).await?;
+    group.store(session).await?;
     Ok(answers)
 }
 
 impl<'a> Group<'a> {
-    async fn load(tx: &mut WriteTx<'_>, context: &'a Context, commands: &[&Command]) -> Result<Self, LedgerError> {
-        let engine = tx.engine;
-        let connection = tx.connection();
-
+    async fn load(
+        session: &mut impl Session,
+        context: &'a Context,
+        commands: &[&Command],
+    ) -> Result<Self, LedgerError> {
         let payment_ids: BTreeSet<B256> = commands.iter().filter_map(|command| command.payment()).collect();
-        let payments: HashMap<B256, Payment> = payments::lock(connection, engine, &sorted(payment_ids))
+        let payments: HashMap<B256, Payment> = payments::lock(session, &sorted(payment_ids))
             .await?
             .into_iter()
             .map(|payment| (payment.new.id, payment))
@@ -76,10 +82,10 @@ impl<'a> Group<'a> {
         jobs.extend(payments.values().filter_map(|payment| payment.charge.as_ref().map(|charge| charge.job_id)));
         let jobs = sorted(jobs);
         let holds: HashMap<B256, Hold> =
-            holds::lock(connection, engine, &jobs).await?.into_iter().map(|hold| (hold.job_id, hold)).collect();
+            holds::lock(session, &jobs).await?.into_iter().map(|hold| (hold.job_id, hold)).collect();
 
         let missing: Vec<B256> = jobs.iter().copied().filter(|job| !holds.contains_key(job)).collect();
-        let issued: HashMap<B256, Issued> = receipts::of_jobs(connection, &missing)
+        let issued: HashMap<B256, Issued> = receipts::of_jobs(session, &missing)
             .await?
             .into_iter()
             .map(|issued| (issued.receipt.job_id, issued))
@@ -88,22 +94,19 @@ impl<'a> Group<'a> {
         let mut ids: BTreeSet<AccountId> = holds.values().map(|hold| hold.account).collect();
         ids.extend(issued.values().map(|issued| issued.receipt.account_id));
         ids.extend(commands.iter().filter_map(|command| command.account()));
-        let accounts = account::lock(connection, engine, &sorted(ids))
-            .await?
-            .into_iter()
-            .map(|account| (account.id, account))
-            .collect();
+        let accounts =
+            account::lock(session, &sorted(ids)).await?.into_iter().map(|account| (account.id, account)).collect();
 
         // After the accounts are locked nobody else can use a key of theirs.
         let keys: BTreeSet<B256> = commands.iter().filter_map(|command| command.key()).collect();
-        let uses = receipts::uses_of(connection, &sorted(keys))
+        let uses = receipts::uses_of(session, &sorted(keys))
             .await?
             .into_iter()
             .map(|used| ((used.account, used.key), used))
             .collect();
 
         let charges = !holds.is_empty() && commands.iter().any(|command| command.charges());
-        let batch = if charges { Some(Batch::open(tx, context).await?) } else { None };
+        let batch = if charges { Some(Batch::open(session, context).await?) } else { None };
 
         Ok(Self {
             context,
@@ -401,41 +404,34 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn store(&self, tx: &mut WriteTx<'_>) -> Result<(), LedgerError> {
-        let connection = tx.connection();
+    async fn store(&self, session: &mut impl Session) -> Result<(), LedgerError> {
         if !self.gone_holds.is_empty() {
-            holds::delete(connection, &self.gone_holds).await?;
+            holds::delete(session, &self.gone_holds).await?;
         }
         if !self.new_holds.is_empty() {
-            holds::insert(connection, &self.new_holds).await?;
+            holds::insert(session, &self.new_holds).await?;
         }
         if !self.new_receipts.is_empty() {
-            receipts::insert(connection, &self.new_receipts).await?;
+            receipts::insert(session, &self.new_receipts).await?;
         }
         for (account, ceiling, signature) in &self.new_ceilings {
-            sqlx::query(
-                "INSERT INTO ceilings (account, ceiling, signature) VALUES ($1, $2, $3) \
-                 ON CONFLICT (account) DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature",
-            )
-            .bind(int(account.get()))
-            .bind(micros(*ceiling))
-            .bind(signature.to_vec())
-            .execute(&mut *connection)
-            .await?;
+            session
+                .execute(RAISE_CEILING, &[account.get().into(), (*ceiling).into(), signature.as_ref().into()])
+                .await?;
         }
         let accounts: Vec<&Account> = self.touched_accounts.iter().filter_map(|id| self.accounts.get(id)).collect();
         if !accounts.is_empty() {
-            account::store(connection, &accounts).await?;
+            account::store(session, &accounts).await?;
         }
         for id in &self.touched_payments {
             if let Some(payment) = self.payments.get(id) {
-                payments::store(connection, payment).await?;
+                payments::store(session, payment).await?;
             }
         }
         if let Some(batch) = &self.batch
             && batch.added_receipts > 0
         {
-            batch.store(tx, self.context).await?;
+            batch.store(session, self.context).await?;
         }
         Ok(())
     }
@@ -443,15 +439,13 @@ impl<'a> Group<'a> {
 
 impl Batch {
     /// The open batch as this process knows it; [`Batch::store`] finds out whether it still is.
-    async fn open(tx: &mut WriteTx<'_>, context: &Context) -> Result<Self, LedgerError> {
+    async fn open(session: &mut impl Session, context: &Context) -> Result<Self, LedgerError> {
         if let (number @ 1.., ..) = context.progress.open_batch() {
             return Ok(Self { number, ..Self::default() });
         }
-        let row = sqlx::query("SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'")
-            .fetch_optional(tx.connection())
-            .await?
-            .ok_or_else(|| LedgerError::Corrupt("there is no open batch".into()))?;
-        let mut columns = Columns::of(&row);
+        let rows = session.fetch(OPEN_BATCH, &[]).await?;
+        let row = rows.first().ok_or_else(|| LedgerError::Corrupt("there is no open batch".into()))?;
+        let mut columns = Columns::of(row);
         let number = columns.int()?;
         context.progress.record(number, columns.int()?, columns.int()?);
         Ok(Self { number, ..Self::default() })
@@ -459,19 +453,16 @@ impl Batch {
 
     /// Puts the receipts into the batch, and locks it: nobody closes it before this transaction ends. If somebody closed it
     /// already the whole group is decided again, for the next batch.
-    async fn store(&self, tx: &mut WriteTx<'_>, context: &Context) -> Result<(), LedgerError> {
-        let stored = sqlx::query(
-            "UPDATE batches SET receipts = receipts + $2, debit_rows = debit_rows + $3, charged = charged + $4, \
-             first_receipt_ms = COALESCE(first_receipt_ms, $5) WHERE number = $1 AND state = 'open'",
-        )
-        .bind(int(self.number))
-        .bind(int(self.added_receipts))
-        .bind(int(self.added_rows))
-        .bind(int(self.added_charged))
-        .bind(int(now_ms()))
-        .execute(tx.connection())
-        .await?;
-        if stored.rows_affected() == 1 {
+    async fn store(&self, session: &mut impl Session, context: &Context) -> Result<(), LedgerError> {
+        let values = [
+            self.added_receipts.into(),
+            self.added_rows.into(),
+            self.added_charged.into(),
+            now_ms().into(),
+            self.number.into(),
+        ];
+        let stored = session.execute(ADD_TO_BATCH, &values).await?;
+        if stored == 1 {
             context.progress.add(self.added_receipts, self.added_rows);
             return Ok(());
         }

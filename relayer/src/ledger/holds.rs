@@ -2,11 +2,10 @@
 
 use alloy::primitives::B256;
 use compute_futures_protocol::{AccountId, Usdc};
-use sqlx::AnyConnection;
 
 use super::LedgerError;
 use super::dialect::Engine;
-use super::sql::{Columns, Rows, bytes, int, micros};
+use super::sql::{Columns, Rows, Session, Source};
 
 /// A row of `holds`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,20 +39,16 @@ static INSERT: Rows = Rows::values(concat!("INSERT INTO holds (", columns!(), ")
 static DELETE: Rows = Rows::list("DELETE FROM holds WHERE job_id IN ", "");
 
 /// Loads the holds of jobs and locks them until the transaction ends.
-pub(crate) async fn lock(
-    connection: &mut AnyConnection,
-    engine: Engine,
-    jobs: &[B256],
-) -> Result<Vec<Hold>, LedgerError> {
-    let statement = match engine {
+pub(crate) async fn lock(session: &mut impl Session, jobs: &[B256]) -> Result<Vec<Hold>, LedgerError> {
+    let statement = match session.engine() {
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement.fetch(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
+    let rows = statement.fetch(session, jobs, |job| [job.into()]).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &sqlx::any::AnyRow) -> Result<Hold, LedgerError> {
+fn read<'r>(row: impl Into<Source<'r>>) -> Result<Hold, LedgerError> {
     let mut columns = Columns::of(row);
     Ok(Hold {
         job_id: columns.hash()?,
@@ -73,29 +68,30 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Hold, LedgerError> {
 }
 
 /// Stores new holds.
-pub(crate) async fn insert(connection: &mut AnyConnection, holds: &[Hold]) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(session: &mut impl Session, holds: &[Hold]) -> Result<(), LedgerError> {
     INSERT
-        .insert(connection, holds, |query, hold| {
-            query
-                .bind(bytes(hold.job_id))
-                .bind(int(hold.account.get()))
-                .bind(bytes(hold.key))
-                .bind(bytes(hold.request_hash))
-                .bind(micros(hold.amount))
-                .bind(micros(hold.max_list))
-                .bind(i64::from(hold.discount_bps))
-                .bind(int(hold.lease))
-                .bind(hold.kind.clone())
-                .bind(hold.model.clone())
-                .bind(bytes(hold.authorization_hash))
-                .bind(hold.authorization.clone())
-                .bind(int(hold.held_at_ms))
+        .insert(session, holds, |hold| {
+            [
+                (&hold.job_id).into(),
+                hold.account.get().into(),
+                (&hold.key).into(),
+                (&hold.request_hash).into(),
+                hold.amount.into(),
+                hold.max_list.into(),
+                hold.discount_bps.into(),
+                hold.lease.into(),
+                (&hold.kind).into(),
+                (&hold.model).into(),
+                (&hold.authorization_hash).into(),
+                (&hold.authorization).into(),
+                hold.held_at_ms.into(),
+            ]
         })
         .await
 }
 
 /// Removes holds that became charges or were released.
-pub(crate) async fn delete(connection: &mut AnyConnection, jobs: &[B256]) -> Result<(), sqlx::Error> {
-    DELETE.update(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
+pub(crate) async fn delete(session: &mut impl Session, jobs: &[B256]) -> Result<(), LedgerError> {
+    DELETE.update(session, jobs, |job| [job.into()]).await?;
     Ok(())
 }

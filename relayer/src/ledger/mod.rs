@@ -3,7 +3,7 @@
 //! - **hold → charge or release**, as in double-entry systems (I-8). A charge, its receipt, its place in a batch and the stored
 //!   answer are one transaction.
 //! - available = min(confirmed credit, ceiling) − charged on chain − charged here − held (I-2).
-//! - Every write goes through one task that commits in groups ([`writer`]); SQLite and PostgreSQL run the same SQL.
+//! - Every write goes through one writer that commits in groups ([`writer`]); SQLite and PostgreSQL run the same SQL.
 //! - What the chain says about an account is written by [`crate::follow`], what is posted by [`crate::settlement`].
 //!
 //! See `docs/adr/004-ledger.md`.
@@ -144,7 +144,7 @@ impl Ledger {
             terms: std::sync::RwLock::new(terms),
         });
         let (queue, commands) = mpsc::channel(writer::QUEUE);
-        tokio::spawn(writer::run(db.clone(), Arc::clone(&context), commands));
+        writer::start(db.clone(), Arc::clone(&context), commands).await?;
         let ledger = Self { db, context, queue };
         let released = ledger.release_orphans().await?;
         if released > 0 {

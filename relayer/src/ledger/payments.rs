@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use super::LedgerError;
 use super::dialect::Engine;
-use super::sql::{Columns, Rows, bytes, from_json, int, micros, to_json};
+use super::sql::{Columns, Rows, Session, Source, from_json, to_json};
 use super::types::{ChargeFacts, NewPayment, StoredAnswer, UnresolvedPayment};
 
 /// How far a payment got.
@@ -79,22 +79,18 @@ static LOCK: Rows =
     Rows::list(concat!("SELECT ", columns!(), " FROM payments WHERE id IN "), " ORDER BY id FOR UPDATE");
 
 /// Loads payments and locks them until the transaction ends.
-pub(crate) async fn lock(
-    connection: &mut AnyConnection,
-    engine: Engine,
-    ids: &[B256],
-) -> Result<Vec<Payment>, LedgerError> {
-    let statement = match engine {
+pub(crate) async fn lock(session: &mut impl Session, ids: &[B256]) -> Result<Vec<Payment>, LedgerError> {
+    let statement = match session.engine() {
         Engine::Sqlite => &LOAD,
         Engine::Postgres => &LOCK,
     };
-    let rows = statement.fetch(connection, ids, |query, id| query.bind(bytes(*id))).await?;
+    let rows = statement.fetch(session, ids, |id| [id.into()]).await?;
     rows.iter().map(read).collect()
 }
 
 /// One payment, as it is now.
 pub(crate) async fn find(connection: &mut AnyConnection, id: B256) -> Result<Option<Payment>, LedgerError> {
-    let rows = LOAD.fetch(connection, &[id], |query, id| query.bind(bytes(*id))).await?;
+    let rows = LOAD.fetch(connection, &[id], |id| [id.into()]).await?;
     rows.first().map(read).transpose()
 }
 
@@ -106,7 +102,7 @@ pub(crate) async fn ready(connection: &mut AnyConnection) -> Result<Vec<Payment>
     rows.iter().map(read).collect()
 }
 
-fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
+fn read<'r>(row: impl Into<Source<'r>>) -> Result<Payment, LedgerError> {
     let mut columns = Columns::of(row);
     let id = columns.hash()?;
     let request_hash = columns.hash()?;
@@ -132,7 +128,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
         charge,
         answer: body.map(|body| StoredAnswer {
             status: status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200),
-            body: Bytes::from(body),
+            body: Bytes::from(body.into_owned()),
         }),
         transaction: columns.optional_text()?,
         reason: columns.optional_text()?,
@@ -141,36 +137,39 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Payment, LedgerError> {
     })
 }
 
+const STORE: &str = "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, price, details_json, lease, \
+     job_id, charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
+     ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, job_id = excluded.job_id, \
+     charge_json = excluded.charge_json, answer_status = excluded.answer_status, answer = excluded.answer, \
+     settlement_tx = excluded.settlement_tx, reason = excluded.reason, ready_ms = excluded.ready_ms";
+
 /// Stores a payment as it is now.
-pub(crate) async fn store(connection: &mut AnyConnection, payment: &Payment) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, price, details_json, \
-         lease, job_id, charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, job_id = excluded.job_id, \
-         charge_json = excluded.charge_json, answer_status = excluded.answer_status, answer = excluded.answer, \
-         settlement_tx = excluded.settlement_tx, reason = excluded.reason, ready_ms = excluded.ready_ms",
-    )
-    .bind(bytes(payment.new.id))
-    .bind(bytes(payment.new.request_hash))
-    .bind(payment.state.name())
-    .bind(payment.new.scheme.clone())
-    .bind(payment.new.network.clone())
-    .bind(payment.new.payer.clone())
-    .bind(micros(payment.new.amount))
-    .bind(micros(payment.new.price))
-    .bind(to_json(&payment.new.details)?)
-    .bind(int(payment.lease))
-    .bind(payment.charge.as_ref().map(|charge| bytes(charge.job_id)))
-    .bind(payment.charge.as_ref().map(to_json).transpose()?)
-    .bind(payment.answer.as_ref().map(|answer| i64::from(answer.status)))
-    .bind(payment.answer.as_ref().map(|answer| answer.body.to_vec()))
-    .bind(payment.transaction.clone())
-    .bind(payment.reason.clone())
-    .bind(int(payment.created_ms))
-    .bind(payment.ready_ms.map(int))
-    .execute(connection)
-    .await?;
+pub(crate) async fn store(session: &mut impl Session, payment: &Payment) -> Result<(), LedgerError> {
+    let details = to_json(&payment.new.details)?;
+    let charge = payment.charge.as_ref().map(to_json).transpose()?;
+    let answer = payment.answer.as_ref();
+    let values = [
+        (&payment.new.id).into(),
+        (&payment.new.request_hash).into(),
+        payment.state.name().into(),
+        (&payment.new.scheme).into(),
+        (&payment.new.network).into(),
+        (&payment.new.payer).into(),
+        payment.new.amount.into(),
+        payment.new.price.into(),
+        (&details).into(),
+        payment.lease.into(),
+        payment.charge.as_ref().map(|charge| charge.job_id.as_slice()).into(),
+        charge.as_deref().into(),
+        answer.map(|answer| u64::from(answer.status)).into(),
+        answer.map(|answer| answer.body.as_ref()).into(),
+        payment.transaction.as_deref().into(),
+        payment.reason.as_deref().into(),
+        payment.created_ms.into(),
+        payment.ready_ms.into(),
+    ];
+    session.execute(STORE, &values).await?;
     Ok(())
 }
 

@@ -3,10 +3,9 @@
 use alloy::primitives::B256;
 use bytes::Bytes;
 use compute_futures_protocol::{AccountId, Domain, Receipt, Signature, SignedReceipt};
-use sqlx::AnyConnection;
 
 use super::LedgerError;
-use super::sql::{Columns, Rows, bytes, from_json, int, micros};
+use super::sql::{Columns, Rows, Session, Source, from_json};
 use super::types::StoredAnswer;
 
 /// A row of `receipts`: the receipt, and what belongs to the job.
@@ -69,7 +68,7 @@ static USES: Rows = Rows::list_twice(
 );
 
 /// Reads one receipt without its answer.
-pub(crate) fn read(row: &sqlx::any::AnyRow) -> Result<Issued, LedgerError> {
+pub(crate) fn read<'r>(row: impl Into<Source<'r>>) -> Result<Issued, LedgerError> {
     let mut columns = Columns::of(row);
     read_columns(&mut columns)
 }
@@ -88,7 +87,7 @@ fn read_columns(columns: &mut Columns<'_>) -> Result<Issued, LedgerError> {
     let charged = columns.usdc()?;
     let remainder = columns.small()?;
     let issued_at = columns.int()?;
-    let signature = Signature::try_from(columns.bytes()?.as_slice())
+    let signature = Signature::try_from(columns.bytes()?.as_ref())
         .map_err(|_| LedgerError::Corrupt("a signature that is not 65 bytes".into()))?;
     Ok(Issued {
         receipt: Receipt {
@@ -117,12 +116,12 @@ fn read_columns(columns: &mut Columns<'_>) -> Result<Issued, LedgerError> {
 
 fn answer(columns: &mut Columns<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
     let status = columns.status()?;
-    Ok(columns.optional_bytes()?.map(|body| StoredAnswer { status, body: Bytes::from(body) }))
+    Ok(columns.optional_bytes()?.map(|body| StoredAnswer { status, body: Bytes::from(body.into_owned()) }))
 }
 
 /// The receipts of jobs, with their answers.
-pub(crate) async fn of_jobs(connection: &mut AnyConnection, jobs: &[B256]) -> Result<Vec<Issued>, LedgerError> {
-    let rows = BY_JOB.fetch(connection, jobs, |query, job| query.bind(bytes(*job))).await?;
+pub(crate) async fn of_jobs(session: &mut impl Session, jobs: &[B256]) -> Result<Vec<Issued>, LedgerError> {
+    let rows = BY_JOB.fetch(session, jobs, |job| [job.into()]).await?;
     rows.iter()
         .map(|row| {
             let mut columns = Columns::of(row);
@@ -144,8 +143,8 @@ pub(crate) struct Used {
 }
 
 /// What is known about idempotency keys, of any account.
-pub(crate) async fn uses_of(connection: &mut AnyConnection, keys: &[B256]) -> Result<Vec<Used>, LedgerError> {
-    let rows = USES.fetch(connection, keys, |query, key| query.bind(bytes(*key))).await?;
+pub(crate) async fn uses_of(session: &mut impl Session, keys: &[B256]) -> Result<Vec<Used>, LedgerError> {
+    let rows = USES.fetch(session, keys, |key| [key.into()]).await?;
     rows.iter()
         .map(|row| {
             let mut columns = Columns::of(row);
@@ -158,31 +157,33 @@ pub(crate) async fn uses_of(connection: &mut AnyConnection, keys: &[B256]) -> Re
 }
 
 /// Stores new receipts with their answers.
-pub(crate) async fn insert(connection: &mut AnyConnection, receipts: &[Issued]) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(session: &mut impl Session, receipts: &[Issued]) -> Result<(), LedgerError> {
     INSERT
-        .insert(connection, receipts, |query, issued| {
+        .insert(session, receipts, |issued| {
             let receipt = &issued.receipt;
-            query
-                .bind(int(receipt.account_id.get()))
-                .bind(int(receipt.sequence))
-                .bind(int(receipt.batch_number))
-                .bind(bytes(receipt.job_id))
-                .bind(bytes(issued.key))
-                .bind(bytes(receipt.request_hash))
-                .bind(bytes(receipt.authorization_hash))
-                .bind(bytes(receipt.output_hash))
-                .bind(micros(receipt.list_amount))
-                .bind(i64::from(receipt.discount_bps))
-                .bind(micros(receipt.charged))
-                .bind(i64::from(issued.remainder))
-                .bind(int(receipt.issued_at))
-                .bind(issued.signature.as_bytes().to_vec())
-                .bind(issued.kind.clone())
-                .bind(issued.model.clone())
-                .bind(issued.authorization.clone())
-                .bind(issued.usage.clone())
-                .bind(i64::from(issued.answer.as_ref().map_or(0, |answer| answer.status)))
-                .bind(issued.answer.as_ref().map(|answer| answer.body.to_vec()))
+            let answer = issued.answer.as_ref();
+            [
+                receipt.account_id.get().into(),
+                receipt.sequence.into(),
+                receipt.batch_number.into(),
+                (&receipt.job_id).into(),
+                (&issued.key).into(),
+                (&receipt.request_hash).into(),
+                (&receipt.authorization_hash).into(),
+                (&receipt.output_hash).into(),
+                receipt.list_amount.into(),
+                receipt.discount_bps.into(),
+                receipt.charged.into(),
+                issued.remainder.into(),
+                receipt.issued_at.into(),
+                issued.signature.as_bytes().as_slice().into(),
+                (&issued.kind).into(),
+                (&issued.model).into(),
+                (&issued.authorization).into(),
+                (&issued.usage).into(),
+                answer.map_or(0, |answer| answer.status).into(),
+                answer.map(|answer| answer.body.as_ref()).into(),
+            ]
         })
         .await
 }

@@ -1,7 +1,8 @@
-//! Group commit: one task takes whatever has queued, runs it in one transaction, commits once and answers everybody.
+//! Group commit: one writer takes whatever has queued, runs it in one transaction, commits once and answers everybody.
 //!
 //! While a commit waits for the disk the next commands queue, so groups form by themselves: one at a time when idle, dozens
-//! under load, and a durable write costs each of them a fraction of one fsync.
+//! under load, and a durable write costs each of them a fraction of one fsync. On SQLite the writer is a thread with a
+//! connection of its own; on PostgreSQL it is a task that keeps a connection of the pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::command::{Command, Queued, Reply};
 use super::db::Db;
-use super::{Context, LedgerError, group};
+use super::{Context, Engine, LedgerError, group};
 
 /// Most commands in one transaction: bounds how long the first of them waits.
 const MOST: usize = 64;
@@ -21,43 +22,67 @@ pub(crate) const QUEUE: usize = 4096;
 /// How often a group is repeated when the database reports a deadlock or a serialization failure.
 const ATTEMPTS: u32 = 8;
 
-/// The writer's own connection.
-type Kept = Option<PoolConnection<Any>>;
+/// The connection that the writer keeps: its statements stay prepared and its pages cached.
+enum Kept {
+    Pooled(Option<PoolConnection<Any>>),
+    Own(Box<rusqlite::Connection>),
+}
 
-/// Runs until every handle to the ledger is gone.
-pub(crate) async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>) {
+impl Kept {
+    const fn is_open(&self) -> bool {
+        matches!(self, Self::Own(_) | Self::Pooled(Some(_)))
+    }
+}
+
+/// Starts the writer. It runs until every handle to the ledger is gone, or the ledger is closed.
+pub(crate) async fn start(db: Db, context: Arc<Context>, queue: mpsc::Receiver<Queued>) -> Result<(), LedgerError> {
+    match db.engine {
+        Engine::Postgres => drop(tokio::spawn(run(db, context, queue, Kept::Pooled(None)))),
+        Engine::Sqlite => {
+            let kept = Kept::Own(Box::new(db.own_connection().await?));
+            std::thread::Builder::new()
+                .name("ledger-writer".into())
+                .spawn(move || futures::executor::block_on(run(db, context, queue, kept)))
+                .map_err(|error| LedgerError::Unavailable(format!("no thread for the ledger's writer: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
+async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>, mut kept: Kept) {
+    // Dropped last, when the connection is closed: whoever closes the ledger waits for it.
+    let _finished = db.finished.clone().drop_guard();
     let mut group = Vec::with_capacity(MOST);
-    let mut connection = None;
     loop {
         tokio::select! {
             biased;
             received = queue.recv_many(&mut group, MOST) => if received == 0 {
-                return;
+                break;
             },
-            // Whoever closes the pool waits for the connection we keep; what had queued before is done.
-            () = db.pool.close_event(), if connection.is_some() => {
-                connection = None;
-                continue;
-            }
+            // What had queued before is done.
+            () = db.pool.close_event(), if kept.is_open() => match &mut kept {
+                Kept::Own(_) => break,
+                // Whoever closes the pool waits for the connection we keep.
+                Kept::Pooled(connection) => {
+                    *connection = None;
+                    continue;
+                }
+            },
         }
         let commands: Vec<&Command> = group.iter().map(|queued| &queued.command).collect();
-        let answers = decide(&db, &mut connection, &context, &commands).await;
+        let answers = decide(&db, &mut kept, &context, &commands).await;
         metrics::histogram!("relayer_ledger_group_commands").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
         for (queued, answer) in group.drain(..).zip(answers) {
             // A caller that went away finds its answer by its idempotency key.
             let _ = queued.reply.send(answer);
         }
     }
+    drop(kept);
 }
 
 /// Decides a group. When the group as a whole fails, each command is tried alone, so that a bad one fails alone.
-async fn decide(
-    db: &Db,
-    connection: &mut Kept,
-    context: &Context,
-    commands: &[&Command],
-) -> Vec<Result<Reply, LedgerError>> {
-    match commit(db, connection, context, commands).await {
+async fn decide(db: &Db, kept: &mut Kept, context: &Context, commands: &[&Command]) -> Vec<Result<Reply, LedgerError>> {
+    match commit(db, kept, context, commands).await {
         Ok(answers) => answers,
         Err(error) if commands.len() == 1 => vec![Err(named(error, commands))],
         Err(error) => {
@@ -65,7 +90,7 @@ async fn decide(
             let mut answers = Vec::with_capacity(commands.len());
             for command in commands {
                 let alone = [*command];
-                answers.push(match commit(db, connection, context, &alone).await {
+                answers.push(match commit(db, kept, context, &alone).await {
                     Ok(mut answers) => answers.pop().unwrap_or_else(|| Err(LedgerError::Corrupt("no answer".into()))),
                     Err(error) => Err(named(error, &alone)),
                 });
@@ -98,21 +123,27 @@ impl std::fmt::Display for Failure {
 
 async fn commit(
     db: &Db,
-    connection: &mut Kept,
+    kept: &mut Kept,
     context: &Context,
     commands: &[&Command],
 ) -> Result<Vec<Result<Reply, LedgerError>>, Failure> {
     let mut attempt = 1;
     loop {
-        let outcome = once(db, connection, context, commands).await;
-        if outcome.is_err() {
+        let outcome = once(db, kept, context, commands).await;
+        if outcome.is_err()
+            && let Kept::Pooled(connection) = kept
+        {
             // Whatever state it is in, the next attempt takes another one.
             *connection = None;
         }
         match outcome {
             Ok(answers) => return Ok(answers),
             Err(LedgerError::Conflict { transient: true, .. }) if attempt < ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
+                let pause = Duration::from_millis(1 << attempt);
+                match kept {
+                    Kept::Pooled(_) => tokio::time::sleep(pause).await,
+                    Kept::Own(_) => std::thread::sleep(pause),
+                }
                 attempt += 1;
             }
             Err(LedgerError::Conflict { unique, detail, .. }) => {
@@ -125,16 +156,33 @@ async fn commit(
 
 async fn once(
     db: &Db,
-    connection: &mut Kept,
+    kept: &mut Kept,
     context: &Context,
     commands: &[&Command],
 ) -> Result<Vec<Result<Reply, LedgerError>>, LedgerError> {
-    let kept = match connection {
-        Some(kept) => kept,
-        None => connection.insert(db.pool.acquire().await?),
-    };
-    let mut tx = db.begin_on(kept).await?;
-    let answers = group::run(&mut tx, context, commands).await?;
-    tx.commit().await?;
-    Ok(answers)
+    match kept {
+        Kept::Pooled(connection) => {
+            let connection = match connection {
+                Some(connection) => connection,
+                None => connection.insert(db.pool.acquire().await?),
+            };
+            let mut tx = db.begin_on(connection).await?;
+            let answers = group::run(tx.connection(), context, commands).await?;
+            tx.commit().await?;
+            Ok(answers)
+        }
+        Kept::Own(connection) => {
+            let _permit = db.permit().await?;
+            connection.prepare_cached(db.engine.begin_write())?.execute([])?;
+            let answers = match group::run(connection.as_mut(), context, commands).await {
+                Ok(answers) => connection.prepare_cached("COMMIT")?.execute([]).map(|_| answers).map_err(Into::into),
+                Err(error) => Err(error),
+            };
+            // SQLite ends a transaction by itself on some errors.
+            if answers.is_err() && !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK")?;
+            }
+            answers
+        }
+    }
 }

@@ -150,7 +150,7 @@ fn read_attempt(row: &sqlx::any::AnyRow) -> Result<Attempt, LedgerError> {
     let purpose = Purpose::stored(columns.text()?);
     let hash = columns.hash()?;
     let nonce = columns.int()?;
-    let raw = Bytes::from(columns.bytes()?);
+    let raw = Bytes::from(columns.bytes()?.into_owned());
     let mut fee = || {
         let text = columns.text()?;
         text.parse::<u128>().map_err(|_| LedgerError::Corrupt(format!("{text:?} where a fee belongs")))

@@ -152,17 +152,18 @@ pub(crate) async fn seal(ledger: &Ledger, number: u64) -> Result<(), LedgerError
 
     let positions: Vec<(u64, Row)> = (0..).zip(rows).collect();
     INSERT_ROWS
-        .insert(tx.connection(), &positions, |query, (position, row)| {
-            query
-                .bind(int(number))
-                .bind(int(*position))
-                .bind(int(row.account.get()))
-                .bind(int(row.first_sequence))
-                .bind(int(row.receipts))
-                .bind(i64::from(row.discount_bps))
-                .bind(micros(row.list_amount))
-                .bind(micros(row.charged))
-                .bind(i64::from(row.remainder))
+        .insert(tx.connection(), &positions, |(position, row)| {
+            [
+                number.into(),
+                (*position).into(),
+                row.account.get().into(),
+                row.first_sequence.into(),
+                row.receipts.into(),
+                row.discount_bps.into(),
+                row.list_amount.into(),
+                row.charged.into(),
+                row.remainder.into(),
+            ]
         })
         .await?;
     for account in accounts.values() {
@@ -207,7 +208,7 @@ async fn relay_ceiling(
         return Ok(());
     };
     let mut columns = Columns::of(&row);
-    let (ceiling, signature) = (columns.usdc()?, Bytes::from(columns.bytes()?));
+    let (ceiling, signature) = (columns.usdc()?, Bytes::from(columns.bytes()?.into_owned()));
     let action = Action::RaiseCeilingWithSignature { account: account.id, ceiling, signature };
     let subject = format!("ceiling:{}", account.id);
     outbox::enqueue(connection, &Purpose::ceiling(account.id, ceiling), &action, &subject).await
