@@ -10,6 +10,8 @@ import {
 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
+import { solana } from "./solana.mjs";
+
 const MAX_U56 = 2n ** 56n - 1n;
 const MAX_U64 = 2n ** 64n - 1n;
 const MAX_U40 = 2n ** 40n - 1n;
@@ -174,6 +176,16 @@ const request = {
   }))),
 };
 
+// ------------------------------------------------------------------ Solana
+
+/// The same messages as above, without what is of the EVM.
+const messagesOf = (rows, primaryType) => rows.map((row) => Object.fromEntries(types[primaryType].map(({ name }) => [name, row[name]])));
+const onSolana = solana(types, {
+  JobAuthorization: messagesOf(typedData.jobAuthorizations, "JobAuthorization"),
+  Receipt: messagesOf(typedData.receipts, "Receipt"),
+  SpendCeiling: messagesOf(typedData.spendCeilings, "SpendCeiling"),
+});
+
 // ------------------------------------------------------------------ output
 
 /// Keys sorted (forge decodes structs in that order), integers bare however large, hex in lower case.
@@ -185,7 +197,7 @@ const tidy = (value) => {
   return value;
 };
 let stale = false;
-for (const [name, content] of Object.entries({ merkle, typed_data: typedData, deposit, request })) {
+for (const [name, content] of Object.entries({ merkle, typed_data: typedData, deposit, request, solana: onSolana })) {
   const file = new URL(`${name}.json`, import.meta.url);
   const text = `${JSON.stringify(tidy(content), null, 2).replace(/"#(\d+)#"/g, "$1")}\n`;
   if (!process.argv.includes("--check")) {
