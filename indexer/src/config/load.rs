@@ -62,6 +62,7 @@ impl Config {
         }
         let positive = [
             ("server.max_subscribers", self.server.max_subscribers as u64),
+            ("server.max_subscribers_per_client", self.server.max_subscribers_per_client as u64),
             ("server.heartbeat_seconds", self.server.heartbeat_seconds),
             ("server.request_timeout_seconds", self.server.request_timeout_seconds),
             ("database.connections", u64::from(self.database.connections)),

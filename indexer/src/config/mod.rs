@@ -36,6 +36,7 @@ pub struct Config {
 pub struct ServerConfig {
     pub bind: SocketAddr,
     pub max_subscribers: usize,
+    pub max_subscribers_per_client: usize,
     pub heartbeat_seconds: u64,
     pub request_timeout_seconds: u64,
     pub requests_per_second: u32,
@@ -48,6 +49,7 @@ impl Default for ServerConfig {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 4021)),
             max_subscribers: 1000,
+            max_subscribers_per_client: 50,
             heartbeat_seconds: 15,
             request_timeout_seconds: 20,
             requests_per_second: 100,

@@ -49,13 +49,21 @@ impl Limits {
     }
 }
 
+/// Address of who asks: one host of IPv4, one network (/64) of IPv6. Handlers find it among the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client(pub(super) IpAddr);
+
 /// 429 when an address sends too many.
-pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     // Probes must see the truth especially under load.
     let probe = matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
+    let address = client(&request, limits.0.trust_forwarded_for);
+    if let Some(address) = address {
+        request.extensions_mut().insert(Client(address));
+    }
     if let Some(requests) = &limits.0.requests
         && !probe
-        && let Some(address) = client(&request, limits.0.trust_forwarded_for)
+        && let Some(address) = address
         && let Err(until) = requests.check_key(&address)
     {
         metrics::counter!("indexer_rejected_total", "reason" => "rate").increment(1);
@@ -66,7 +74,7 @@ pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: 
     next.run(request).await
 }
 
-/// The address that counts: one host of IPv4, one network (/64) of IPv6, of which anybody has 2^64 addresses.
+/// The address that counts. Of IPv6 it is the network: anybody has 2^64 addresses in one.
 fn client(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr> {
     let connected = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
     let forwarded = if trust_forwarded_for { forwarded(request.headers()) } else { None };

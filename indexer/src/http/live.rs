@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
     response::{
         IntoResponse, Sse,
@@ -12,13 +13,15 @@ use axum::{
 use compute_futures_chain::Finality;
 use compute_futures_protocol::AccountId;
 use futures::{Stream, stream};
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 
 use super::{
     Api, accounts,
     accounts::Account,
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, Params},
+    limit::Client,
+    subscribers::{Full, Place},
 };
 use crate::{error::Result, follow::Change};
 
@@ -39,22 +42,25 @@ pub(super) struct LiveParams {
               (status = 503, body = ErrorBody)))]
 pub(super) async fn events(
     State(api): State<Api>,
+    client: Option<Extension<Client>>,
     At(id): At<String>,
     Params(params): Params<LiveParams>,
 ) -> ApiResult<impl IntoResponse> {
     let id = input::account_id(&id, params.operator, api.chain)?;
-    let permit = api.subscribers.clone().try_acquire_owned().map_err(|_| {
-        ApiError::unavailable(
-            "too_many_subscribers",
-            "too many live balances are open",
-            "try again later, or poll /api/v1/accounts/{id}",
-        )
+    let place = api.subscribers.admit(client.map(|Extension(Client(address))| address)).map_err(|full| {
+        let (error, hint) = match full {
+            Full::Everywhere => ("too many live balances are open", "try again later, or poll /api/v1/accounts/{id}"),
+            Full::ForYou => {
+                ("your address has too many live balances open", "close one, or poll /api/v1/accounts/{id}")
+            }
+        };
+        ApiError::unavailable("too_many_subscribers", error, hint)
     })?;
     // Subscribed before the snapshot is read: no change falls in between.
     let changes = api.feed.subscribe();
     let snapshot = read(&api, id).await?.ok_or_else(|| accounts::unknown(id, Finality::Latest))?;
     let heartbeat = KeepAlive::new().interval(Duration::from_secs(api.heartbeat_seconds)).text("heartbeat");
-    Ok(Sse::new(follow(api, id, changes, snapshot, permit)).keep_alive(heartbeat))
+    Ok(Sse::new(follow(api, id, changes, snapshot, place)).keep_alive(heartbeat))
 }
 
 struct Subscription {
@@ -63,7 +69,7 @@ struct Subscription {
     changes: broadcast::Receiver<Change>,
     sent: Option<Account>,
     first: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 fn follow(
@@ -71,9 +77,9 @@ fn follow(
     id: AccountId,
     changes: broadcast::Receiver<Change>,
     snapshot: Account,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let subscription = Subscription { api, id, changes, sent: Some(snapshot), first: true, _permit: permit };
+    let subscription = Subscription { api, id, changes, sent: Some(snapshot), first: true, _place: place };
     stream::unfold(subscription, |mut subscription| async move {
         let event = subscription.next().await?;
         Some((Ok(event), subscription))

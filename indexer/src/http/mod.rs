@@ -11,6 +11,7 @@ mod live;
 mod operators;
 mod receipts;
 mod status;
+mod subscribers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,6 @@ use axum::{
 };
 use compute_futures_protocol::Chain;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -35,8 +35,8 @@ use tower_http::{
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::error::ApiError;
 pub use self::limit::Limits;
+use self::{error::ApiError, subscribers::Subscribers};
 use crate::{
     config::ServerConfig,
     error::{IndexerError, Result},
@@ -52,7 +52,7 @@ pub struct Api {
     chain: Chain,
     contract: Address,
     token: Address,
-    subscribers: Arc<Semaphore>,
+    subscribers: Arc<Subscribers>,
     heartbeat_seconds: u64,
     metrics: Option<PrometheusHandle>,
     shutdown: CancellationToken,
@@ -75,7 +75,7 @@ impl Api {
             chain,
             contract,
             token,
-            subscribers: Arc::new(Semaphore::new(config.max_subscribers)),
+            subscribers: Arc::new(Subscribers::new(config)),
             heartbeat_seconds: config.heartbeat_seconds,
             metrics,
             shutdown,
