@@ -142,8 +142,17 @@ impl Context {
         let hint = "name the operator by its index: --operator 1";
         let relayer = self.relayer().map_err(|_| Failure::new("no_operator", "no operator is named", hint))?;
         let catalogue = relayer.get("/.well-known/x402.json").await?;
-        find_number(&catalogue, "operatorIndex")
-            .ok_or_else(|| Failure::new("no_operator", "the relayer does not say which operator it works for", hint))
+        if catalogue.pointer("/contracts/computeFutures").and_then(|text| text.as_str()?.parse().ok())
+            != Some(self.config.contract)
+        {
+            return Err(Failure::new(
+                "other_contract",
+                "the relayer works with another contract",
+                "check --relayer, --network and --contract",
+            ));
+        }
+        let index = catalogue.pointer("/operator/index").and_then(|index| u32::try_from(index.as_u64()?).ok());
+        index.ok_or_else(|| Failure::new("no_operator", "the relayer does not say which operator it works for", hint))
     }
 
     /// An account by its id (`4294967297`) or futures id (`CFE-…`).
@@ -196,16 +205,4 @@ pub(crate) fn config(global: &Global, devnet: Option<&DevnetFile>) -> Outcome<Ev
         config.deployment_block = None;
     }
     Ok(config)
-}
-
-/// The first number of that name anywhere in a document.
-fn find_number(value: &serde_json::Value, name: &str) -> Option<u32> {
-    match value {
-        serde_json::Value::Object(map) => map
-            .get(name)
-            .and_then(|number| number.as_u64().and_then(|number| u32::try_from(number).ok()))
-            .or_else(|| map.values().find_map(|inner| find_number(inner, name))),
-        serde_json::Value::Array(items) => items.iter().find_map(|inner| find_number(inner, name)),
-        _ => None,
-    }
 }

@@ -116,6 +116,15 @@ async fn every_verb_of_the_command_line_works_for_programs() {
     assert_eq!(status["openReceipts"], 0, "{status}");
     let terms = cli.ok(&["operator", "terms"]).await;
     assert_eq!(terms["operatorIndex"], world.operator_index, "{terms}");
+    // Away from a devnet the relayer says which operator it works for.
+    let evm = &world.net.file.evm;
+    let (contract, relayer) = (evm.compute_futures.to_string(), world.net.file.relayer.as_str());
+    let away = ["--network", "base", "--rpc", evm.rpc.as_str(), "--relayer", relayer];
+    let elsewhere = [&away[..], &["--contract", &contract, "operator", "terms"]].concat();
+    assert_eq!(cli.ok(&elsewhere).await, terms);
+    let usdc_contract = evm.usdc.to_string();
+    let another = [&away[..], &["--contract", &usdc_contract, "operator", "terms"]].concat();
+    assert_eq!(cli.refused(&another).await["code"], "other_contract");
     let verified = cli.ok(&["verify", receipt]).await;
     assert!(verified["checks"].as_array().is_some_and(|checks| checks.len() > 3), "{verified}");
 
