@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use crate::serde_util::batch_number;
-use crate::{Domain, ReceiptFault, ReceiptTree, SignedReceipt, Usdc};
+use crate::{Address, Domain, ReceiptFault, ReceiptTree, SignedReceipt, Usdc};
 
 /// What a relayer publishes for a batch. Its Merkle root is its content hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,21 +118,25 @@ fn root_of(receipts: &[SignedReceipt]) -> Result<B256, ReceiptError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use alloy_primitives::{Bytes, U256, keccak256};
+    use alloy_primitives::{Address as EvmAddress, Bytes, U256, keccak256};
     use serde_json::Value;
 
     use super::*;
     use crate::{
         AccountId, Authorization, AuthorizationError, Chain, ExactPayment, JobAuthorization, Receipt, SignatureError,
-        Signer, TokenDomain, TransferWithAuthorization,
+        Signer, SolanaAddress, TokenDomain, TransferWithAuthorization,
     };
 
     fn signer(byte: u8) -> Signer {
         Signer::from_bytes(&[byte; 32]).unwrap()
     }
 
+    fn evm(byte: u8) -> EvmAddress {
+        signer(byte).address().evm().unwrap()
+    }
+
     fn domain() -> Domain {
-        Domain::new(8453, Address::repeat_byte(0xcf))
+        Domain::evm(8453, EvmAddress::repeat_byte(0xcf))
     }
 
     fn authorization(account_id: AccountId, nonce: u8) -> Authorization {
@@ -174,12 +178,12 @@ mod tests {
 
     fn payment() -> ExactPayment {
         let mut payment = ExactPayment {
-            asset: Address::repeat_byte(5),
-            from: signer(2).address(),
+            asset: EvmAddress::repeat_byte(5),
+            from: evm(2),
             network: Chain::Base,
             nonce: B256::repeat_byte(6),
             signature: Bytes::new(),
-            to: Address::repeat_byte(7),
+            to: EvmAddress::repeat_byte(7),
             valid_after: U256::ZERO,
             valid_before: U256::MAX,
             value: Usdc::from_micros(1000),
@@ -219,7 +223,10 @@ mod tests {
         assert_eq!(again, document);
         let tree = document.tree().unwrap();
         for signed in &document.receipts {
-            assert_eq!(signed.authorization.authorizer(&domain()), Ok(signer(2).address()));
+            assert_eq!(
+                signed.authorization.authorizer(&domain(), &[signer(9).address(), signer(2).address()]),
+                Ok(signer(2).address())
+            );
             let proof = tree.proof(signed.receipt_hash).unwrap();
             assert!(crate::verify(document.root, signed.receipt_hash, &proof));
         }
@@ -244,7 +251,7 @@ mod tests {
     #[test]
     fn i7_whatever_is_changed_is_found() {
         let operator = signer(1);
-        assert_eq!(fault(&signer(3), |_| ()), ReceiptFault::NotTheOperator(signer(3).address()));
+        assert_eq!(fault(&signer(3), |_| ()), ReceiptFault::NotTheOperator(Some(signer(3).address())));
         assert_eq!(fault(&operator, |r| r.batch_number = 8), ReceiptFault::BatchNumber(8));
         assert_eq!(
             fault(&operator, |r| r.account_id = AccountId::new(1, 2).unwrap()),
@@ -294,34 +301,66 @@ mod tests {
 
     #[test]
     fn another_deployments_receipts_do_not_count() {
-        let elsewhere = Domain::new(84532, domain().contract);
+        let elsewhere = Domain::evm(84532, EvmAddress::repeat_byte(0xcf));
         assert!(document().verify(&elsewhere, signer(1).address()).is_err());
     }
 
     #[test]
     fn an_exact_payment_is_its_payers() {
         let authorization = Authorization::Exact { payment: payment() };
-        assert_eq!(authorization.authorizer(&domain()), Ok(signer(2).address()));
+        assert_eq!(authorization.authorizer(&domain(), &[signer(2).address()]), Ok(signer(2).address()));
+        let others = [signer(1).address()];
+        assert_eq!(
+            authorization.authorizer(&domain(), &others),
+            Err(AuthorizationError::Signature(SignatureError::Stranger(Some(signer(2).address()))))
+        );
         let receipt = receipt(1, &authorization);
         let signed = SignedReceipt::sign(receipt, authorization, &domain(), &signer(1));
         let document = BatchDocument::new(1, 7, vec![signed]).unwrap();
         assert_eq!(document.verify(&domain(), signer(1).address()), Ok(()));
 
-        let stolen = Authorization::Exact { payment: ExactPayment { from: signer(3).address(), ..payment() } };
-        assert!(matches!(stolen.authorizer(&domain()), Err(AuthorizationError::NotThePayer { .. })));
+        let stolen = Authorization::Exact { payment: ExactPayment { from: evm(3), ..payment() } };
+        assert!(matches!(stolen.authorizer(&domain(), &others), Err(AuthorizationError::NotThePayer { .. })));
         let wallet = Authorization::Exact { payment: ExactPayment { signature: vec![1; 200].into(), ..payment() } };
         assert!(matches!(
-            wallet.authorizer(&domain()),
+            wallet.authorizer(&domain(), &others),
             Err(AuthorizationError::Signature(SignatureError::Length(200)))
         ));
         let solana = Authorization::Exact { payment: ExactPayment { network: Chain::Solana, ..payment() } };
-        assert_eq!(solana.authorizer(&domain()), Err(AuthorizationError::NotEvm(Chain::Solana)));
+        assert_eq!(solana.authorizer(&domain(), &others), Err(AuthorizationError::NotEvm(Chain::Solana)));
     }
 
     #[test]
     fn a_job_authorization_is_bound_to_its_deployment() {
         let authorization = authorization(AccountId::new(1, 1).unwrap(), 1);
-        let elsewhere = Domain::new(8453, Address::repeat_byte(1));
-        assert_ne!(authorization.authorizer(&elsewhere), Ok(signer(2).address()));
+        let elsewhere = Domain::evm(8453, EvmAddress::repeat_byte(1));
+        assert!(authorization.authorizer(&elsewhere, &[signer(2).address()]).is_err());
+    }
+
+    /// The same documents on Solana: ed25519 keys, the program's domain.
+    #[test]
+    fn i7_a_solana_document_holds_and_a_changed_one_does_not() {
+        let domain = Domain::new(Chain::Solana, SolanaAddress::new([0xcf; 32]).into()).unwrap();
+        let (operator, owner) = (Signer::ed25519(&[1; 32]), Signer::ed25519(&[2; 32]));
+        let Authorization::ComputeFutures { authorization, .. } = authorization(AccountId::new(1, 1).unwrap(), 1)
+        else {
+            unreachable!("it is one");
+        };
+        let signature = owner.sign(authorization.digest(&domain)).into();
+        let authorization = Authorization::ComputeFutures { authorization, signature };
+        let mut receipt = receipt(1, &authorization);
+        receipt.authorization_hash = authorization.hash(&domain);
+        let signed = SignedReceipt::sign(receipt, authorization, &domain, &operator);
+        let mut document = BatchDocument::new(1, 7, vec![signed]).unwrap();
+        let json = serde_json::to_string(&document).unwrap();
+        assert_eq!(serde_json::from_str::<BatchDocument>(&json).unwrap(), document);
+        assert_eq!(document.verify(&domain, operator.address()), Ok(()));
+        let by = |keys: &[Address]| document.receipts[0].authorization.authorizer(&domain, keys);
+        assert_eq!(by(&[operator.address(), owner.address()]), Ok(owner.address()));
+        assert_eq!(by(&[operator.address()]), Err(SignatureError::Stranger(None).into()));
+        let wrong = document.verify(&domain, owner.address()).unwrap_err();
+        assert!(matches!(wrong, ReceiptError::Receipt { fault: ReceiptFault::NotTheOperator(None), .. }), "{wrong}");
+        document.receipts[0].receipt.charged = Usdc::ZERO;
+        assert!(document.verify(&domain, operator.address()).is_err());
     }
 }

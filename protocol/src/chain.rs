@@ -51,6 +51,17 @@ impl Chain {
         }
     }
 
+    /// What follows the colon in [`Chain::caip2`]: the chain id, or the first 32 characters of Solana's genesis hash.
+    #[must_use]
+    pub const fn reference(self) -> &'static str {
+        match self {
+            Self::Base => "8453",
+            Self::Solana => "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+            Self::BaseSepolia => "84532",
+            Self::SolanaDevnet => "EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+        }
+    }
+
     /// Name in x402 V1.
     #[must_use]
     pub const fn v1_name(self) -> &'static str {
@@ -126,6 +137,7 @@ mod tests {
             assert_eq!(Chain::from_number(chain.number()), Some(chain));
             assert_eq!(chain.caip2().parse(), Ok(chain));
             assert_eq!(chain.v1_name().parse(), Ok(chain));
+            assert_eq!(chain.caip2().split_once(':').map(|(_, reference)| reference), Some(chain.reference()));
             let json = serde_json::to_string(&chain).unwrap();
             assert_eq!(json, format!("\"{}\"", chain.caip2()));
             assert_eq!(serde_json::from_str::<Chain>(&json).unwrap(), chain);

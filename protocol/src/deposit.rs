@@ -1,12 +1,12 @@
 //! Deposits that somebody else submits: by signature (EIP-3009), or by plain transfer to an address that commits to its terms.
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address as EvmAddress, B256, U256, keccak256};
 use alloy_sol_types::SolValue;
 use serde::{Deserialize, Serialize};
 
 use crate::serde_util::u64_string;
 use crate::typed_data::uint56;
-use crate::{AccountId, ReceiveWithAuthorization, Usdc};
+use crate::{AccountId, Address, ReceiveWithAuthorization, Usdc};
 
 /// What a deposit address commits to: another owner, operator, ceiling or fee is another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,10 +23,10 @@ pub struct DepositTerms {
 }
 
 impl DepositTerms {
-    /// CREATE2 salt: keccak256(abi.encode(uint32 operatorIndex, address owner, uint56 ceiling, uint56 fee)).
+    /// On an EVM chain the CREATE2 salt: keccak256(abi.encode(uint32 operatorIndex, address owner, uint56 ceiling, uint56 fee)).
     #[must_use]
     pub fn salt(&self) -> B256 {
-        keccak256((self.operator_index, self.owner, uint56(self.ceiling), uint56(self.fee)).abi_encode())
+        keccak256((self.operator_index, self.owner.into_word(), uint56(self.ceiling), uint56(self.fee)).abi_encode())
     }
 }
 
@@ -37,7 +37,7 @@ pub struct DepositAuthorization {
     /// The operator that may charge the account.
     pub operator_index: u32,
     /// Who pays and owns.
-    pub owner: Address,
+    pub owner: EvmAddress,
     /// `None` opens an account; otherwise the open account to top up.
     pub account: Option<AccountId>,
     /// How much.
@@ -63,7 +63,7 @@ impl DepositAuthorization {
 
     /// What the owner signs, towards the ComputeFutures contract at `contract`.
     #[must_use]
-    pub fn to_eip3009(&self, contract: Address) -> ReceiveWithAuthorization {
+    pub fn to_eip3009(&self, contract: EvmAddress) -> ReceiveWithAuthorization {
         ReceiveWithAuthorization {
             from: self.owner,
             to: contract,
@@ -79,7 +79,7 @@ impl DepositAuthorization {
 #[must_use]
 pub fn deposit_nonce(
     operator_index: u32,
-    owner: Address,
+    owner: EvmAddress,
     account: Option<AccountId>,
     ceiling: Usdc,
     salt: B256,
@@ -87,10 +87,10 @@ pub fn deposit_nonce(
     keccak256((operator_index, owner, account.map_or(0, AccountId::get), uint56(ceiling), salt).abi_encode())
 }
 
-/// The address of (operator, owner, ceiling, fee) under the ComputeFutures contract at `contract`: an EIP-1167 clone of
+/// On an EVM chain, the address of (operator, owner, ceiling, fee) under the ComputeFutures contract at `contract`: an EIP-1167 clone of
 /// `vault_implementation`, placed by CREATE2 when first swept.
 #[must_use]
-pub fn deposit_address(contract: Address, vault_implementation: Address, terms: &DepositTerms) -> Address {
+pub fn deposit_address(contract: EvmAddress, vault_implementation: EvmAddress, terms: &DepositTerms) -> EvmAddress {
     let mut init_code = Vec::with_capacity(55);
     init_code.extend_from_slice(&alloy_primitives::hex!("3d602d80600a3d3981f3363d3d373d3d3d363d73"));
     init_code.extend_from_slice(vault_implementation.as_slice());
@@ -106,7 +106,7 @@ mod tests {
     fn authorization() -> DepositAuthorization {
         DepositAuthorization {
             operator_index: 1,
-            owner: Address::repeat_byte(1),
+            owner: EvmAddress::repeat_byte(1),
             account: None,
             amount: Usdc::from_micros(50_000_000),
             ceiling: Usdc::MAX,
@@ -122,15 +122,18 @@ mod tests {
         let nonce = authorization().nonce();
         for other in [
             DepositAuthorization { operator_index: 2, ..authorization() },
-            DepositAuthorization { owner: Address::repeat_byte(2), ..authorization() },
+            DepositAuthorization { owner: EvmAddress::repeat_byte(2), ..authorization() },
             DepositAuthorization { account: Some(AccountId::new(1, 1).unwrap()), ..authorization() },
             DepositAuthorization { ceiling: Usdc::ZERO, ..authorization() },
             DepositAuthorization { salt: B256::ZERO, ..authorization() },
         ] {
             assert_ne!(nonce, other.nonce());
         }
-        let signed = authorization().to_eip3009(Address::repeat_byte(3));
-        assert_eq!((signed.from, signed.to, signed.nonce), (Address::repeat_byte(1), Address::repeat_byte(3), nonce));
+        let signed = authorization().to_eip3009(EvmAddress::repeat_byte(3));
+        assert_eq!(
+            (signed.from, signed.to, signed.nonce),
+            (EvmAddress::repeat_byte(1), EvmAddress::repeat_byte(3), nonce)
+        );
         assert_eq!(signed.value, Usdc::from_micros(50_000_000));
     }
 
@@ -142,7 +145,7 @@ mod tests {
             ceiling: Usdc::MAX,
             fee: Usdc::from_micros(10_000),
         };
-        let (contract, vault) = (Address::repeat_byte(2), Address::repeat_byte(3));
+        let (contract, vault) = (EvmAddress::repeat_byte(2), EvmAddress::repeat_byte(3));
         let mut addresses = vec![
             deposit_address(contract, vault, &terms),
             deposit_address(vault, vault, &terms),
@@ -151,7 +154,7 @@ mod tests {
         addresses.extend(
             [
                 DepositTerms { operator_index: 2, ..terms },
-                DepositTerms { owner: contract, ..terms },
+                DepositTerms { owner: contract.into(), ..terms },
                 DepositTerms { ceiling: Usdc::ZERO, ..terms },
                 DepositTerms { fee: Usdc::ZERO, ..terms },
             ]

@@ -1,6 +1,6 @@
 //! EIP-3009: transfers of USDC that the payer signs and anyone may submit.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address as EvmAddress, B256, U256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
 
 use crate::typed_data::eip712_digest;
@@ -28,13 +28,13 @@ pub struct TokenDomain {
     /// EIP-155 chain id.
     pub chain_id: u64,
     /// Address of the token.
-    pub token: Address,
+    pub token: EvmAddress,
 }
 
 impl TokenDomain {
     /// Circle's USDC on mainnets: name `USD Coin`, version `2`.
     #[must_use]
-    pub fn usdc(chain_id: u64, token: Address) -> Self {
+    pub fn usdc(chain_id: u64, token: EvmAddress) -> Self {
         // Base Sepolia's token was deployed under its short name.
         let name = if Some(chain_id) == Chain::BaseSepolia.evm_chain_id() { "USDC" } else { "USD Coin" };
         Self { name: name.to_owned(), version: "2".to_owned(), chain_id, token }
@@ -60,9 +60,9 @@ macro_rules! authorization {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
             /// Who pays and signs.
-            pub from: Address,
+            pub from: EvmAddress,
             /// Who is paid.
-            pub to: Address,
+            pub to: EvmAddress,
             /// How much.
             pub value: Usdc,
             /// Unix seconds; valid strictly after.

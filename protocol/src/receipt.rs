@@ -1,12 +1,12 @@
 //! A receipt with everything that makes it proof: the operator's signature and the depositor's authorisation.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address as EvmAddress, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::request::canonical_json_hash;
 use crate::serde_util::u256_string;
-use crate::signature::{Signature, SignatureError, Signer, recover};
-use crate::{Chain, Domain, JobAuthorization, Receipt, TokenDomain, TransferWithAuthorization, Usdc};
+use crate::signature::{Signature, SignatureError, recover, signer_among};
+use crate::{Address, Chain, Domain, JobAuthorization, Receipt, Signer, TokenDomain, TransferWithAuthorization, Usdc};
 
 /// A receipt as published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl SignedReceipt {
     #[must_use]
     pub fn sign(receipt: Receipt, authorization: Authorization, domain: &Domain, operator: &Signer) -> Self {
         let receipt_hash = receipt.digest(domain);
-        let signature = operator.sign(receipt_hash).into();
+        let signature = operator.sign(receipt_hash);
         Self { receipt, receipt_hash, signature, authorization }
     }
 
@@ -42,10 +42,10 @@ impl SignedReceipt {
         if hash != self.receipt_hash {
             return Err(ReceiptFault::Hash(hash));
         }
-        let signer = self.signature.recover(hash).map_err(ReceiptFault::Signature)?;
-        if signer != operator {
-            return Err(ReceiptFault::NotTheOperator(signer));
-        }
+        self.signature.verify(hash, operator).map_err(|error| match error {
+            SignatureError::Stranger(signer) => ReceiptFault::NotTheOperator(signer),
+            other => ReceiptFault::Signature(other),
+        })?;
         let authorization_hash = self.authorization.hash(domain);
         if authorization_hash != self.receipt.authorization_hash {
             return Err(ReceiptFault::AuthorizationHash(authorization_hash));
@@ -77,9 +77,9 @@ pub enum ReceiptFault {
     /// The bytes are no signature.
     #[error("is not signed: {0}")]
     Signature(SignatureError),
-    /// Signed by somebody else.
-    #[error("is signed by {0}, not by the operator")]
-    NotTheOperator(Address),
+    /// Signed by somebody else; only secp256k1 tells whom.
+    #[error("is {}", not_the_operator(.0))]
+    NotTheOperator(Option<Address>),
     /// Of another batch.
     #[error("belongs to batch {0}")]
     BatchNumber(u64),
@@ -94,6 +94,13 @@ pub enum ReceiptFault {
     NotAuthorized(&'static str),
 }
 
+fn not_the_operator(signer: &Option<Address>) -> String {
+    match signer {
+        Some(signer) => format!("signed by {signer}, not by the operator"),
+        None => "not signed by the operator".to_owned(),
+    }
+}
+
 /// How the depositor authorised a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "scheme")]
@@ -103,7 +110,7 @@ pub enum Authorization {
     ComputeFutures {
         /// What was signed.
         authorization: JobAuthorization,
-        /// By owner or delegate: 65 bytes, or whatever a contract wallet accepts.
+        /// By owner or delegate: 65 bytes, or whatever a contract wallet accepts; 64 bytes on Solana.
         signature: Bytes,
     },
     /// By paying the gate price from the account's wallet (x402 scheme `exact`).
@@ -119,9 +126,9 @@ pub enum Authorization {
 #[serde(rename_all = "camelCase")]
 pub struct ExactPayment {
     /// The token.
-    pub asset: Address,
+    pub asset: EvmAddress,
     /// Who paid.
-    pub from: Address,
+    pub from: EvmAddress,
     /// The chain, always by its CAIP-2 name.
     pub network: Chain,
     /// Of the EIP-3009 authorisation.
@@ -129,7 +136,7 @@ pub struct ExactPayment {
     /// The payer's: 65 bytes, or whatever a contract wallet accepts.
     pub signature: Bytes,
     /// Who was paid.
-    pub to: Address,
+    pub to: EvmAddress,
     /// Unix seconds; valid strictly after.
     #[serde(with = "u256_string")]
     pub valid_after: U256,
@@ -176,16 +183,16 @@ impl ExactPayment {
 /// An authorisation that no key is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorizationError {
-    /// Not a 65-byte ECDSA signature. A contract wallet's has to be checked on chain (EIP-1271).
+    /// Not a signature of the kind the chain knows, or not one of theirs. A contract wallet's has to be checked on chain (EIP-1271).
     #[error("{0}; if the signer is a contract wallet, ask the chain (EIP-1271)")]
     Signature(#[from] SignatureError),
     /// Signed by another key than the one that pays.
     #[error("the payment is from {from} but signed by {signer}")]
     NotThePayer {
         /// Who pays.
-        from: Address,
+        from: EvmAddress,
         /// Who signed.
-        signer: Address,
+        signer: EvmAddress,
     },
     /// No EIP-712 there.
     #[error("payments on {0} are not signed with EIP-712; check them on that chain")]
@@ -202,20 +209,23 @@ impl Authorization {
         }
     }
 
-    /// Who authorised the job: compare with the account's owner and delegate.
+    /// Which of `spenders` (the account's owner and delegates) authorised the job.
     ///
     /// # Errors
-    /// When the signature is not an ECDSA signature, or not the payer's.
-    pub fn authorizer(&self, domain: &Domain) -> Result<Address, AuthorizationError> {
+    /// [`SignatureError::Stranger`] when it was none of them; otherwise when the signature is none, or not the payer's.
+    pub fn authorizer(&self, domain: &Domain, spenders: &[Address]) -> Result<Address, AuthorizationError> {
         match self {
-            Self::ComputeFutures { authorization, signature } => Ok(recover(authorization.digest(domain), signature)?),
+            Self::ComputeFutures { authorization, signature } => {
+                Ok(signer_among(authorization.digest(domain), signature, spenders)?)
+            }
             Self::Exact { payment } => {
                 let digest = payment.digest().ok_or(AuthorizationError::NotEvm(payment.network))?;
                 let signer = recover(digest, &payment.signature)?;
                 if signer != payment.from {
                     return Err(AuthorizationError::NotThePayer { from: payment.from, signer });
                 }
-                Ok(signer)
+                let signer = Address::from(signer);
+                if spenders.contains(&signer) { Ok(signer) } else { Err(SignatureError::Stranger(Some(signer)).into()) }
             }
         }
     }

@@ -1,12 +1,16 @@
-//! ECDSA over secp256k1, as Ethereum does it: 65 bytes r ‖ s ‖ v, low s only.
+//! Signatures over digests: ECDSA over secp256k1 as Ethereum does it (65 bytes r ‖ s ‖ v, low s only), ed25519 as Solana does it
+//! (64 bytes, strictly verified).
 
 use std::fmt;
 use std::str::FromStr;
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address as EvmAddress, B256, Bytes, keccak256};
+use ed25519_dalek::VerifyingKey;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, PublicKey, SECP256K1, SecretKey};
+use secp256k1::{Message, PublicKey, SECP256K1};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Address, SolanaAddress};
 
 /// Half the order of the curve: the highest `s` that counts. The other half is the same signature in another spelling, so
 /// accepting it would give every signature a twin (T-3).
@@ -27,6 +31,12 @@ pub enum SignatureError {
     /// The malleable twin.
     #[error("the signature's s is in the upper half of the curve order; sign with low s, as every wallet does")]
     HighS,
+    /// Not an ed25519 signature.
+    #[error("the signature has {0} bytes; on Solana send the 64 bytes of an ed25519 signature as 0x-prefixed hex")]
+    SolanaLength(usize),
+    /// Made by a key that may not sign this. Only secp256k1 tells which.
+    #[error("the signature is {}not by the key that should have signed", by(.0))]
+    Stranger(Option<Address>),
     /// No key can have made it.
     #[error("the signature does not belong to any key; sign again")]
     Unrecoverable,
@@ -36,13 +46,22 @@ pub enum SignatureError {
     /// Zero, or not below the order of the curve, or not 32 bytes.
     #[error("not a private key; a private key is 32 bytes of hex, above zero and below the order of secp256k1")]
     InvalidKey,
+    /// Neither 32 bytes in hex nor a Solana keypair.
+    #[error(
+        "not a private key; write 32 bytes in hex (Base), or a Solana keypair: the 64 numbers of a solana-keygen file, or 64 bytes in base58"
+    )]
+    NotAKey,
 }
 
-/// The address whose key signed `digest`.
+fn by(signer: &Option<Address>) -> String {
+    signer.map(|signer| format!("by {signer}, ")).unwrap_or_default()
+}
+
+/// The EVM address whose key signed `digest`.
 ///
 /// # Errors
 /// When the bytes are not a canonical 65-byte signature. Any well-formed one recovers to *some* address: compare it.
-pub fn recover(digest: B256, signature: &[u8]) -> Result<Address, SignatureError> {
+pub fn recover(digest: B256, signature: &[u8]) -> Result<EvmAddress, SignatureError> {
     let bytes: &[u8; 65] = signature.try_into().map_err(|_| SignatureError::Length(signature.len()))?;
     let recovery = match bytes[64] {
         v @ (0 | 1) => v,
@@ -61,34 +80,85 @@ pub fn recover(digest: B256, signature: &[u8]) -> Result<Address, SignatureError
     Ok(address_of(&key))
 }
 
-fn address_of(key: &PublicKey) -> Address {
-    // The first byte says "uncompressed" and is not part of the key.
-    Address::from_slice(&keccak256(&key.serialize_uncompressed()[1..])[12..])
+/// Which of `candidates` signed `digest`: on an EVM chain by recovery, on Solana by verification with each key.
+///
+/// # Errors
+/// [`SignatureError::Stranger`] when it was none of them; otherwise says why the bytes are no signature of their kind.
+pub fn signer_among(digest: B256, signature: &[u8], candidates: &[Address]) -> Result<Address, SignatureError> {
+    if candidates.iter().any(|candidate| candidate.solana().is_some()) {
+        let bytes = signature.try_into().map_err(|_| SignatureError::SolanaLength(signature.len()))?;
+        let signature = ed25519_dalek::Signature::from_bytes(bytes);
+        let signed = |key: SolanaAddress| {
+            // Strictly, as the ed25519 program of Solana: no weak keys, no second spelling of a signature (T-3).
+            VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(digest.as_slice(), &signature).is_ok())
+        };
+        let found = candidates.iter().find(|candidate| candidate.solana().is_some_and(signed));
+        return found.copied().ok_or(SignatureError::Stranger(None));
+    }
+    let recovered = Address::from(recover(digest, signature)?);
+    if candidates.contains(&recovered) { Ok(recovered) } else { Err(SignatureError::Stranger(Some(recovered))) }
 }
 
-/// A 65-byte signature; in JSON `0x` + hex. Never a key in a map or table: the same act can be signed many times.
+pub(crate) fn address_of(key: &PublicKey) -> EvmAddress {
+    // The first byte says "uncompressed" and is not part of the key.
+    EvmAddress::from_slice(&keccak256(&key.serialize_uncompressed()[1..])[12..])
+}
+
+/// A signature; in JSON `0x` + hex on both chains. Never a key in a map or table: the same act can be signed many times.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Signature([u8; 65]);
+pub enum Signature {
+    /// r ‖ s ‖ v.
+    Secp256k1([u8; 65]),
+    /// R ‖ s.
+    Ed25519([u8; 64]),
+}
 
 impl Signature {
-    /// The bytes r ‖ s ‖ v.
+    /// The bytes: 65 or 64.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 65] {
-        &self.0
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Secp256k1(bytes) => bytes,
+            Self::Ed25519(bytes) => bytes,
+        }
     }
 
-    /// See [`recover`].
+    /// The bytes: 65 or 64.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+
+    /// Whether `signer` signed `digest`.
     ///
     /// # Errors
-    /// See [`recover`].
-    pub fn recover(&self, digest: B256) -> Result<Address, SignatureError> {
-        recover(digest, &self.0)
+    /// See [`signer_among`].
+    pub fn verify(&self, digest: B256, signer: Address) -> Result<(), SignatureError> {
+        signer_among(digest, self.as_bytes(), &[signer]).map(drop)
     }
 }
 
 impl From<[u8; 65]> for Signature {
     fn from(bytes: [u8; 65]) -> Self {
-        Self(bytes)
+        Self::Secp256k1(bytes)
+    }
+}
+
+impl From<[u8; 64]> for Signature {
+    fn from(bytes: [u8; 64]) -> Self {
+        Self::Ed25519(bytes)
+    }
+}
+
+impl From<Signature> for Bytes {
+    fn from(signature: Signature) -> Self {
+        Self::copy_from_slice(signature.as_bytes())
+    }
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 
@@ -96,7 +166,10 @@ impl TryFrom<&[u8]> for Signature {
     type Error = SignatureError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        bytes.try_into().map(Self).map_err(|_| SignatureError::Length(bytes.len()))
+        if let Ok(bytes) = bytes.try_into() {
+            return Ok(Self::Secp256k1(bytes));
+        }
+        bytes.try_into().map(Self::Ed25519).map_err(|_| SignatureError::Length(bytes.len()))
     }
 }
 
@@ -112,7 +185,7 @@ impl FromStr for Signature {
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&alloy_primitives::hex::encode_prefixed(self.0))
+        f.write_str(&alloy_primitives::hex::encode_prefixed(self.as_bytes()))
     }
 }
 
@@ -130,64 +203,7 @@ impl Serialize for Signature {
 
 impl<'de> Deserialize<'de> for Signature {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::serde_util::from_text(deserializer, "a 65-byte signature as 0x-prefixed hex", str::parse)
-    }
-}
-
-/// A private key that signs digests. Printing it shows the address only; the key is erased when dropped.
-#[derive(Clone)]
-pub struct Signer {
-    key: SecretKey,
-    address: Address,
-}
-
-impl Signer {
-    /// From 32 bytes.
-    ///
-    /// # Errors
-    /// When they are not a private key.
-    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SignatureError> {
-        let key = SecretKey::from_byte_array(*bytes).map_err(|_| SignatureError::InvalidKey)?;
-        Ok(Self { key, address: address_of(&key.public_key(SECP256K1)) })
-    }
-
-    /// From hex, with or without `0x`.
-    ///
-    /// # Errors
-    /// When it is not a private key. The message never shows the text.
-    pub fn from_hex(text: &str) -> Result<Self, SignatureError> {
-        let mut bytes = [0; 32];
-        alloy_primitives::hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| SignatureError::InvalidKey)?;
-        Self::from_bytes(&bytes)
-    }
-
-    /// Address of the key.
-    #[must_use]
-    pub const fn address(&self) -> Address {
-        self.address
-    }
-
-    /// Signs a digest: r ‖ s ‖ v, v 27 or 28, low s, deterministic (RFC 6979).
-    #[must_use]
-    pub fn sign(&self, digest: B256) -> [u8; 65] {
-        let signature = SECP256K1.sign_ecdsa_recoverable(Message::from_digest(digest.0), &self.key);
-        let (recovery, compact) = signature.serialize_compact();
-        let mut bytes = [0; 65];
-        bytes[..64].copy_from_slice(&compact);
-        bytes[64] = 27 + u8::from(i32::from(recovery) & 1 == 1);
-        bytes
-    }
-}
-
-impl Drop for Signer {
-    fn drop(&mut self) {
-        self.key.non_secure_erase();
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({}, key hidden)", self.address)
+        crate::serde_util::from_text(deserializer, "a signature of 65 or 64 bytes as 0x-prefixed hex", str::parse)
     }
 }
 
@@ -197,41 +213,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Signer;
 
     /// anvil's first key, known to everybody.
     const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
-    fn signer() -> Signer {
+    fn signer() -> EvmAddress {
+        key().address().evm().unwrap()
+    }
+
+    fn key() -> Signer {
         Signer::from_hex(KEY).unwrap()
     }
 
-    #[test]
-    fn address_of_a_known_key() {
-        assert_eq!(signer().address().to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-        assert_eq!(Signer::from_hex(&KEY[2..]).unwrap().address(), signer().address());
+    fn sign(digest: B256) -> [u8; 65] {
+        key().sign(digest).as_bytes().try_into().unwrap()
     }
 
-    #[test]
-    fn keys_are_checked_and_never_shown() {
-        let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
-        for bad in ["", "0x", "zz", order, &"00".repeat(32), &KEY[..64], &format!("{KEY}00")] {
-            let error = Signer::from_hex(bad).unwrap_err();
-            assert_eq!(error, SignatureError::InvalidKey);
-            assert!(bad.len() < 8 || !error.to_string().contains(bad));
-        }
-        let debug = format!("{:?}", signer());
-        assert!(debug.contains("0xf39F") && !debug.to_lowercase().contains("ac0974"), "{debug}");
+    fn solana() -> Signer {
+        Signer::ed25519(&[7; 32])
     }
 
     #[test]
     fn only_canonical_signatures_count() {
         let digest = keccak256("message");
-        let good = signer().sign(digest);
-        assert_eq!(recover(digest, &good), Ok(signer().address()));
+        let good = sign(digest);
+        assert_eq!(recover(digest, &good), Ok(signer()));
 
         let mut zero_or_one = good;
         zero_or_one[64] -= 27;
-        assert_eq!(recover(digest, &zero_or_one), Ok(signer().address()));
+        assert_eq!(recover(digest, &zero_or_one), Ok(signer()));
 
         assert_eq!(recover(digest, &good[..64]), Err(SignatureError::Length(64)));
         assert_eq!(recover(digest, &[&good[..], &[0]].concat()), Err(SignatureError::Length(66)));
@@ -253,7 +264,7 @@ mod tests {
     #[test]
     fn the_twin_with_high_s_is_refused() {
         let digest = keccak256("message");
-        let mut twin = signer().sign(digest);
+        let mut twin = sign(digest);
         // s' = n − s with the other v recovers to the same key in libsecp256k1 itself.
         let order = alloy_primitives::uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
         let s = alloy_primitives::U256::from_be_slice(&twin[32..64]);
@@ -263,10 +274,10 @@ mod tests {
         let recovery = RecoveryId::try_from(i32::from(twin[64] - 27)).unwrap();
         let raw = RecoverableSignature::from_compact(&twin[..64], recovery).unwrap();
         let key = SECP256K1.recover_ecdsa(Message::from_digest(digest.0), &raw).unwrap();
-        assert_eq!(address_of(&key), signer().address());
+        assert_eq!(address_of(&key), signer());
 
         // The bound itself: half the order counts, one more does not.
-        let mut bound = signer().sign(digest);
+        let mut bound = sign(digest);
         bound[32..64].copy_from_slice(&HALF_ORDER);
         assert_ne!(recover(digest, &bound), Err(SignatureError::HighS));
         bound[63] += 1;
@@ -275,11 +286,68 @@ mod tests {
     }
 
     #[test]
+    fn solana_keys_verify_and_nothing_else_does() {
+        let digest = keccak256("message");
+        let good = solana().sign(digest);
+        let me = solana().address();
+        let others = [Signer::ed25519(&[8; 32]).address(), Address::Solana(SolanaAddress::default())];
+        assert_eq!(good.as_bytes().len(), 64);
+        assert_eq!(good.verify(digest, me), Ok(()));
+        assert_eq!(signer_among(digest, good.as_bytes(), &[others[0], me]), Ok(me));
+        assert_eq!(signer_among(digest, good.as_bytes(), &others), Err(SignatureError::Stranger(None)));
+        assert_eq!(good.verify(keccak256("other"), me), Err(SignatureError::Stranger(None)));
+        for length in [0, 63, 65] {
+            let bytes = vec![1; length];
+            assert_eq!(signer_among(digest, &bytes, &[me]), Err(SignatureError::SolanaLength(length)));
+        }
+        for position in 0..64 {
+            let mut bad: [u8; 64] = good.as_bytes().try_into().unwrap();
+            bad[position] ^= 1;
+            assert_eq!(Signature::from(bad).verify(digest, me), Err(SignatureError::Stranger(None)));
+        }
+    }
+
+    /// T-3: s + L is the same number to a careless verifier.
+    #[test]
+    fn an_ed25519_signature_has_one_spelling() {
+        let digest = keccak256("message");
+        let mut twin: [u8; 64] = solana().sign(digest).as_bytes().try_into().unwrap();
+        let order = alloy_primitives::uint!(0x1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed_U256);
+        let s = alloy_primitives::U256::from_le_slice(&twin[32..]) + order;
+        twin[32..].copy_from_slice(&s.to_le_bytes::<32>());
+        assert_eq!(Signature::from(twin).verify(digest, solana().address()), Err(SignatureError::Stranger(None)));
+    }
+
+    /// The neutral point as key and as R with s = 0 satisfies the equation for any message; strict verification knows it.
+    #[test]
+    fn a_weak_key_signs_nothing() {
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut bytes = [0; 64];
+        bytes[0] = 1;
+        let weak = Address::Solana(SolanaAddress::new(neutral));
+        assert_eq!(Signature::from(bytes).verify(keccak256("any"), weak), Err(SignatureError::Stranger(None)));
+    }
+
+    #[test]
+    fn a_stranger_is_named_where_the_signature_tells() {
+        let digest = keccak256("message");
+        let error = key().sign(digest).verify(digest, Address::repeat_byte(1)).unwrap_err();
+        assert_eq!(error, SignatureError::Stranger(Some(key().address())));
+        assert!(error.to_string().starts_with("the signature is by 0xf39F"), "{error}");
+        assert_eq!(solana().sign(digest).verify(digest, key().address()), Err(SignatureError::Length(64)));
+        assert_eq!(key().sign(digest).verify(digest, solana().address()), Err(SignatureError::SolanaLength(65)));
+    }
+
+    #[test]
     fn json_is_prefixed_hex() {
-        let signature = Signature::from(signer().sign(keccak256("message")));
+        let signature = key().sign(keccak256("message"));
         let json = serde_json::to_string(&signature).unwrap();
         assert_eq!(json.len(), 2 + 2 + 130);
         assert_eq!(serde_json::from_str::<Signature>(&json).unwrap(), signature);
+        let ed25519 = solana().sign(keccak256("message"));
+        let text = serde_json::to_string(&ed25519).unwrap();
+        assert_eq!((text.len(), serde_json::from_str::<Signature>(&text).unwrap()), (2 + 2 + 128, ed25519));
         assert!(serde_json::from_str::<Signature>(&json.replace("0x", "")).is_err());
         assert!(serde_json::from_str::<Signature>("\"0x00\"").is_err());
         assert!(serde_json::from_str::<Signature>("\"0xzz\"").is_err());
@@ -290,15 +358,16 @@ mod tests {
         fn signatures_recover_to_their_signer(key in prop::array::uniform32(1u8..255), digest: [u8; 32]) {
             let signer = Signer::from_bytes(&key).unwrap();
             let signature = signer.sign(digest.into());
-            prop_assert!(signature[64] == 27 || signature[64] == 28);
-            prop_assert_eq!(recover(digest.into(), &signature), Ok(signer.address()));
-            let other = keccak256(digest);
-            prop_assert_ne!(recover(other, &signature), Ok(signer.address()));
+            let v = signature.as_bytes()[64];
+            prop_assert!(v == 27 || v == 28);
+            prop_assert_eq!(signature.verify(digest.into(), signer.address()), Ok(()));
+            prop_assert!(signature.verify(keccak256(digest), signer.address()).is_err());
         }
 
         #[test]
         fn any_bytes_are_recovered_or_refused(digest: [u8; 32], bytes in prop::collection::vec(any::<u8>(), 0..70)) {
-            let _: Result<Address, _> = recover(digest.into(), &bytes);
+            let _: Result<EvmAddress, _> = recover(digest.into(), &bytes);
+            let _: Result<Address, _> = signer_among(digest.into(), &bytes, &[solana().address()]);
         }
     }
 }

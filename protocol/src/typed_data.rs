@@ -1,13 +1,16 @@
-//! What people and operators sign on EVM chains (EIP-712). The contract hashes the same structures.
+//! What people and operators sign (EIP-712, on both chains). The contracts hash the same structures.
+//!
+//! On Solana the structures and their hashes are the same; the domain names the cluster and the program instead of chain id and
+//! contract, and the signature is ed25519 over the digest.
 
 use std::sync::LazyLock;
 
-use alloy_primitives::{Address, B256, U256, Uint, keccak256};
-use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
+use alloy_primitives::{Address as EvmAddress, B256, U256, Uint, keccak256};
+use alloy_sol_types::{SolStruct, SolValue};
 use serde::{Deserialize, Serialize};
 
 use crate::serde_util::{batch_number, u64_string};
-use crate::{AccountId, Usdc};
+use crate::{AccountId, Address, Chain, SolanaAddress, Usdc};
 
 /// Name in the contract's EIP-712 domain.
 const DOMAIN_NAME: &str = "ComputeFutures";
@@ -52,43 +55,91 @@ pub(crate) fn eip712_digest(separator: B256, struct_hash: B256) -> B256 {
 }
 
 /// One deployment of the contract: a signature for it means nothing to any other (T-2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Domain {
-    /// EIP-155 chain id.
-    pub chain_id: u64,
-    /// Address of the ComputeFutures contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// On an EVM chain.
+    Evm {
+        /// EIP-155 chain id.
+        chain_id: u64,
+        /// Address of the ComputeFutures contract.
+        contract: EvmAddress,
+    },
+    /// On a Solana cluster.
+    Solana {
+        /// The cluster: [`Chain::Solana`] or [`Chain::SolanaDevnet`].
+        cluster: Chain,
+        /// Address of the ComputeFutures program.
+        program: SolanaAddress,
+    },
+}
+
+/// A contract's address in the form of another chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{contract} is no address on {chain}")]
+pub struct WrongChain {
+    /// The chain.
+    pub chain: Chain,
+    /// The address.
     pub contract: Address,
 }
 
 impl Domain {
-    /// The contract at this address on this chain.
+    /// The contract (on Solana: the program) at this address on this chain.
+    ///
+    /// # Errors
+    /// When the address has another chain's form.
+    pub fn new(chain: Chain, contract: Address) -> Result<Self, WrongChain> {
+        match (chain.evm_chain_id(), contract) {
+            (Some(chain_id), Address::Evm(contract)) => Ok(Self::Evm { chain_id, contract }),
+            (None, Address::Solana(program)) => Ok(Self::Solana { cluster: chain, program }),
+            _ => Err(WrongChain { chain, contract }),
+        }
+    }
+
+    /// The contract at this address on this EVM chain.
     #[must_use]
-    pub const fn new(chain_id: u64, contract: Address) -> Self {
-        Self { chain_id, contract }
+    pub const fn evm(chain_id: u64, contract: EvmAddress) -> Self {
+        Self::Evm { chain_id, contract }
+    }
+
+    /// Address of the contract.
+    #[must_use]
+    pub const fn contract(&self) -> Address {
+        match *self {
+            Self::Evm { contract, .. } => Address::Evm(contract),
+            Self::Solana { program, .. } => Address::Solana(program),
+        }
+    }
+
+    /// CAIP-2 name of the network.
+    #[must_use]
+    pub fn network(&self) -> String {
+        match self {
+            Self::Evm { chain_id, .. } => format!("eip155:{chain_id}"),
+            Self::Solana { cluster, .. } => cluster.caip2().to_owned(),
+        }
     }
 
     /// EIP-712 domain separator. Computed for every signature, so what never changes is hashed once.
     #[must_use]
     pub fn separator(&self) -> B256 {
-        static FIXED: LazyLock<[B256; 3]> = LazyLock::new(|| {
-            let types = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
-            [types, DOMAIN_NAME, DOMAIN_VERSION].map(keccak256)
-        });
-        let [types, name, version] = *FIXED;
-        keccak256((types, name, version, U256::from(self.chain_id), self.contract).abi_encode())
-    }
-
-    /// The same for alloy's signing functions.
-    #[must_use]
-    pub const fn eip712(&self) -> Eip712Domain {
-        Eip712Domain::new(
-            Some(std::borrow::Cow::Borrowed(DOMAIN_NAME)),
-            Some(std::borrow::Cow::Borrowed(DOMAIN_VERSION)),
-            Some(U256::from_limbs([self.chain_id, 0, 0, 0])),
-            Some(self.contract),
-            None,
-        )
+        static NAME: LazyLock<[B256; 2]> = LazyLock::new(|| [DOMAIN_NAME, DOMAIN_VERSION].map(keccak256));
+        let [name, version] = *NAME;
+        match *self {
+            Self::Evm { chain_id, contract } => {
+                static TYPE: LazyLock<B256> = LazyLock::new(|| {
+                    keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+                });
+                keccak256((*TYPE, name, version, U256::from(chain_id), contract).abi_encode())
+            }
+            Self::Solana { cluster, program } => {
+                static TYPE: LazyLock<B256> = LazyLock::new(|| {
+                    keccak256("EIP712Domain(string name,string version,string cluster,bytes32 program)")
+                });
+                let (cluster, program) = (keccak256(cluster.reference()), B256::new(program.0));
+                keccak256((*TYPE, name, version, cluster, program).abi_encode())
+            }
+        }
     }
 }
 
@@ -265,14 +316,46 @@ mod tests {
         assert!(serde_json::from_value::<Receipt>(json).is_err());
     }
 
+    fn solana(cluster: Chain, byte: u8) -> Domain {
+        Domain::new(cluster, SolanaAddress::new([byte; 32]).into()).unwrap()
+    }
+
+    #[test]
+    fn a_domain_needs_an_address_of_its_chain() {
+        let (evm, solana) = (Address::repeat_byte(1), Address::Solana(SolanaAddress::new([1; 32])));
+        assert_eq!(Domain::new(Chain::Base, evm).unwrap().contract(), evm);
+        assert_eq!(Domain::new(Chain::Solana, solana).unwrap().contract(), solana);
+        assert_eq!(Domain::new(Chain::Base, evm).unwrap().network(), Chain::Base.caip2());
+        assert_eq!(Domain::new(Chain::SolanaDevnet, solana).unwrap().network(), Chain::SolanaDevnet.caip2());
+        for (chain, contract) in [(Chain::Base, solana), (Chain::Solana, evm)] {
+            assert_eq!(Domain::new(chain, contract), Err(WrongChain { chain, contract }));
+        }
+    }
+
+    /// keccak256(abi.encode(type hash, keccak256(name), keccak256(version), keccak256(cluster), program)).
+    #[test]
+    fn the_solana_domain_is_spelled_as_documented() {
+        let words = [
+            keccak256("EIP712Domain(string name,string version,string cluster,bytes32 program)"),
+            keccak256("ComputeFutures"),
+            keccak256("1"),
+            keccak256("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"),
+            B256::repeat_byte(7),
+        ];
+        assert_eq!(solana(Chain::Solana, 7).separator(), keccak256(words.concat()));
+    }
+
     /// A signature for one deployment, account or message is none for another (T-2).
     #[test]
     fn every_field_and_the_domain_change_the_digest() {
-        let domain = Domain::new(8453, Address::repeat_byte(9));
+        let domain = Domain::evm(8453, EvmAddress::repeat_byte(9));
         let mut digests = vec![
             receipt().digest(&domain),
-            receipt().digest(&Domain { chain_id: 84532, ..domain }),
-            receipt().digest(&Domain { contract: Address::repeat_byte(8), ..domain }),
+            receipt().digest(&Domain::evm(84532, EvmAddress::repeat_byte(9))),
+            receipt().digest(&Domain::evm(8453, EvmAddress::repeat_byte(8))),
+            receipt().digest(&solana(Chain::Solana, 9)),
+            receipt().digest(&solana(Chain::SolanaDevnet, 9)),
+            receipt().digest(&solana(Chain::Solana, 8)),
         ];
         let changes: [fn(&mut Receipt); 11] = [
             |r| r.account_id = AccountId::new(2, 1).unwrap(),
@@ -301,10 +384,14 @@ mod tests {
     proptest! {
         #[test]
         fn alloys_own_signing_hash_agrees(chain_id: u64, contract: [u8; 20], sequence in 1u32..1 << 28, ceiling in 0u64..1 << 56) {
-            let domain = Domain::new(chain_id, contract.into());
+            let contract = EvmAddress::from(contract);
+            let domain = Domain::evm(chain_id, contract);
             let message = SpendCeiling { account_id: AccountId::new(1, sequence).unwrap(), ceiling: Usdc::from_micros(ceiling) };
             let theirs = sol_types::SpendCeiling { accountId: message.account_id.get(), ceiling: uint56(message.ceiling) };
-            prop_assert_eq!(message.digest(&domain), theirs.eip712_signing_hash(&domain.eip712()));
+            let name = alloy_sol_types::eip712_domain! {
+                name: DOMAIN_NAME, version: DOMAIN_VERSION, chain_id: chain_id, verifying_contract: contract,
+            };
+            prop_assert_eq!(message.digest(&domain), theirs.eip712_signing_hash(&name));
         }
     }
 }

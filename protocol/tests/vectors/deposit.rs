@@ -1,4 +1,4 @@
-use compute_futures_protocol::{AccountId, Address, B256, DepositTerms, deposit_address, deposit_nonce};
+use compute_futures_protocol::{AccountId, B256, DepositTerms, EvmAddress, deposit_address, deposit_nonce};
 
 use crate::{load, number, parse, rows, usdc};
 
@@ -13,7 +13,7 @@ fn deposit_addresses() {
         };
         assert_eq!(terms.salt(), parse::<B256>(row, "salt"));
         let address = deposit_address(parse(row, "contract"), parse(row, "vaultImplementation"), &terms);
-        assert_eq!(address, parse::<Address>(row, "depositAddress"));
+        assert_eq!(address, parse::<EvmAddress>(row, "depositAddress"));
     }
 }
 

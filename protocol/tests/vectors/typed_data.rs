@@ -1,5 +1,5 @@
 use compute_futures_protocol::{
-    AccountId, Address, B256, Domain, JobAuthorization, Receipt, ReceiveWithAuthorization, Signature, Signer,
+    AccountId, B256, Domain, EvmAddress, JobAuthorization, Receipt, ReceiveWithAuthorization, Signature, Signer,
     SpendCeiling, TokenDomain, TransferWithAuthorization, U256, recover,
 };
 use serde_json::Value;
@@ -16,12 +16,12 @@ fn check(vectors: &Value, row: &Value, struct_hash: B256, digest: B256) {
     assert_eq!(digest, parse::<B256>(row, "digest"));
     let signer = Signer::from_hex(text(vectors, "signerKey")).unwrap();
     let signature: Signature = parse(row, "signature");
-    assert_eq!(Signature::from(signer.sign(digest)), signature);
-    assert_eq!(recover(digest, signature.as_bytes()).unwrap(), parse::<Address>(vectors, "signer"));
+    assert_eq!(signer.sign(digest), signature);
+    assert_eq!(recover(digest, signature.as_bytes()).unwrap(), parse::<EvmAddress>(vectors, "signer"));
 }
 
 fn domain(vectors: &Value, row: &Value) -> Domain {
-    Domain::new(number(row, "chainId"), parse(vectors, "contract"))
+    Domain::evm(number(row, "chainId"), parse(vectors, "contract"))
 }
 
 #[test]
