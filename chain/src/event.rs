@@ -1,7 +1,6 @@
 //! Contract events in the words of the domain, the same for every chain.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Terms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Terms, TransactionId, Usdc};
 use serde::{Deserialize, Serialize};
 
 /// Where an event stands. `(block_number, log_index)` orders events; `(block_hash, log_index)` identifies one.
@@ -11,7 +10,7 @@ pub struct EventMeta {
     pub block_number: u64,
     pub block_hash: B256,
     pub block_timestamp: u64,
-    pub transaction: B256,
+    pub transaction: TransactionId,
     pub log_index: u64,
 }
 

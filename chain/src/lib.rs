@@ -5,10 +5,12 @@
 mod error;
 mod event;
 pub mod evm;
+mod keys;
 mod reader;
 mod writer;
 
 pub use error::{ChainError, Rejection};
 pub use event::{ChainEvent, EventKind, EventMeta, EventRange};
+pub use keys::KeySource;
 pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
-pub use writer::{Action, ChainWriter, DebitRow, Fees, SignedTransaction, TransactionOutcome};
+pub use writer::{Action, ChainWriter, DebitRow, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome};

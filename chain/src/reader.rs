@@ -1,8 +1,9 @@
 //! Reading a chain: state, heads, events.
 
-use alloy::primitives::{Address, B256};
 use async_trait::async_trait;
-use compute_futures_protocol::{AccountId, AccountState, Chain, DepositTerms, Terms, Usdc};
+use compute_futures_protocol::{
+    AccountId, AccountState, Address, B256, Chain, DepositTerms, Domain, Terms, TransactionId, Usdc,
+};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
@@ -68,9 +69,11 @@ pub struct OperatorOnChain {
 pub trait ChainReader: Send + Sync + 'static {
     /// Which chain this is.
     fn chain(&self) -> Chain;
-    /// Address of the ComputeFutures contract.
+    /// The deployment, as signatures name it.
+    fn domain(&self) -> Domain;
+    /// Address of the ComputeFutures contract (on Solana: the program).
     fn contract(&self) -> Address;
-    /// Address of the USDC contract.
+    /// Address of the USDC contract (on Solana: the mint).
     fn token(&self) -> Address;
     /// The block the contract was deployed in (following starts here).
     fn deployment_block(&self) -> u64;
@@ -105,23 +108,26 @@ pub trait ChainReader: Send + Sync + 'static {
     /// Terms of an operator at a version.
     async fn terms(&self, operator_index: u32, version: u32) -> Result<Option<Terms>, ChainError>;
     /// Address that turns plain transfers into credit; computed locally, checked against the contract in tests.
-    fn deposit_address(&self, terms: &DepositTerms) -> Address;
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when the owner's address is of another chain: nobody could take back what arrives there.
+    fn deposit_address(&self, terms: &DepositTerms) -> Result<Address, ChainError>;
     /// The account a deposit address feeds, once swept.
     async fn account_of_deposit_address(&self, address: Address) -> Result<Option<AccountId>, ChainError>;
     /// USDC balance of any address (base units), at the latest block or at `block`.
     async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError>;
-    /// Whether an EIP-3009 authorisation nonce of `authorizer` was used.
-    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError>;
-    /// The transaction that moved money under an EIP-3009 authorisation, by the token's `AuthorizationUsed` event in the last
-    /// `seconds_back` seconds (a chain makes at most one block a second). `None` when no money moved: the nonce is unused, or
-    /// it was cancelled, which [`ChainReader::authorization_used`] does not tell apart.
-    async fn authorization_transaction(
+    /// Whether a payment that `payer` signed can move money no more, because it did or was cancelled. `nonce` is that of its
+    /// EIP-3009 authorisation.
+    async fn payment_used(&self, payer: Address, nonce: B256) -> Result<bool, ChainError>;
+    /// The transaction in which a payment that `payer` signed moved money, in the last `seconds_back` seconds. `None` when no
+    /// money moved: the nonce is unused, or it was cancelled, which [`ChainReader::payment_used`] does not tell apart.
+    async fn payment_transaction(
         &self,
-        authorizer: Address,
+        payer: Address,
         nonce: B256,
         seconds_back: u64,
-    ) -> Result<Option<B256>, ChainError>;
-    /// Whether `signature` over `digest` is `signer`'s (ECDSA, or EIP-1271 when it has code).
+    ) -> Result<Option<TransactionId>, ChainError>;
+    /// Whether `signature` over `digest` is `signer`'s (ECDSA, or EIP-1271 when it has code; ed25519 on Solana).
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError>;
     /// `verifyReceipt` of the contract.
     async fn verify_receipt(

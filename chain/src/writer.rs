@@ -1,8 +1,9 @@
 //! Posting to a chain. Building, signing and broadcasting are separate steps, so that a caller can store the signed bytes first.
 
-use alloy::primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
-use compute_futures_protocol::{AccountId, DepositAuthorization, DepositTerms, Terms, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, B256, Bytes, DepositAuthorization, DepositTerms, Terms, TransactionId, Usdc,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::ChainError;
@@ -37,7 +38,7 @@ pub enum Action {
         to: Address,
         amount: Usdc,
     },
-    /// Caller's own USDC; approves first where needed (user verbs, not the relayer).
+    /// Lets the contract take the caller's own USDC (EVM chains; user verbs, not the relayer).
     Approve {
         amount: Usdc,
     },
@@ -52,6 +53,7 @@ pub enum Action {
         amount: Usdc,
         ceiling: Usdc,
     },
+    /// A deposit that its owner signed by EIP-3009 (EVM chains).
     DepositWithAuthorization {
         authorization: DepositAuthorization,
         signature: Bytes,
@@ -87,7 +89,7 @@ pub enum Action {
         to: Address,
         amount: Usdc,
     },
-    /// Fills a nonce gap: a zero-value transfer to the sender itself.
+    /// Fills a nonce gap: a zero-value transfer to the sender itself (EVM chains).
     Noop,
 }
 
@@ -118,13 +120,62 @@ impl Fees {
     }
 }
 
+/// How long a signed transaction can still be included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Lifetime {
+    /// EVM chains: until any transaction of the sender with this nonce is mined. Another with the same nonce and higher fees
+    /// replaces it; only one of them is ever mined.
+    Nonce(u64),
+    /// Solana: until the chain has passed `last_valid_block_height`. Another one may land beside it before that, so sign anew
+    /// only afterwards, and only when no earlier one landed.
+    Blockhash {
+        /// The recent block it names.
+        hash: B256,
+        /// The last block height at which it may be included.
+        last_valid_block_height: u64,
+    },
+}
+
+impl Lifetime {
+    /// Whether the transaction can be included no more, unless it was already.
+    #[must_use]
+    pub const fn is_over(self, progress: Progress) -> bool {
+        match (self, progress) {
+            (Self::Nonce(nonce), Progress::NextNonce(next)) => nonce < next,
+            (Self::Blockhash { last_valid_block_height, .. }, Progress::BlockHeight(height)) => {
+                last_valid_block_height < height
+            }
+            (Self::Nonce(_), Progress::BlockHeight(_)) | (Self::Blockhash { .. }, Progress::NextNonce(_)) => false,
+        }
+    }
+
+    /// The nonce, on an EVM chain.
+    #[must_use]
+    pub const fn nonce(self) -> Option<u64> {
+        match self {
+            Self::Nonce(nonce) => Some(nonce),
+            Self::Blockhash { .. } => None,
+        }
+    }
+}
+
+/// How far the chain got with what a sender's transactions live by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The next nonce the chain would take, by mined transactions alone: the floor for a counter of one's own.
+    NextNonce(u64),
+    /// Height of the newest finalized block.
+    BlockHeight(u64),
+}
+
 /// Signed and not yet necessarily broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct SignedTransaction {
-    pub hash: B256,
+    pub id: TransactionId,
     pub raw: Bytes,
-    pub nonce: u64,
+    pub lifetime: Lifetime,
     pub fees: Fees,
 }
 
@@ -135,8 +186,9 @@ pub struct TransactionOutcome {
     pub block_number: u64,
     pub block_hash: B256,
     pub succeeded: bool,
+    /// Gas, or compute units on Solana.
     pub gas_used: u64,
-    /// Wei per gas actually paid.
+    /// Wei per gas actually paid; on Solana the whole fee in lamports.
     pub effective_fee: u128,
 }
 
@@ -145,25 +197,44 @@ pub struct TransactionOutcome {
 pub trait ChainWriter: Send + Sync + 'static {
     /// Address of the key.
     fn sender(&self) -> Address;
-    /// The next nonce the chain would take (mined transactions only): the floor for SQL's own counter.
-    async fn nonce_floor(&self) -> Result<u64, ChainError>;
+    /// How far the chain is: tells which of the sender's transactions can be included no more.
+    async fn progress(&self) -> Result<Progress, ChainError>;
+    /// The lifetime of a transaction signed now. On an EVM chain the next nonce of `progress`, without asking again; whoever
+    /// has transactions under way counts on from there.
+    async fn lifetime(&self, progress: Progress) -> Result<Lifetime, ChainError>;
     /// Fees that should be mined soon.
     async fn suggest_fees(&self) -> Result<Fees, ChainError>;
-    /// `eth_call` + gas estimate; [`ChainError::Reverted`] names the contract's error.
+    /// Runs the action without sending it and estimates its gas (on Solana: compute units); [`ChainError::Reverted`] names the
+    /// contract's error.
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError>;
     /// Signs; touches no network. `gas_limit` from [`ChainWriter::estimate`].
-    fn sign(&self, action: &Action, nonce: u64, gas_limit: u64, fees: Fees) -> Result<SignedTransaction, ChainError>;
+    fn sign(
+        &self,
+        action: &Action,
+        lifetime: Lifetime,
+        gas_limit: u64,
+        fees: Fees,
+    ) -> Result<SignedTransaction, ChainError>;
     /// Sends signed bytes. "Already known" and "already mined" are success: broadcasting twice is harmless.
     async fn broadcast(&self, transaction: &SignedTransaction) -> Result<(), ChainError>;
     /// `None` while pending or unknown.
-    async fn outcome(&self, hash: B256) -> Result<Option<TransactionOutcome>, ChainError>;
-    /// Estimate, sign with the next nonce, broadcast, wait. For a user's own verbs, not for the relayer.
-    async fn execute(&self, action: &Action) -> Result<(B256, TransactionOutcome), ChainError>;
+    async fn outcome(&self, transaction: TransactionId) -> Result<Option<TransactionOutcome>, ChainError>;
+    /// Estimate, sign, broadcast, wait. For a user's own verbs, not for the relayer.
+    async fn execute(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError>;
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Fees;
+    use super::{B256, Fees, Lifetime, Progress};
+
+    #[test]
+    fn a_lifetime_ends_when_the_chain_has_passed_it() {
+        let nonce = Lifetime::Nonce(7);
+        assert!(!nonce.is_over(Progress::NextNonce(7)) && nonce.is_over(Progress::NextNonce(8)));
+        let blockhash = Lifetime::Blockhash { hash: B256::ZERO, last_valid_block_height: 7 };
+        assert!(!blockhash.is_over(Progress::BlockHeight(7)) && blockhash.is_over(Progress::BlockHeight(8)));
+        assert!(!nonce.is_over(Progress::BlockHeight(8)) && !blockhash.is_over(Progress::NextNonce(8)));
+    }
 
     #[test]
     fn a_bump_is_never_below_what_nodes_ask_for() {

@@ -1,23 +1,24 @@
 //! What an [`Action`] is as a call: whom, with what.
 
-use alloy::primitives::{Address, Bytes, U256, aliases::U40, aliases::U56};
+use alloy::primitives::{Address as EvmAddress, Bytes, U256, aliases::U40, aliases::U56};
 use alloy::sol_types::SolCall;
 use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
 
 use super::bindings::{ComputeFutures as abi, IComputeFutures as structs, IUsdc};
+use super::evm;
 use super::reader::batch_argument;
 use crate::{Action, ChainError};
 
 /// Addresses a call may go to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
-    pub(super) contract: Address,
-    pub(super) token: Address,
-    pub(super) sender: Address,
+    pub(super) contract: EvmAddress,
+    pub(super) token: EvmAddress,
+    pub(super) sender: EvmAddress,
 }
 
 /// Receiver and call data. No action sends ether.
-pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes), ChainError> {
+pub(super) fn encode(action: &Action, at: Addresses) -> Result<(EvmAddress, Bytes), ChainError> {
     let data = match action {
         Action::SetTerms { terms } => abi::setTermsCall { terms: abi_terms(terms) }.abi_encode(),
         Action::PostDebits { batch_number, receipts_root, receipt_count, rows } => abi::postDebitsCall {
@@ -36,11 +37,11 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes),
         .abi_encode(),
         Action::CloseAccount { account } => abi::closeAccountCall { accountId: account.get() }.abi_encode(),
         Action::WithdrawEarnings { to, amount } => {
-            abi::withdrawEarningsCall { to: *to, amount: amount.micros() }.abi_encode()
+            abi::withdrawEarningsCall { to: evm(*to)?, amount: amount.micros() }.abi_encode()
         }
         Action::Deposit { operator_index, owner, amount, ceiling } => abi::depositCall {
             operatorIndex: *operator_index,
-            owner: *owner,
+            owner: evm(*owner)?,
             amount: uint56(*amount),
             ceiling: uint56(*ceiling),
         }
@@ -62,9 +63,9 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes),
             signature: signature.clone(),
         }
         .abi_encode(),
-        Action::Sweep { terms } => abi::sweepCall { terms: deposit_terms(terms) }.abi_encode(),
+        Action::Sweep { terms } => abi::sweepCall { terms: deposit_terms(terms)? }.abi_encode(),
         Action::Recover { terms, token } => {
-            abi::recoverCall { terms: deposit_terms(terms), token_: *token }.abi_encode()
+            abi::recoverCall { terms: deposit_terms(terms)?, token_: evm(*token)? }.abi_encode()
         }
         Action::RaiseCeiling { account, ceiling } => {
             abi::raiseCeilingCall { accountId: account.get(), ceiling: uint56(*ceiling) }.abi_encode()
@@ -75,9 +76,11 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes),
             signature: signature.clone(),
         }
         .abi_encode(),
-        Action::SetDelegate { account, delegate } => {
-            abi::setDelegateCall { accountId: account.get(), delegate: delegate.unwrap_or_default() }.abi_encode()
+        Action::SetDelegate { account, delegate } => abi::setDelegateCall {
+            accountId: account.get(),
+            delegate: delegate.map(evm).transpose()?.unwrap_or_default(),
         }
+        .abi_encode(),
         Action::RequestRefund { account } => abi::requestRefundCall { accountId: account.get() }.abi_encode(),
         Action::Refund { account } => abi::refundCall { accountId: account.get() }.abi_encode(),
         Action::Approve { amount } => {
@@ -85,7 +88,7 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(Address, Bytes),
             return Ok((at.token, call.abi_encode().into()));
         }
         Action::Transfer { to, amount } => {
-            let call = IUsdc::transferCall { to: *to, amount: U256::from(amount.micros()) };
+            let call = IUsdc::transferCall { to: evm(*to)?, amount: U256::from(amount.micros()) };
             return Ok((at.token, call.abi_encode().into()));
         }
         Action::Noop => return Ok((at.sender, Bytes::new())),
@@ -114,13 +117,13 @@ fn abi_terms(terms: &compute_futures_protocol::Terms) -> structs::Terms {
     }
 }
 
-fn deposit_terms(terms: &DepositTerms) -> structs::DepositTerms {
-    structs::DepositTerms {
+fn deposit_terms(terms: &DepositTerms) -> Result<structs::DepositTerms, ChainError> {
+    Ok(structs::DepositTerms {
         operatorIndex: terms.operator_index,
-        owner: terms.owner,
+        owner: evm(terms.owner)?,
         ceiling: uint56(terms.ceiling),
         fee: uint56(terms.fee),
-    }
+    })
 }
 
 fn uint56(amount: Usdc) -> U56 {

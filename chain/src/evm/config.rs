@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use alloy::primitives::Address;
+use alloy::primitives::Address as EvmAddress;
 use compute_futures_protocol::Chain;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -20,9 +20,9 @@ pub struct EvmConfig {
     /// RPC endpoints, best first. The others take over while the first ones fail.
     pub rpc_urls: Vec<Url>,
     /// The ComputeFutures contract.
-    pub contract: Address,
+    pub contract: EvmAddress,
     /// USDC; must be what the contract's `token()` says.
-    pub token: Address,
+    pub token: EvmAddress,
     /// Block the contract was deployed in. When absent it is searched for, which needs an endpoint with old state.
     #[serde(default)]
     pub deployment_block: Option<u64>,
@@ -67,7 +67,7 @@ const fn default_max_head_lag() -> u64 {
 impl EvmConfig {
     /// Defaults for everything but the addresses.
     #[must_use]
-    pub fn new(chain: Chain, rpc_urls: Vec<Url>, contract: Address, token: Address) -> Self {
+    pub fn new(chain: Chain, rpc_urls: Vec<Url>, contract: EvmAddress, token: EvmAddress) -> Self {
         Self {
             chain,
             rpc_urls,
@@ -137,9 +137,9 @@ impl fmt::Debug for EvmConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deployment {
     /// The ComputeFutures contract.
-    pub contract: Address,
+    pub contract: EvmAddress,
     /// USDC.
-    pub token: Address,
+    pub token: EvmAddress,
 }
 
 /// Where the deterministic deployment puts the contract on `chain`; `None` for chains without USDC of Circle's known to us.
@@ -148,8 +148,8 @@ pub fn published_deployment(chain: Chain) -> Option<Deployment> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Entry {
-        token: Address,
-        compute_futures: Address,
+        token: EvmAddress,
+        compute_futures: EvmAddress,
     }
     #[derive(Deserialize)]
     struct File {
@@ -201,7 +201,7 @@ mod tests {
     fn file_form_fills_defaults() {
         let config: EvmConfig = serde_json::from_value(serde_json::json!({
             "chain": "eip155:8453", "rpc_urls": ["http://127.0.0.1:8545"],
-            "contract": Address::ZERO, "token": Address::ZERO, "request_timeout_ms": 1500,
+            "contract": EvmAddress::ZERO, "token": EvmAddress::ZERO, "request_timeout_ms": 1500,
         }))
         .unwrap();
         assert_eq!(config.request_timeout, Duration::from_millis(1500));

@@ -7,7 +7,6 @@ mod bindings;
 mod blocks;
 mod call;
 mod config;
-mod keys;
 #[cfg(feature = "local")]
 pub mod local;
 mod logs;
@@ -16,7 +15,17 @@ mod revert;
 mod transport;
 mod writer;
 
+use compute_futures_protocol::{Address, EvmAddress};
+
+use crate::ChainError;
+
 pub use config::{Deployment, EvmConfig, published_deployment};
-pub use keys::KeySource;
 pub use reader::EvmReader;
 pub use writer::EvmWriter;
+
+/// The address on an EVM chain; any other is none here.
+fn evm(address: Address) -> Result<EvmAddress, ChainError> {
+    address.evm().ok_or_else(|| {
+        ChainError::Rejected(format!("{address} is no address on an EVM chain; use 0x and 40 hexadecimal digits"))
+    })
+}

@@ -4,31 +4,31 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use alloy::primitives::{Address, B256, Bytes, U256, aliases::U40};
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, U256, aliases::U40};
 use alloy::sol_types::SolCall;
 use async_trait::async_trait;
 use compute_futures_protocol::{
-    AccountId, AccountState, Chain, DepositTerms, DiscountFloor, MAX_BATCH_NUMBER, Terms, Tier, Usdc, deposit_address,
-    recover,
+    AccountId, AccountState, Address, Chain, DepositTerms, DiscountFloor, Domain, MAX_BATCH_NUMBER, Terms, Tier,
+    TransactionId, Usdc, deposit_address, recover,
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::json;
 
-use super::EvmConfig;
 use super::bindings::{ComputeFutures as abi, IERC1271, IUsdc};
 use super::blocks::quantity;
 use super::logs::LogSpan;
 use super::revert::refusal;
 use super::transport::Rpc;
+use super::{EvmConfig, evm};
 use crate::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventRange, Heads, OperatorOnChain};
 
 /// Reads one deployment of the contract on an EVM chain.
 pub struct EvmReader {
     pub(super) rpc: Rpc,
     pub(super) chain_id: u64,
-    pub(super) contract: Address,
-    pub(super) token: Address,
+    pub(super) contract: EvmAddress,
+    pub(super) token: EvmAddress,
     pub(super) log_span: LogSpan,
     pub(super) heads_cache: Mutex<Option<Heads>>,
     /// `safe` and `finalized`, once an endpoint said that it does not know them.
@@ -36,7 +36,7 @@ pub struct EvmReader {
     pub(super) safe_depth: u64,
     pub(super) finalized_depth: u64,
     chain: Chain,
-    vault_implementation: Address,
+    vault_implementation: EvmAddress,
     deployment_block: u64,
 }
 
@@ -67,7 +67,7 @@ impl EvmReader {
             safe_depth: config.safe_depth,
             finalized_depth: config.finalized_depth.max(config.safe_depth),
             chain: config.chain,
-            vault_implementation: Address::ZERO,
+            vault_implementation: EvmAddress::ZERO,
             deployment_block: 0,
         };
         let served: alloy::primitives::U64 = reader.rpc.call("eth_chainId", ()).await?;
@@ -116,7 +116,7 @@ impl EvmReader {
     /// # Errors
     /// When no endpoint answers.
     pub async fn allowance(&self, holder: Address, spender: Address) -> Result<U256, ChainError> {
-        self.view(self.token, IUsdc::allowanceCall { holder, spender }).await
+        self.view(self.token, IUsdc::allowanceCall { holder: evm(holder)?, spender: evm(spender)? }).await
     }
 
     /// Ether of any address, in wei: what a key has left for gas.
@@ -124,15 +124,15 @@ impl EvmReader {
     /// # Errors
     /// When no endpoint answers.
     pub async fn gas_balance(&self, holder: Address) -> Result<U256, ChainError> {
-        Ok(self.rpc.call("eth_getBalance", (holder, "latest")).await?)
+        Ok(self.rpc.call("eth_getBalance", (evm(holder)?, "latest")).await?)
     }
 
     /// Calls a view of a contract at the newest block.
-    pub(super) async fn view<C: SolCall + Send>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {
+    pub(super) async fn view<C: SolCall + Send>(&self, to: EvmAddress, call: C) -> Result<C::Return, ChainError> {
         self.view_at(to, call, "latest").await
     }
 
-    async fn view_at<C: SolCall + Send>(&self, to: Address, call: C, block: &str) -> Result<C::Return, ChainError> {
+    async fn view_at<C: SolCall + Send>(&self, to: EvmAddress, call: C, block: &str) -> Result<C::Return, ChainError> {
         let transaction = json!({"to": to, "input": Bytes::from(call.abi_encode())});
         let answer: Bytes =
             self.rpc.call("eth_call", (transaction, block)).await.map_err(|failure| refusal(failure, &[]))?;
@@ -140,7 +140,7 @@ impl EvmReader {
             .map_err(|error| ChainError::Inconsistent(format!("answer of {to} to {}: {error}", C::SIGNATURE)))
     }
 
-    async fn has_code(&self, address: Address, block: &str) -> Result<bool, ChainError> {
+    async fn has_code(&self, address: EvmAddress, block: &str) -> Result<bool, ChainError> {
         let code: Bytes = self.rpc.call("eth_getCode", (address, block)).await?;
         Ok(!code.is_empty())
     }
@@ -173,8 +173,8 @@ fn usdc(what: &str, amount: U256) -> Result<Usdc, ChainError> {
         .ok_or_else(|| ChainError::Inconsistent(format!("{what} of {amount} micro-USDC is more than there is")))
 }
 
-fn non_zero(address: Address) -> Option<Address> {
-    (!address.is_zero()).then_some(address)
+fn non_zero(address: EvmAddress) -> Option<Address> {
+    (!address.is_zero()).then_some(address.into())
 }
 
 #[async_trait]
@@ -183,12 +183,16 @@ impl ChainReader for EvmReader {
         self.chain
     }
 
+    fn domain(&self) -> Domain {
+        Domain::evm(self.chain_id, self.contract)
+    }
+
     fn contract(&self) -> Address {
-        self.contract
+        self.contract.into()
     }
 
     fn token(&self) -> Address {
-        self.token
+        self.token.into()
     }
 
     fn deployment_block(&self) -> u64 {
@@ -241,7 +245,7 @@ impl ChainReader for EvmReader {
         }
         Ok(Some(OperatorOnChain {
             index,
-            operator: operator.operator,
+            operator: operator.operator.into(),
             terms_version: operator.termsVersion,
             last_sequence: operator.lastSequence,
             last_batch: operator.lastBatch.to(),
@@ -250,6 +254,7 @@ impl ChainReader for EvmReader {
     }
 
     async fn operator_index_of(&self, operator: Address) -> Result<Option<u32>, ChainError> {
+        let Some(operator) = operator.evm() else { return Ok(None) };
         let index = self.view(self.contract, abi::operatorIndexOfCall { operatorAddress: operator }).await?;
         Ok(Some(index).filter(|index| *index != 0))
     }
@@ -276,11 +281,13 @@ impl ChainReader for EvmReader {
         }))
     }
 
-    fn deposit_address(&self, terms: &DepositTerms) -> Address {
-        deposit_address(self.contract, self.vault_implementation, terms)
+    fn deposit_address(&self, terms: &DepositTerms) -> Result<Address, ChainError> {
+        evm(terms.owner)?;
+        Ok(deposit_address(self.contract, self.vault_implementation, terms).into())
     }
 
     async fn account_of_deposit_address(&self, address: Address) -> Result<Option<AccountId>, ChainError> {
+        let Some(address) = address.evm() else { return Ok(None) };
         let id = self.view(self.contract, abi::accountOfDepositAddressCall { depositAddress_: address }).await?;
         match id {
             0 => Ok(None),
@@ -291,24 +298,26 @@ impl ChainReader for EvmReader {
     }
 
     async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
+        let holder = evm(holder)?;
         let block = block.map_or_else(|| "latest".to_owned(), quantity);
         usdc("balance", self.view_at(self.token, IUsdc::balanceOfCall { holder }, &block).await?)
     }
 
-    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
-        self.view(self.token, IUsdc::authorizationStateCall { authorizer, nonce }).await
+    async fn payment_used(&self, payer: Address, nonce: B256) -> Result<bool, ChainError> {
+        self.view(self.token, IUsdc::authorizationStateCall { authorizer: evm(payer)?, nonce }).await
     }
 
-    async fn authorization_transaction(
+    async fn payment_transaction(
         &self,
-        authorizer: Address,
+        payer: Address,
         nonce: B256,
         seconds_back: u64,
-    ) -> Result<Option<B256>, ChainError> {
-        self.find_authorization(authorizer, nonce, seconds_back).await
+    ) -> Result<Option<TransactionId>, ChainError> {
+        Ok(self.find_authorization(evm(payer)?, nonce, seconds_back).await?.map(TransactionId::Evm))
     }
 
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
+        let Some(signer) = signer.evm() else { return Ok(false) };
         // The same order as in the contract: code decides, also for wallets that were given code by EIP-7702.
         if !self.has_code(signer, "latest").await? {
             return Ok(recover(digest, signature).is_ok_and(|recovered| recovered == signer));

@@ -6,21 +6,24 @@ use std::time::{Duration, Instant};
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U64, U256};
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, Signature, TxKind, U64, U256};
 use alloy::providers::utils::{EIP1559_FEE_ESTIMATION_PAST_BLOCKS, eip1559_default_estimator};
 use alloy::rpc::types::FeeHistory;
 use async_trait::async_trait;
-use compute_futures_protocol::{Signer, Usdc};
+use compute_futures_protocol::{Address, Signer, TransactionId, Usdc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::EvmReader;
 use super::blocks::quantity;
 use super::call::{Addresses, encode, pulled_by};
 use super::revert::refusal;
 use super::transport::RpcFailure;
-use crate::{Action, ChainError, ChainReader, ChainWriter, Fees, Rejection, SignedTransaction, TransactionOutcome};
+use super::{EvmReader, evm};
+use crate::{
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, Rejection, SignedTransaction,
+    TransactionOutcome,
+};
 
 /// Gas limit over the estimate: state may change between estimate and inclusion.
 const HEADROOM_PERCENT: u64 = 20;
@@ -37,6 +40,7 @@ const SLOWEST_POLL: Duration = Duration::from_secs(2);
 pub struct EvmWriter {
     reader: Arc<EvmReader>,
     key: Signer,
+    sender: EvmAddress,
     /// One [`ChainWriter::execute`] at a time: each takes the next nonce.
     turn: Mutex<()>,
 }
@@ -62,9 +66,23 @@ struct Receipt {
 
 impl EvmWriter {
     /// A writer to the deployment that `reader` reads.
-    #[must_use]
-    pub fn new(reader: Arc<EvmReader>, key: Signer) -> Self {
-        Self { reader, key, turn: Mutex::default() }
+    ///
+    /// # Errors
+    /// [`ChainError::Config`] for a key of another chain.
+    pub fn new(reader: Arc<EvmReader>, key: Signer) -> Result<Self, ChainError> {
+        let sender = evm(key.address()).map_err(|_| {
+            ChainError::Config("the key is a Solana keypair; transactions on Base need a secp256k1 key in hex".into())
+        })?;
+        Ok(Self { reader, key, sender, turn: Mutex::default() })
+    }
+
+    /// The next nonce the chain would take, by mined transactions alone.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub async fn nonce_floor(&self) -> Result<u64, ChainError> {
+        let count: U64 = self.reader.rpc.call("eth_getTransactionCount", (self.sender, "latest")).await?;
+        Ok(count.to())
     }
 
     /// The reader it goes through.
@@ -73,14 +91,14 @@ impl EvmWriter {
         &self.reader
     }
 
-    fn encode(&self, action: &Action) -> Result<(Address, Bytes), ChainError> {
-        let at = Addresses { contract: self.reader.contract, token: self.reader.token, sender: self.key.address() };
+    fn encode(&self, action: &Action) -> Result<(EvmAddress, Bytes), ChainError> {
+        let at = Addresses { contract: self.reader.contract, token: self.reader.token, sender: self.sender };
         encode(action, at)
     }
 
     fn call_object(&self, action: &Action) -> Result<Value, ChainError> {
         let (to, input) = self.encode(action)?;
-        Ok(json!({"from": self.key.address(), "to": to, "input": input}))
+        Ok(json!({"from": self.sender, "to": to, "input": input}))
     }
 
     /// The revert data of a call, for nodes that leave it out of a failed estimate.
@@ -91,32 +109,33 @@ impl EvmWriter {
         }
     }
 
-    async fn knows(&self, hash: B256) -> Result<bool, ChainError> {
+    async fn knows(&self, transaction: TransactionId) -> Result<bool, ChainError> {
+        let Some(hash) = transaction.evm() else { return Ok(false) };
         let found: Option<serde::de::IgnoredAny> = self.reader.rpc.call("eth_getTransactionByHash", [hash]).await?;
         Ok(found.is_some())
     }
 
     /// One transaction of [`ChainWriter::execute`], from estimate to block.
-    async fn send(&self, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
+    async fn send(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
         let gas_limit = self.estimate(action).await?;
         let fees = self.suggest_fees().await?;
-        let nonce: U64 = self.reader.rpc.call("eth_getTransactionCount", (self.key.address(), "pending")).await?;
-        let transaction = self.sign(action, nonce.to(), gas_limit, fees)?;
+        let nonce: U64 = self.reader.rpc.call("eth_getTransactionCount", (self.sender, "pending")).await?;
+        let transaction = self.sign(action, Lifetime::Nonce(nonce.to()), gas_limit, fees)?;
         self.broadcast(&transaction).await?;
-        let outcome = self.wait(transaction.hash).await?;
+        let outcome = self.wait(transaction.id).await?;
         if !outcome.succeeded {
             // The state it ran on was that of the block before, or a part of its own block: the reason is nearly always the same.
             let data = self.revert_data(&self.call_object(action)?, &quantity(outcome.block_number)).await;
             return Err(super::revert::reverted(&data));
         }
-        Ok((transaction.hash, outcome))
+        Ok((transaction.id, outcome))
     }
 
-    async fn wait(&self, hash: B256) -> Result<TransactionOutcome, ChainError> {
+    async fn wait(&self, transaction: TransactionId) -> Result<TransactionOutcome, ChainError> {
         let until = Instant::now() + PATIENCE;
         let mut pause = FIRST_POLL;
         while Instant::now() < until {
-            match self.outcome(hash).await {
+            match self.outcome(transaction).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 // It is broadcast: an endpoint that fails now must not hide what becomes of it.
                 Ok(None) | Err(ChainError::Unavailable(_)) => tokio::time::sleep(pause).await,
@@ -125,7 +144,7 @@ impl EvmWriter {
             pause = (pause * 3 / 2).min(SLOWEST_POLL);
         }
         Err(ChainError::Unavailable(format!(
-            "transaction {hash} was sent but is in no block after {} s; it may still be included",
+            "transaction {transaction} was sent but is in no block after {} s; it may still be included",
             PATIENCE.as_secs()
         )))
     }
@@ -139,22 +158,32 @@ impl EvmWriter {
                 self.sender()
             )));
         }
-        if self.reader.allowance(self.sender(), self.reader.contract).await? < U256::from(amount.micros()) {
+        if self.reader.allowance(self.sender(), self.reader.contract.into()).await? < U256::from(amount.micros()) {
             self.send(&Action::Approve { amount }).await?;
         }
         Ok(())
     }
 }
 
+fn not_a_nonce() -> ChainError {
+    ChainError::Config("a transaction on an EVM chain is signed with a nonce, not with a blockhash".into())
+}
+
 #[async_trait]
 impl ChainWriter for EvmWriter {
     fn sender(&self) -> Address {
-        self.key.address()
+        self.sender.into()
     }
 
-    async fn nonce_floor(&self) -> Result<u64, ChainError> {
-        let count: U64 = self.reader.rpc.call("eth_getTransactionCount", (self.sender(), "latest")).await?;
-        Ok(count.to())
+    async fn progress(&self) -> Result<Progress, ChainError> {
+        self.nonce_floor().await.map(Progress::NextNonce)
+    }
+
+    async fn lifetime(&self, progress: Progress) -> Result<Lifetime, ChainError> {
+        match progress {
+            Progress::NextNonce(next) => Ok(Lifetime::Nonce(next)),
+            Progress::BlockHeight(_) => Err(not_a_nonce()),
+        }
     }
 
     async fn suggest_fees(&self) -> Result<Fees, ChainError> {
@@ -184,7 +213,14 @@ impl ChainWriter for EvmWriter {
         }
     }
 
-    fn sign(&self, action: &Action, nonce: u64, gas_limit: u64, fees: Fees) -> Result<SignedTransaction, ChainError> {
+    fn sign(
+        &self,
+        action: &Action,
+        lifetime: Lifetime,
+        gas_limit: u64,
+        fees: Fees,
+    ) -> Result<SignedTransaction, ChainError> {
+        let nonce = lifetime.nonce().ok_or_else(not_a_nonce)?;
         let (to, input) = self.encode(action)?;
         let transaction = TxEip1559 {
             chain_id: self.reader.chain_id,
@@ -197,19 +233,19 @@ impl ChainWriter for EvmWriter {
             access_list: Default::default(),
             input,
         };
-        let signature = Signature::from_raw_array(&self.key.sign(transaction.signature_hash()))
+        let signature = Signature::from_raw(self.key.sign(transaction.signature_hash()).as_bytes())
             .map_err(|error| ChainError::Config(format!("the key does not sign: {error}")))?;
         let signed = TxEnvelope::from(transaction.into_signed(signature));
-        Ok(SignedTransaction { hash: *signed.tx_hash(), raw: signed.encoded_2718().into(), nonce, fees })
+        Ok(SignedTransaction { id: (*signed.tx_hash()).into(), raw: signed.encoded_2718().into(), lifetime, fees })
     }
 
     async fn broadcast(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
         let error = match self.reader.rpc.call::<_, B256>("eth_sendRawTransaction", [&transaction.raw]).await {
-            Ok(hash) if hash == transaction.hash => return Ok(()),
+            Ok(hash) if transaction.id == hash.into() => return Ok(()),
             Ok(hash) => {
                 return Err(ChainError::Inconsistent(format!(
                     "hash {hash} in answer to transaction {}",
-                    transaction.hash
+                    transaction.id
                 )));
             }
             Err(failure) => ChainError::from(failure),
@@ -217,12 +253,13 @@ impl ChainWriter for EvmWriter {
         match error.rejection() {
             Some(Rejection::AlreadyKnown) => Ok(()),
             // Ours may be the one that used the nonce.
-            Some(Rejection::NonceTooLow) if self.knows(transaction.hash).await? => Ok(()),
+            Some(Rejection::NonceTooLow) if self.knows(transaction.id).await? => Ok(()),
             _ => Err(error),
         }
     }
 
-    async fn outcome(&self, hash: B256) -> Result<Option<TransactionOutcome>, ChainError> {
+    async fn outcome(&self, transaction: TransactionId) -> Result<Option<TransactionOutcome>, ChainError> {
+        let Some(hash) = transaction.evm() else { return Ok(None) };
         let receipt: Option<Receipt> = self.reader.rpc.call("eth_getTransactionReceipt", [hash]).await?;
         Ok(receipt.map(|receipt| TransactionOutcome {
             block_number: receipt.block_number.to(),
@@ -233,7 +270,7 @@ impl ChainWriter for EvmWriter {
         }))
     }
 
-    async fn execute(&self, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
+    async fn execute(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
         let _turn = self.turn.lock().await;
         if let Some(amount) = pulled_by(action) {
             self.prepare(amount).await?;

@@ -78,7 +78,7 @@ async fn a_verdict_is_not_asked_for_twice() {
     let first = Proxy::start(&chain.rpc_url, |_, _| Mood::Forward).await;
     let second = Proxy::start(&chain.rpc_url, |_, _| Mood::Forward).await;
     let reader = reader_over(&chain, &[&first.url, &second.url]).await;
-    let writer = EvmWriter::new(reader, chain.signer(0).unwrap());
+    let writer = EvmWriter::new(reader, chain.signer(0).unwrap()).unwrap();
     let error = writer.estimate(&Action::CloseAccount { account: id(1, 1) }).await.unwrap_err();
     assert!(
         matches!(&error, ChainError::Reverted { name, detail } if name == "ComputeFutures_UnknownAccount" && detail == "accountId: 4294967297"),
@@ -102,7 +102,7 @@ async fn an_endpoint_behind_the_others_gives_no_heads_and_no_logs() {
     })
     .await;
     let reader = reader_over(&chain, &[&behind.url, &chain.rpc_url]).await;
-    let writer = EvmWriter::new(reader.clone(), chain.signer(0).unwrap());
+    let writer = EvmWriter::new(reader.clone(), chain.signer(0).unwrap()).unwrap();
     let terms = super::world::terms();
     let (_, outcome) = writer.execute(&Action::SetTerms { terms }).await.unwrap();
     // Nobody told us of a higher block yet; the range itself does.
@@ -158,11 +158,11 @@ async fn wrong_settings_are_named() {
     };
     let message = connect(|config| config.chain = compute_futures_protocol::Chain::BaseSepolia).await;
     assert!(message.contains("serves chain 8453"), "{message}");
-    let message = connect(|config| config.contract = stranger()).await;
+    let message = connect(|config| config.contract = stranger().evm().unwrap()).await;
     assert!(message.contains("no contract at"), "{message}");
     let message = connect(|config| config.contract = config.token).await;
     assert!(message.contains("is not a ComputeFutures contract"), "{message}");
-    let message = connect(|config| config.token = stranger()).await;
+    let message = connect(|config| config.token = stranger().evm().unwrap()).await;
     assert!(message.contains("holds the token 0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"), "{message}");
     let message = connect(|config| config.rpc_urls.clear()).await;
     assert!(message.contains("at least one"), "{message}");

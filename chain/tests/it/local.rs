@@ -10,7 +10,7 @@ use compute_futures_protocol::{Address, TokenDomain, Usdc};
 async fn usdc_and_contract_are_in_place() {
     let chain = LocalChain::start().await.unwrap();
     let reader = chain.reader().await.unwrap();
-    assert_eq!((reader.contract(), reader.token()), (chain.contract, chain.usdc));
+    assert_eq!((reader.contract(), reader.token()), (chain.contract.into(), chain.usdc.into()));
     let to = Address::repeat_byte(7);
     chain.mint(to, Usdc::from_micros(5)).await.unwrap();
     assert_eq!(reader.token_balance(to, None).await.unwrap(), Usdc::from_micros(5));

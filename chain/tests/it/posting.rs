@@ -1,6 +1,6 @@
 //! Signing, broadcasting, replacing: what the outbox relies on.
 
-use compute_futures_chain::{Action, ChainReader, ChainWriter, Fees, Rejection};
+use compute_futures_chain::{Action, ChainReader, ChainWriter, Fees, Lifetime, Progress, Rejection};
 use compute_futures_protocol::Usdc;
 
 use super::world::{World, stranger, usdc};
@@ -12,20 +12,26 @@ async fn broadcasting_twice_is_harmless() {
     let action = Action::Transfer { to: stranger(), amount: usdc(5) };
     let (gas, fees) = (world.owner.estimate(&action).await.unwrap(), world.owner.suggest_fees().await.unwrap());
     let nonce = world.owner.nonce_floor().await.unwrap();
-    let transaction = world.owner.sign(&action, nonce, gas, fees).unwrap();
-    assert_eq!(transaction, world.owner.sign(&action, nonce, gas, fees).unwrap(), "signing is deterministic");
+    let transaction = world.owner.sign(&action, Lifetime::Nonce(nonce), gas, fees).unwrap();
+    assert_eq!(
+        transaction,
+        world.owner.sign(&action, Lifetime::Nonce(nonce), gas, fees).unwrap(),
+        "signing is deterministic"
+    );
     world.owner.broadcast(&transaction).await.unwrap();
     world.owner.broadcast(&transaction).await.unwrap();
-    assert_eq!(world.owner.outcome(transaction.hash).await.unwrap(), None);
-    assert_eq!(world.owner.nonce_floor().await.unwrap(), nonce, "the floor counts mined transactions");
+    assert_eq!(world.owner.outcome(transaction.id).await.unwrap(), None);
+    let progress = world.owner.progress().await.unwrap();
+    assert_eq!(progress, Progress::NextNonce(nonce), "counts mined transactions");
+    assert_eq!(world.owner.lifetime(progress).await.unwrap(), transaction.lifetime);
     world.chain.mine(1).await.unwrap();
     world.owner.broadcast(&transaction).await.unwrap();
-    let outcome = world.owner.outcome(transaction.hash).await.unwrap().unwrap();
+    let outcome = world.owner.outcome(transaction.id).await.unwrap().unwrap();
     assert!(outcome.succeeded && outcome.gas_used <= gas && outcome.effective_fee <= fees.max_fee);
     assert_eq!(world.owner.nonce_floor().await.unwrap(), nonce + 1);
     assert_eq!(world.reader.token_balance(stranger(), None).await.unwrap(), usdc(5));
 
-    let late = world.owner.sign(&Action::Noop, nonce, 21_000, fees).unwrap();
+    let late = world.owner.sign(&Action::Noop, Lifetime::Nonce(nonce), 21_000, fees).unwrap();
     let error = world.owner.broadcast(&late).await.unwrap_err();
     assert_eq!(error.rejection(), Some(Rejection::NonceTooLow), "{error}");
 }
@@ -36,16 +42,19 @@ async fn a_replacement_must_pay_more() {
     world.chain.set_automine(false).await.unwrap();
     let fees = world.owner.suggest_fees().await.unwrap();
     let nonce = world.owner.nonce_floor().await.unwrap();
-    let stuck = world.owner.sign(&Action::Transfer { to: stranger(), amount: usdc(5) }, nonce, 100_000, fees).unwrap();
+    let stuck = world
+        .owner
+        .sign(&Action::Transfer { to: stranger(), amount: usdc(5) }, Lifetime::Nonce(nonce), 100_000, fees)
+        .unwrap();
     world.owner.broadcast(&stuck).await.unwrap();
-    let same_fees = world.owner.sign(&Action::Noop, nonce, 21_000, fees).unwrap();
+    let same_fees = world.owner.sign(&Action::Noop, Lifetime::Nonce(nonce), 21_000, fees).unwrap();
     let error = world.owner.broadcast(&same_fees).await.unwrap_err();
     assert_eq!(error.rejection(), Some(Rejection::Underpriced), "{error}");
-    let bumped = world.owner.sign(&Action::Noop, nonce, 21_000, fees.bump(10)).unwrap();
+    let bumped = world.owner.sign(&Action::Noop, Lifetime::Nonce(nonce), 21_000, fees.bump(10)).unwrap();
     world.owner.broadcast(&bumped).await.unwrap();
     world.chain.mine(1).await.unwrap();
-    assert!(world.owner.outcome(bumped.hash).await.unwrap().unwrap().succeeded);
-    assert_eq!(world.owner.outcome(stuck.hash).await.unwrap(), None);
+    assert!(world.owner.outcome(bumped.id).await.unwrap().unwrap().succeeded);
+    assert_eq!(world.owner.outcome(stuck.id).await.unwrap(), None);
     assert_eq!(world.reader.token_balance(stranger(), None).await.unwrap(), Usdc::ZERO);
 }
 
@@ -55,12 +64,12 @@ async fn a_transaction_that_fails_on_chain_is_told_from_one_that_succeeds() {
     let fees = world.owner.suggest_fees().await.unwrap();
     let account = super::world::id(1, 9);
     let nonce = world.owner.nonce_floor().await.unwrap();
-    let doomed = world.owner.sign(&Action::Refund { account }, nonce, 200_000, fees).unwrap();
+    let doomed = world.owner.sign(&Action::Refund { account }, Lifetime::Nonce(nonce), 200_000, fees).unwrap();
     world.owner.broadcast(&doomed).await.unwrap();
-    while world.owner.outcome(doomed.hash).await.unwrap().is_none() {
+    while world.owner.outcome(doomed.id).await.unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert!(!world.owner.outcome(doomed.hash).await.unwrap().unwrap().succeeded);
+    assert!(!world.owner.outcome(doomed.id).await.unwrap().unwrap().succeeded);
 }
 
 #[tokio::test]
@@ -70,7 +79,7 @@ async fn an_empty_purse_is_told_apart() {
     assert!(world.reader.gas_balance(world.owner.sender()).await.unwrap().is_zero());
     let fees = Fees { max_fee: 10_000_000_000, max_priority_fee: 1_000_000 };
     let nonce = world.owner.nonce_floor().await.unwrap();
-    let transaction = world.owner.sign(&Action::Noop, nonce, 21_000, fees).unwrap();
+    let transaction = world.owner.sign(&Action::Noop, Lifetime::Nonce(nonce), 21_000, fees).unwrap();
     let error = world.owner.broadcast(&transaction).await.unwrap_err();
     assert_eq!(error.rejection(), Some(Rejection::InsufficientFunds), "{error}");
 }

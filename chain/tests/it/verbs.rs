@@ -46,7 +46,7 @@ async fn terms_deposit_top_up() {
             EventKind::CeilingRaised { account, signer: owner, ceiling: usdc(20_000_000) },
         ]
     );
-    assert!(world.reader.allowance(owner, world.chain.contract).await.unwrap().is_zero());
+    assert!(world.reader.allowance(owner, world.reader.contract()).await.unwrap().is_zero());
 
     let top_up = Action::TopUp { account, amount: usdc(150_000_000), ceiling: Usdc::ZERO };
     assert_eq!(
@@ -75,7 +75,7 @@ async fn gasless_deposit_by_anyone() {
     let owner = world.owner.sender();
     let authorization = DepositAuthorization {
         operator_index: 1,
-        owner,
+        owner: owner.evm().unwrap(),
         account: None,
         amount: usdc(12_345_678),
         ceiling: usdc(5),
@@ -86,18 +86,18 @@ async fn gasless_deposit_by_anyone() {
     let token = TokenDomain::usdc(world.chain.chain_id, world.chain.usdc);
     let digest = authorization.to_eip3009(world.chain.contract).digest(&token);
     let signature = world.owner_key.sign(digest).to_vec().into();
-    assert!(!world.reader.authorization_used(owner, authorization.nonce()).await.unwrap());
+    assert!(!world.reader.payment_used(owner, authorization.nonce()).await.unwrap());
     let action = Action::DepositWithAuthorization { authorization, signature };
     let events = world.events_of(&world.operator, &action).await;
     assert!(
         matches!(&events[1], EventKind::Deposited { payer, amount, discount_bps: 500, .. } if *payer == owner && *amount == usdc(12_345_678)),
         "{events:?}"
     );
-    assert!(world.reader.authorization_used(owner, authorization.nonce()).await.unwrap());
-    let found = world.reader.authorization_transaction(owner, authorization.nonce(), 1_000).await.unwrap();
+    assert!(world.reader.payment_used(owner, authorization.nonce()).await.unwrap());
+    let found = world.reader.payment_transaction(owner, authorization.nonce(), 1_000).await.unwrap();
     let last = world.reader.heads().await.unwrap().latest.number;
     assert_eq!(found, Some(world.reader.events(last, last).await.unwrap()[0].meta.transaction));
-    let never = world.reader.authorization_transaction(owner, B256::ZERO, 1_000).await.unwrap();
+    let never = world.reader.payment_transaction(owner, B256::ZERO, 1_000).await.unwrap();
     assert_eq!(never, None);
     // The same again: the nonce is used.
     let again = world.operator.execute(&action).await.unwrap_err();
@@ -112,7 +112,7 @@ async fn a_plain_transfer_becomes_credit_when_swept() {
     let world = World::new().await;
     let owner = world.owner.sender();
     let terms = DepositTerms { operator_index: 1, owner, ceiling: Usdc::MAX, fee: usdc(10_000) };
-    let address = world.reader.deposit_address(&terms);
+    let address = world.reader.deposit_address(&terms).unwrap();
     assert_eq!(world.reader.account_of_deposit_address(address).await.unwrap(), None);
     let nothing = world.operator.estimate(&Action::Sweep { terms }).await.unwrap_err();
     assert!(
@@ -132,12 +132,12 @@ async fn a_plain_transfer_becomes_credit_when_swept() {
     }));
     assert_eq!(world.reader.account_of_deposit_address(address).await.unwrap(), Some(account));
     assert_eq!(world.reader.operator(1).await.unwrap().unwrap().earnings, usdc(10_000));
-    assert_eq!(world.reader.token_balance(world.chain.contract, None).await.unwrap(), usdc(50_010_000));
+    assert_eq!(world.reader.token_balance(world.reader.contract(), None).await.unwrap(), usdc(50_010_000));
 
     world.owner.execute(&Action::Transfer { to: address, amount: usdc(7) }).await.unwrap();
     assert_eq!(
-        world.events_of(&world.owner, &Action::Recover { terms, token: world.chain.usdc }).await,
-        [EventKind::Recovered { deposit_address: address, owner, token: world.chain.usdc, amount: "7".into() }]
+        world.events_of(&world.owner, &Action::Recover { terms, token: world.reader.token() }).await,
+        [EventKind::Recovered { deposit_address: address, owner, token: world.reader.token(), amount: "7".into() }]
     );
 }
 
@@ -281,7 +281,7 @@ async fn both_ways_out() {
 #[tokio::test]
 async fn money_that_is_not_there_is_said_before_anything_is_sent() {
     let world = World::new().await;
-    let poor = EvmWriter::new(world.reader.clone(), world.chain.signer(5).unwrap());
+    let poor = EvmWriter::new(world.reader.clone(), world.chain.signer(5).unwrap()).unwrap();
     let action =
         Action::Deposit { operator_index: 1, owner: poor.sender(), amount: usdc(1_000_000), ceiling: Usdc::ZERO };
     let error = poor.execute(&action).await.unwrap_err();
@@ -321,8 +321,8 @@ async fn a_stock_payment_is_accepted_by_the_token() {
     // What stock x402 clients sign, against the EIP-712 domain of USDC on Base.
     let world = World::new().await;
     let payment = TransferWithAuthorization {
-        from: world.owner.sender(),
-        to: stranger(),
+        from: world.owner.sender().evm().unwrap(),
+        to: stranger().evm().unwrap(),
         value: usdc(1_000),
         valid_after: U256::ZERO,
         valid_before: U256::from(u64::MAX),
@@ -338,6 +338,7 @@ async fn a_stock_payment_is_accepted_by_the_token() {
         nonce: payment.nonce,
         signature: world.owner_key.sign(digest).to_vec().into(),
     };
-    world.chain.transact(world.operator.sender(), world.chain.usdc, call.abi_encode().into()).await.unwrap();
+    let sender = world.operator.sender().evm().unwrap();
+    world.chain.transact(sender, world.chain.usdc, call.abi_encode().into()).await.unwrap();
     assert_eq!(world.reader.token_balance(stranger(), None).await.unwrap(), usdc(1_000));
 }

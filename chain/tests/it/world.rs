@@ -32,9 +32,9 @@ impl World {
     pub(crate) async fn new() -> Self {
         let chain = LocalChain::start().await.unwrap();
         let reader = chain.reader().await.unwrap();
-        let operator = EvmWriter::new(reader.clone(), chain.signer(0).unwrap());
+        let operator = EvmWriter::new(reader.clone(), chain.signer(0).unwrap()).unwrap();
         let owner_key = chain.signer(1).unwrap();
-        let owner = EvmWriter::new(reader.clone(), owner_key.clone());
+        let owner = EvmWriter::new(reader.clone(), owner_key.clone()).unwrap();
         operator.execute(&Action::SetTerms { terms: terms() }).await.unwrap();
         chain.mint(owner.sender(), usdc(1_000_000_000)).await.unwrap();
         Self { chain, reader, operator, owner, owner_key }
@@ -62,7 +62,7 @@ impl World {
     }
 
     pub(crate) fn domain(&self) -> Domain {
-        Domain::new(self.chain.chain_id, self.chain.contract)
+        self.reader.domain()
     }
 }
 

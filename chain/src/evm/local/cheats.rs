@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use alloy::primitives::{Address, Bytes, U64, U256};
+use alloy::primitives::{Address as EvmAddress, Bytes, U64, U256};
 use alloy::sol_types::SolCall;
-use compute_futures_protocol::{Chain, Usdc};
+use compute_futures_protocol::{Address, Chain, Usdc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ use url::Url;
 
 use super::genesis::{MINTER, USDC};
 use crate::ChainError;
-use crate::evm::EvmConfig;
 use crate::evm::bindings::IUsdc;
 use crate::evm::blocks::quantity;
 use crate::evm::transport::Rpc;
+use crate::evm::{EvmConfig, evm};
 
 /// Cheat codes of a local chain, reached by its URL: also one that another process started.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Cheats {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn attach(url: &Url) -> Result<Self, ChainError> {
-        let mut config = EvmConfig::new(Chain::Base, vec![url.clone()], Address::ZERO, USDC);
+        let mut config = EvmConfig::new(Chain::Base, vec![url.clone()], EvmAddress::ZERO, USDC);
         // Mining many blocks takes its time.
         config.request_timeout = Duration::from_secs(120);
         Ok(Self { rpc: Rpc::new(&config)? })
@@ -54,7 +54,7 @@ impl Cheats {
     /// # Errors
     /// When the node does not do it.
     pub async fn mint(&self, to: Address, amount: Usdc) -> Result<(), ChainError> {
-        let call = IUsdc::mintCall { to, amount: U256::from(amount.micros()) };
+        let call = IUsdc::mintCall { to: evm(to)?, amount: U256::from(amount.micros()) };
         self.transact(MINTER, USDC, call.abi_encode().into()).await.map(drop)
     }
 
@@ -63,7 +63,7 @@ impl Cheats {
     /// # Errors
     /// When the node does not do it.
     pub async fn set_ether(&self, of: Address, wei: u128) -> Result<(), ChainError> {
-        self.cheat("anvil_setBalance", json!([of, U256::from(wei)])).await
+        self.cheat("anvil_setBalance", json!([evm(of)?, U256::from(wei)])).await
     }
 
     /// Puts code at an address: a contract wallet, for instance.
@@ -71,7 +71,7 @@ impl Cheats {
     /// # Errors
     /// When the node does not do it.
     pub async fn set_code(&self, at: Address, code: &Bytes) -> Result<(), ChainError> {
-        self.cheat("anvil_setCode", json!([at, code])).await
+        self.cheat("anvil_setCode", json!([evm(at)?, code])).await
     }
 
     /// Mines empty blocks (and what waits in the pool).
@@ -127,7 +127,7 @@ impl Cheats {
     ///
     /// # Errors
     /// [`ChainError::Reverted`] when it fails.
-    pub async fn transact(&self, from: Address, to: Address, input: Bytes) -> Result<u64, ChainError> {
+    pub async fn transact(&self, from: EvmAddress, to: EvmAddress, input: Bytes) -> Result<u64, ChainError> {
         self.cheat("anvil_impersonateAccount", json!([from])).await?;
         let transaction = json!({"from": from, "to": to, "input": input});
         let hash: alloy::primitives::B256 = self
@@ -153,7 +153,7 @@ impl Cheats {
         Err(ChainError::Unavailable(format!("transaction {hash} is in no block")))
     }
 
-    pub(super) async fn code(&self, at: Address) -> Result<Bytes, ChainError> {
+    pub(super) async fn code(&self, at: EvmAddress) -> Result<Bytes, ChainError> {
         Ok(self.rpc.call("eth_getCode", (at, "latest")).await?)
     }
 

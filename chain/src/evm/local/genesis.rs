@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::{Address, B256, Bytes, address, b256, keccak256};
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, address, b256, keccak256};
 use alloy::sol_types::SolValue;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -14,24 +14,24 @@ use crate::evm::bindings::ComputeFutures as abi;
 /// Base.
 pub(super) const CHAIN_ID: u64 = 8453;
 /// USDC on Base.
-pub const USDC: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+pub const USDC: EvmAddress = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
 /// May mint on the fixture's token; nobody has its key.
-pub(super) const MINTER: Address = address!("0x3bEA5F24710dC4faC252Ce13110eec72561a6105");
+pub(super) const MINTER: EvmAddress = address!("0x3bEA5F24710dC4faC252Ce13110eec72561a6105");
 
 /// The deterministic deployment proxy, on anvil from the start.
-const FACTORY: Address = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
+const FACTORY: EvmAddress = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
 /// keccak256("ComputeFutures v1"), as in the deployment script.
 const SALT: B256 = b256!("0xa4e935838716498675820d2bce7d6f2212f80b503e0490bb91bdb1132449be02");
 
 /// Circle's FiatTokenV2_2 behind its proxy, initialised.
 const USDC_ALLOC: &str = include_str!("../../../../contracts/fixtures/usdc.alloc.json");
 /// Multicall3, as deployed on every chain (MIT, github.com/mds1/multicall3).
-const MULTICALL3: (Address, &str) =
+const MULTICALL3: (EvmAddress, &str) =
     (address!("0xcA11bde05977b3631167028862bE2a173976CA11"), include_str!("../../../fixtures/multicall3.hex"));
 /// The x402 facilitator refuses to start unless these have code: the ERC-6492 validator, Permit2 and the proxy of x402's `exact`
 /// over Permit2. Payments in USDC by EIP-3009 with plain or EIP-1271 signatures never call them. Here they revert whatever is
 /// asked (`PUSH1 0 PUSH1 0 REVERT`), so payments that do need them fail and never pass by mistake.
-const REVERTING: [Address; 3] = [
+const REVERTING: [EvmAddress; 3] = [
     address!("0xdAcD51A54883eb67D95FAEb2BBfdC4a9a6BD2a3B"),
     address!("0x000000000022D473030F116dDEE9F6B43aC78BA3"),
     address!("0x402085c248EeA27D92E8b30b2C58ed07f9E20001"),
@@ -47,7 +47,7 @@ pub(super) fn localhost() -> Url {
 pub(super) fn genesis() -> Result<Value, ChainError> {
     let mut alloc: Map<String, Value> = serde_json::from_str(USDC_ALLOC)
         .map_err(|error| ChainError::Config(format!("contracts/fixtures/usdc.alloc.json: {error}")))?;
-    let mut place = |address: Address, code: &str| {
+    let mut place = |address: EvmAddress, code: &str| {
         alloc.insert(address.to_string(), json!({"balance": "0x0", "code": code.trim()}));
     };
     place(MULTICALL3.0, MULTICALL3.1);
@@ -63,7 +63,7 @@ pub(super) fn genesis() -> Result<Value, ChainError> {
         "gasLimit": format!("{:#x}", 200_000_000),
         "difficulty": "0x0",
         "mixHash": B256::ZERO,
-        "coinbase": Address::ZERO,
+        "coinbase": EvmAddress::ZERO,
         "alloc": alloc,
     }))
 }
@@ -75,12 +75,12 @@ fn init_code() -> Vec<u8> {
 }
 
 /// Where the deterministic deployment puts the contract.
-pub(super) fn contract_address() -> Address {
+pub(super) fn contract_address() -> EvmAddress {
     FACTORY.create2(SALT, keccak256(init_code()))
 }
 
 /// Deploys the contract; answers the block it is in.
-pub(super) async fn deploy(cheats: &Cheats, contract: Address) -> Result<u64, ChainError> {
+pub(super) async fn deploy(cheats: &Cheats, contract: EvmAddress) -> Result<u64, ChainError> {
     let mut data = SALT.to_vec();
     data.extend(init_code());
     let block = cheats.transact(MINTER, FACTORY, Bytes::from(data)).await?;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, Bytes};
+use alloy::primitives::{Address as EvmAddress, Bytes};
 use compute_futures_protocol::{Chain, Signer};
 use url::Url;
 
@@ -67,9 +67,9 @@ pub struct LocalChain {
     /// 8453, as Base.
     pub chain_id: u64,
     /// Circle's USDC.
-    pub usdc: Address,
+    pub usdc: EvmAddress,
     /// The ComputeFutures contract.
-    pub contract: Address,
+    pub contract: EvmAddress,
     /// Block the contract was deployed in.
     pub deployment_block: u64,
     /// Private keys in hex, see [`DEV_KEYS`].
@@ -157,7 +157,7 @@ impl LocalChain {
     /// # Errors
     /// As [`EvmReader::connect`].
     pub async fn writer(&self, index: usize) -> Result<EvmWriter, ChainError> {
-        Ok(EvmWriter::new(self.reader().await?, self.signer(index)?))
+        EvmWriter::new(self.reader().await?, self.signer(index)?)
     }
 
     /// Process id of anvil.

@@ -1,6 +1,6 @@
 //! Which transaction used an EIP-3009 authorisation.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address as EvmAddress, B256};
 use alloy::sol_types::SolEvent;
 use serde::Deserialize;
 use serde_json::json;
@@ -22,7 +22,7 @@ impl EvmReader {
     /// Looks through the token's events of the last `seconds_back` blocks, newest first: the authorisation is a fresh one.
     pub(in super::super) async fn find_authorization(
         &self,
-        authorizer: Address,
+        authorizer: EvmAddress,
         nonce: B256,
         seconds_back: u64,
     ) -> Result<Option<B256>, ChainError> {
@@ -41,7 +41,12 @@ impl EvmReader {
         }
     }
 
-    async fn authorization_in(&self, span: Span, authorizer: Address, nonce: B256) -> Result<Option<B256>, ChainError> {
+    async fn authorization_in(
+        &self,
+        span: Span,
+        authorizer: EvmAddress,
+        nonce: B256,
+    ) -> Result<Option<B256>, ChainError> {
         let mut pending = vec![span];
         while let Some(span) = pending.pop() {
             let filter = json!([{

@@ -1,8 +1,8 @@
 //! From topics and data to [`EventKind`].
 
-use alloy::primitives::{Address, B256, aliases::U56};
+use alloy::primitives::{Address as EvmAddress, B256, aliases::U56};
 use alloy::sol_types::SolEvent;
-use compute_futures_protocol::{AccountId, Terms, Tier, Usdc};
+use compute_futures_protocol::{AccountId, Address, Terms, Tier, Usdc};
 
 use super::super::bindings::ComputeFutures as abi;
 use crate::{ChainError, EventKind, EventMeta};
@@ -27,23 +27,23 @@ pub(super) fn decode_event(topics: &[B256], data: &[u8], meta: &EventMeta) -> Re
         let event: abi::CeilingRaised = strict(topics, data, 1, meta)?;
         EventKind::CeilingRaised {
             account: account(event.accountId, meta)?,
-            signer: event.signer,
+            signer: event.signer.into(),
             ceiling: usdc(event.ceiling),
         }
     } else if signature == abi::Swept::SIGNATURE_HASH {
         let event: abi::Swept = strict(topics, data, 2, meta)?;
         EventKind::Swept {
             account: account(event.accountId, meta)?,
-            deposit_address: event.depositAddress,
+            deposit_address: event.depositAddress.into(),
             amount: usdc(event.amount),
             fee: usdc(event.fee),
         }
     } else if signature == abi::Recovered::SIGNATURE_HASH {
         let event: abi::Recovered = strict(topics, data, 1, meta)?;
         EventKind::Recovered {
-            deposit_address: event.depositAddress,
-            owner: event.owner,
-            token: event.token,
+            deposit_address: event.depositAddress.into(),
+            owner: event.owner.into(),
+            token: event.token.into(),
             amount: event.amount.to_string(),
         }
     } else if signature == abi::DelegateSet::SIGNATURE_HASH {
@@ -61,14 +61,14 @@ pub(super) fn decode_event(topics: &[B256], data: &[u8], meta: &EventMeta) -> Re
         let event: abi::RefundRequested = strict(topics, data, 1, meta)?;
         EventKind::RefundRequested {
             account: account(event.accountId, meta)?,
-            owner: event.owner,
+            owner: event.owner.into(),
             refundable_at: event.refundableAt.to(),
         }
     } else if signature == abi::Refunded::SIGNATURE_HASH {
         let event: abi::Refunded = strict(topics, data, 2, meta)?;
         EventKind::Refunded {
             account: account(event.accountId, meta)?,
-            owner: event.owner,
+            owner: event.owner.into(),
             amount: usdc(event.amount),
             by_operator: event.byOperator,
         }
@@ -76,7 +76,7 @@ pub(super) fn decode_event(topics: &[B256], data: &[u8], meta: &EventMeta) -> Re
         let event: abi::EarningsWithdrawn = strict(topics, data, 1, meta)?;
         EventKind::EarningsWithdrawn {
             operator_index: event.operatorIndex,
-            to: event.to,
+            to: event.to.into(),
             amount: usdc_u64(event.amount, meta)?,
         }
     } else if signature == abi::TermsSet::SIGNATURE_HASH {
@@ -117,8 +117,8 @@ fn usdc_u64(amount: u64, meta: &EventMeta) -> Result<Usdc, ChainError> {
     Usdc::try_from(amount).map_err(|_| inconsistent(meta, &format!("{amount} micro-USDC is more than there is")))
 }
 
-fn non_zero(address: Address) -> Option<Address> {
-    (!address.is_zero()).then_some(address)
+fn non_zero(address: EvmAddress) -> Option<Address> {
+    (!address.is_zero()).then_some(address.into())
 }
 
 fn debited(event: abi::Debited, meta: &EventMeta) -> Result<EventKind, ChainError> {
@@ -163,7 +163,7 @@ fn batch_posted(event: &abi::BatchPosted, meta: &EventMeta) -> Result<EventKind,
 fn deposited(event: abi::Deposited, meta: &EventMeta) -> Result<EventKind, ChainError> {
     Ok(EventKind::Deposited {
         account: account(event.accountId, meta)?,
-        payer: event.payer,
+        payer: event.payer.into(),
         amount: usdc(event.amount),
         credit: usdc(event.credit),
         discount_bps: event.discountBps,
@@ -175,7 +175,7 @@ fn deposited(event: abi::Deposited, meta: &EventMeta) -> Result<EventKind, Chain
 fn account_opened(event: abi::AccountOpened, meta: &EventMeta) -> Result<EventKind, ChainError> {
     Ok(EventKind::AccountOpened {
         account: account(event.accountId, meta)?,
-        owner: event.owner,
+        owner: event.owner.into(),
         operator_index: event.operatorIndex,
         terms_version: event.termsVersion,
     })
@@ -190,7 +190,7 @@ fn terms_set(topics: &[B256], data: &[u8], meta: &EventMeta) -> Result<EventKind
     }
     Ok(EventKind::TermsSet {
         operator_index: event.operatorIndex,
-        operator: event.operator,
+        operator: event.operator.into(),
         terms_version: event.termsVersion,
         terms: Terms {
             refund_delay: event.refundDelay,
@@ -212,13 +212,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::super::bindings::IComputeFutures as structs;
+    use compute_futures_protocol::TransactionId;
+
     use super::*;
 
     const META: EventMeta = EventMeta {
         block_number: 7,
         block_hash: B256::ZERO,
         block_timestamp: 0,
-        transaction: B256::ZERO,
+        transaction: TransactionId::Evm(B256::ZERO),
         log_index: 3,
     };
 
@@ -239,8 +241,8 @@ mod tests {
             .prop_map(|(operator, sequence)| AccountId::new(operator, sequence).unwrap())
     }
 
-    fn address() -> impl Strategy<Value = Address> {
-        prop_oneof![Just(Address::ZERO), any::<[u8; 20]>().prop_map(Address::from)]
+    fn address() -> impl Strategy<Value = EvmAddress> {
+        prop_oneof![Just(EvmAddress::ZERO), any::<[u8; 20]>().prop_map(EvmAddress::from)]
     }
 
     fn tiers() -> impl Strategy<Value = Vec<Tier>> {
@@ -258,7 +260,7 @@ mod tests {
     }
 
     type Numbers = (u64, u64, u64, u64, [u32; 3], [u16; 3]);
-    type Names = (AccountId, Address, Address, Address, [u8; 32], bool, Vec<Tier>);
+    type Names = (AccountId, EvmAddress, EvmAddress, EvmAddress, [u8; 32], bool, Vec<Tier>);
 
     fn build(which: u8, (a, b, c, number, ints, shorts): Numbers, names: Names) -> (LogData, EventKind) {
         let (account, one, two, three, word, flag, tiers) = names;
@@ -284,7 +286,7 @@ mod tests {
                 .encode_log_data(),
                 EventKind::TermsSet {
                     operator_index: ints[0],
-                    operator: one,
+                    operator: one.into(),
                     terms_version: ints[1],
                     terms: Terms { refund_delay: ints[2], minimum_deposit: x, rate_card_hash: root, tiers },
                 },
@@ -292,7 +294,12 @@ mod tests {
             1 => (
                 abi::AccountOpened { accountId: id, owner: one, operatorIndex: ints[0], termsVersion: ints[1] }
                     .encode_log_data(),
-                EventKind::AccountOpened { account, owner: one, operator_index: ints[0], terms_version: ints[1] },
+                EventKind::AccountOpened {
+                    account,
+                    owner: one.into(),
+                    operator_index: ints[0],
+                    terms_version: ints[1],
+                },
             ),
             2 => (
                 abi::Deposited {
@@ -307,7 +314,7 @@ mod tests {
                 .encode_log_data(),
                 EventKind::Deposited {
                     account,
-                    payer: one,
+                    payer: one.into(),
                     amount: x,
                     credit: y,
                     discount_bps: shorts[0],
@@ -317,21 +324,21 @@ mod tests {
             ),
             3 => (
                 abi::Swept { accountId: id, depositAddress: one, amount: u56(a), fee: u56(b) }.encode_log_data(),
-                EventKind::Swept { account, deposit_address: one, amount: x, fee: y },
+                EventKind::Swept { account, deposit_address: one.into(), amount: x, fee: y },
             ),
             4 => (
                 abi::Recovered { depositAddress: one, owner: two, token: three, amount: U256::from_be_bytes(word) }
                     .encode_log_data(),
                 EventKind::Recovered {
-                    deposit_address: one,
-                    owner: two,
-                    token: three,
+                    deposit_address: one.into(),
+                    owner: two.into(),
+                    token: three.into(),
                     amount: U256::from_be_bytes(word).to_string(),
                 },
             ),
             5 => (
                 abi::CeilingRaised { accountId: id, signer: one, ceiling: u56(a) }.encode_log_data(),
-                EventKind::CeilingRaised { account, signer: one, ceiling: x },
+                EventKind::CeilingRaised { account, signer: one.into(), ceiling: x },
             ),
             6 => (
                 abi::DelegateSet { accountId: id, delegate: one }.encode_log_data(),
@@ -389,15 +396,15 @@ mod tests {
             ),
             11 => (
                 abi::RefundRequested { accountId: id, owner: one, refundableAt: batch }.encode_log_data(),
-                EventKind::RefundRequested { account, owner: one, refundable_at: number },
+                EventKind::RefundRequested { account, owner: one.into(), refundable_at: number },
             ),
             12 => (
                 abi::Refunded { accountId: id, owner: one, amount: u56(a), byOperator: flag }.encode_log_data(),
-                EventKind::Refunded { account, owner: one, amount: x, by_operator: flag },
+                EventKind::Refunded { account, owner: one.into(), amount: x, by_operator: flag },
             ),
             _ => (
                 abi::EarningsWithdrawn { operatorIndex: ints[0], to: one, amount: a }.encode_log_data(),
-                EventKind::EarningsWithdrawn { operator_index: ints[0], to: one, amount: x },
+                EventKind::EarningsWithdrawn { operator_index: ints[0], to: one.into(), amount: x },
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy::primitives::{Address, B256, FixedBytes};
+use alloy::primitives::{Address as EvmAddress, B256, FixedBytes};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Topics {
 /// are not what the ABI says. Unknown events are skipped.
 pub(super) fn decode_all(
     logs: &[WireLog<'_>],
-    contract: Address,
+    contract: EvmAddress,
     from: u64,
     to: u64,
 ) -> Result<(Vec<ChainEvent>, bool), ChainError> {
@@ -100,7 +100,7 @@ pub(super) fn decode_all(
     let mut data = Vec::with_capacity(256);
     for log in logs {
         if log.address.0 != contract.0 {
-            return Err(inconsistent(format!("a log of {} instead of {contract}", Address::from(log.address.0))));
+            return Err(inconsistent(format!("a log of {} instead of {contract}", EvmAddress::from(log.address.0))));
         }
         if log.removed {
             return Err(inconsistent("a log that was removed by a reorganisation".into()));
@@ -114,7 +114,7 @@ pub(super) fn decode_all(
             block_number: hex_u64(number)?,
             block_hash: hash.0.into(),
             block_timestamp: log.block_timestamp.map_or(Ok(0), hex_u64)?,
-            transaction: transaction.0.into(),
+            transaction: B256::new(transaction.0).into(),
             log_index: hex_u64(index)?,
         };
         if !(from..=to).contains(&meta.block_number) {

@@ -22,12 +22,12 @@ const MOST_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum KeySource {
-    /// An environment variable with the key in hex.
+    /// An environment variable with the key: hex, or a Solana keypair (see [`Signer::parse`]).
     Env {
         /// Its name.
         env: String,
     },
-    /// A file with the key in hex, readable by its owner alone.
+    /// A file with the key, readable by its owner alone: hex, or what `solana-keygen` writes.
     File {
         /// Its path.
         file: PathBuf,
@@ -61,10 +61,15 @@ impl KeySource {
     /// # Errors
     /// [`ChainError::Config`] says what is wrong with the place, never what is in it.
     pub fn load(&self) -> Result<Signer, ChainError> {
-        Signer::from_bytes(&*self.load_bytes()?).map_err(|error| self.trouble(error))
+        match self {
+            Self::Env { env } => Signer::parse(&from_env(env)?),
+            Self::File { file } => Signer::parse(&from_private_file(file)?),
+            Self::Keystore { .. } => Signer::from_bytes(&*self.load_bytes()?),
+        }
+        .map_err(|error| self.trouble(error))
     }
 
-    /// The 32 bytes of the key, for signers of other libraries; erased when dropped.
+    /// The 32 bytes of a key in hex or in a keystore, for signers of other libraries; erased when dropped.
     ///
     /// # Errors
     /// As [`KeySource::load`].
@@ -177,6 +182,17 @@ mod tests {
             let (_folder, file) = file_with(mode, &text);
             assert_eq!(KeySource::File { file }.load().unwrap().address().to_string(), ADDRESS);
         }
+    }
+
+    #[test]
+    fn the_file_of_solana_keygen_is_read() {
+        let signer = Signer::ed25519(&[7; 32]);
+        let public = signer.address().solana().unwrap();
+        let listed = serde_json::to_string(&[&[7; 32][..], public.as_bytes()].concat()).unwrap();
+        let (_folder, file) = file_with(0o600, &listed);
+        let source = KeySource::File { file };
+        assert_eq!(source.load().unwrap().address(), signer.address());
+        assert!(source.load_bytes().is_err(), "no key of an EVM chain");
     }
 
     #[test]
