@@ -13,4 +13,6 @@ pub use error::{ChainError, Rejection};
 pub use event::{ChainEvent, EventKind, EventMeta, EventRange};
 pub use keys::KeySource;
 pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
-pub use writer::{Action, ChainWriter, DebitRow, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome};
+pub use writer::{
+    Action, ChainWriter, DebitRow, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome, Validity,
+};

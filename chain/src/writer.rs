@@ -120,15 +120,12 @@ impl Fees {
     }
 }
 
-/// How long a signed transaction can still be included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+/// What a transaction is signed for: its place on an EVM chain, a recent block on Solana.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// EVM chains: until any transaction of the sender with this nonce is mined. Another with the same nonce and higher fees
-    /// replaces it; only one of them is ever mined.
+    /// The sender's nonce.
     Nonce(u64),
-    /// Solana: until the chain has passed `last_valid_block_height`. Another one may land beside it before that, so sign anew
-    /// only afterwards, and only when no earlier one landed.
+    /// Solana.
     Blockhash {
         /// The recent block it names.
         hash: B256,
@@ -138,15 +135,36 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
+    /// How long the transaction can be included.
+    #[must_use]
+    pub const fn validity(self) -> Validity {
+        match self {
+            Self::Nonce(nonce) => Validity::Nonce(nonce),
+            Self::Blockhash { last_valid_block_height, .. } => Validity::UntilBlockHeight(last_valid_block_height),
+        }
+    }
+}
+
+/// How long a signed transaction can still be included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Validity {
+    /// EVM chains: until any transaction of the sender with this nonce is mined. Another with the same nonce and higher fees
+    /// replaces it; only one of them is ever mined.
+    Nonce(u64),
+    /// Solana: until the chain has passed this block height. Another may land beside it before that, so sign anew only
+    /// afterwards, and only when no earlier one landed.
+    UntilBlockHeight(u64),
+}
+
+impl Validity {
     /// Whether the transaction can be included no more, unless it was already.
     #[must_use]
     pub const fn is_over(self, progress: Progress) -> bool {
         match (self, progress) {
             (Self::Nonce(nonce), Progress::NextNonce(next)) => nonce < next,
-            (Self::Blockhash { last_valid_block_height, .. }, Progress::BlockHeight(height)) => {
-                last_valid_block_height < height
-            }
-            (Self::Nonce(_), Progress::BlockHeight(_)) | (Self::Blockhash { .. }, Progress::NextNonce(_)) => false,
+            (Self::UntilBlockHeight(last), Progress::BlockHeight(height)) => last < height,
+            (Self::Nonce(_), Progress::BlockHeight(_)) | (Self::UntilBlockHeight(_), Progress::NextNonce(_)) => false,
         }
     }
 
@@ -155,7 +173,7 @@ impl Lifetime {
     pub const fn nonce(self) -> Option<u64> {
         match self {
             Self::Nonce(nonce) => Some(nonce),
-            Self::Blockhash { .. } => None,
+            Self::UntilBlockHeight(_) => None,
         }
     }
 }
@@ -175,7 +193,7 @@ pub enum Progress {
 pub struct SignedTransaction {
     pub id: TransactionId,
     pub raw: Bytes,
-    pub lifetime: Lifetime,
+    pub validity: Validity,
     pub fees: Fees,
 }
 
@@ -229,9 +247,9 @@ mod tests {
 
     #[test]
     fn a_lifetime_ends_when_the_chain_has_passed_it() {
-        let nonce = Lifetime::Nonce(7);
+        let nonce = Lifetime::Nonce(7).validity();
         assert!(!nonce.is_over(Progress::NextNonce(7)) && nonce.is_over(Progress::NextNonce(8)));
-        let blockhash = Lifetime::Blockhash { hash: B256::ZERO, last_valid_block_height: 7 };
+        let blockhash = Lifetime::Blockhash { hash: B256::ZERO, last_valid_block_height: 7 }.validity();
         assert!(!blockhash.is_over(Progress::BlockHeight(7)) && blockhash.is_over(Progress::BlockHeight(8)));
         assert!(!nonce.is_over(Progress::BlockHeight(8)) && !blockhash.is_over(Progress::NextNonce(8)));
     }

@@ -60,7 +60,7 @@ impl Context {
     /// # Errors
     /// When the chain has no EIP-712.
     pub(crate) fn domain(&self) -> Outcome<Domain> {
-        Ok(Domain::new(self.chain_id()?, self.config.contract))
+        Ok(Domain::evm(self.chain_id()?, self.config.contract))
     }
 
     /// What transfers of USDC are signed for.
@@ -90,7 +90,7 @@ impl Context {
     /// # Errors
     /// When there is no key or no RPC endpoint.
     pub(crate) async fn writer(&self) -> Outcome<EvmWriter> {
-        Ok(EvmWriter::new(self.reader().await?, self.key()?.signer))
+        Ok(EvmWriter::new(self.reader().await?, self.key()?.signer)?)
     }
 
     /// The user's key.
@@ -201,7 +201,13 @@ pub(crate) fn config(global: &Global, devnet: Option<&DevnetFile>) -> Outcome<Ev
         _ => EvmConfig::published(Chain::Base, rpc_urls(BASE_RPC)?)?,
     };
     if let Some(contract) = global.contract {
-        config.contract = contract;
+        config.contract = contract.evm().ok_or_else(|| {
+            Failure::new(
+                "usage",
+                format!("--contract {contract} is no address on {}", config.chain),
+                "write 0x and 40 hex digits",
+            )
+        })?;
         config.deployment_block = None;
     }
     Ok(config)

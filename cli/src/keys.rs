@@ -1,7 +1,7 @@
 //! The user's key: from the environment, a file, a keystore, or the devnet's public ones.
 
 use alloy::signers::local::PrivateKeySigner;
-use compute_futures_chain::evm::KeySource;
+use compute_futures_chain::KeySource;
 use compute_futures_protocol::Signer;
 
 use crate::devnet::DevnetFile;

@@ -86,7 +86,7 @@ fn a_ceiling_is_signed_without_a_network() {
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["ceiling"], "12500000");
     assert_eq!(result["signer"], "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf");
-    let domain = compute_futures_protocol::Domain::new(
+    let domain = compute_futures_protocol::Domain::evm(
         8453,
         compute_futures_chain::evm::published_deployment(compute_futures_protocol::Chain::Base).unwrap().contract,
     );
@@ -95,7 +95,8 @@ fn a_ceiling_is_signed_without_a_network() {
         ceiling: compute_futures_protocol::Usdc::parse("12.5").unwrap(),
     };
     let signature: compute_futures_protocol::Signature = result["signature"].as_str().unwrap().parse().unwrap();
-    assert_eq!(signature.recover(ceiling.digest(&domain)).unwrap().to_string().to_lowercase(), result["signer"]);
+    let signer = result["signer"].as_str().unwrap().parse().unwrap();
+    assert_eq!(signature.verify(ceiling.digest(&domain), signer), Ok(()));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_cli::client::{ClientError, CreditPayer, Limits, Relayer, Request};
 use compute_futures_protocol::{
-    Address, Authorization, B256, Chain, Domain, JobAuthorization, Receipt, SignedReceipt, Signer, SpendCeiling, Usdc,
-    keccak256, refund_order_hash,
+    Address, Authorization, B256, Chain, Domain, EvmAddress, JobAuthorization, Receipt, SignedReceipt, Signer,
+    SpendCeiling, Usdc, keccak256, refund_order_hash,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn signer(seed: u8) -> Signer {
 }
 
 fn domain() -> Domain {
-    Domain::new(8453, Address::repeat_byte(0xcf))
+    Domain::evm(8453, EvmAddress::repeat_byte(0xcf))
 }
 
 fn payer() -> CreditPayer {
@@ -60,7 +60,7 @@ impl Server {
             seen: Arc::default(),
             entry: json!({
                 "scheme": "compute-futures", "network": "eip155:8453", "amount": "30000",
-                "asset": Address::repeat_byte(1), "payTo": domain().contract, "maxTimeoutSeconds": 300,
+                "asset": Address::repeat_byte(1), "payTo": domain().contract(), "maxTimeoutSeconds": 300,
                 "extra": { "name": "ComputeFutures", "version": "1", "operatorIndex": 1, "operator": signer(9).address() },
             }),
             failures: 0,
@@ -212,7 +212,7 @@ async fn a_ceiling_is_raised_only_when_allowed_and_only_so_far() {
     let ceiling = SpendCeiling { account_id: payer().account, ceiling: Usdc::from_micros(2_000_000) };
     let signature: compute_futures_protocol::Signature =
         serde_json::from_value(payload["spendCeiling"]["signature"].clone()).unwrap();
-    assert_eq!(signature.recover(ceiling.digest(&domain())).unwrap(), signer(1).address());
+    assert_eq!(signature.verify(ceiling.digest(&domain()), signer(1).address()), Ok(()));
     // The job itself is still the same one: same nonce as before the ceiling was asked for.
     let before = &payments[payments.len() - 2]["payload"]["authorization"];
     assert_eq!(&payload["authorization"], before);

@@ -16,10 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy::primitives::{Address, B256, keccak256};
 use clap::Parser;
 use compute_futures_chain::{
-    Action, ChainReader, ChainWriter, DebitRow, Fees,
+    Action, ChainReader, ChainWriter, DebitRow, Fees, Lifetime,
     evm::{
         EvmConfig, EvmReader,
         local::{LocalChain, USDC},
@@ -30,7 +29,7 @@ use compute_futures_indexer::{
     follow::{Feed, Follower},
     store::Store,
 };
-use compute_futures_protocol::{AccountId, Chain, Terms, Usdc};
+use compute_futures_protocol::{AccountId, B256, Chain, EvmAddress, Terms, Usdc, keccak256};
 use databases::Databases;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -61,7 +60,7 @@ struct Arguments {
     rpc: Option<url::Url>,
     /// Its contract.
     #[arg(long)]
-    contract: Option<Address>,
+    contract: Option<EvmAddress>,
     /// Block its contract was deployed in.
     #[arg(long)]
     deployment_block: Option<u64>,
@@ -171,7 +170,7 @@ async fn live(local: &LocalChain, evm: &EvmConfig, url: &str, blocks: u32) -> se
         let batch = operator.1 + 1 + u64::from(number);
         let nonce = writer.nonce_floor().await.unwrap();
         let action = debits(operator.0, batch, 50, 50);
-        let signed = writer.sign(&action, nonce, gas(50), FEES).unwrap();
+        let signed = writer.sign(&action, Lifetime::Nonce(nonce), gas(50), FEES).unwrap();
         let started = Instant::now();
         writer.broadcast(&signed).await.unwrap();
         let head = writer_height(local).await;
@@ -246,7 +245,7 @@ async fn fill(local: &LocalChain, arguments: &Arguments) {
     stream::iter(deposits.chain(batches).zip(nonce..))
         .map(Ok::<_, compute_futures_chain::ChainError>)
         .try_for_each(|((action, gas), nonce)| {
-            let signed = writer.sign(&action, nonce, gas, FEES);
+            let signed = writer.sign(&action, Lifetime::Nonce(nonce), gas, FEES);
             let writer = &writer;
             async move { writer.broadcast(&signed?).await }
         })

@@ -6,7 +6,7 @@ use compute_futures_chain::{
     ChainReader,
     evm::{EvmConfig, EvmReader},
 };
-use compute_futures_protocol::Domain;
+use compute_futures_protocol::Address;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
@@ -64,13 +64,8 @@ pub async fn run_on(
         .map_err(|cause| IndexerError::Listen { address: config.server.bind.to_string(), cause })?;
     let store = Store::open(&config.database.url, config.database.connections).await?;
     let feed = Feed::default();
-    let chain_id = reader
-        .chain()
-        .evm_chain_id()
-        .ok_or_else(|| IndexerError::Config("chain.network: only EVM chains are followed".into()))?;
-    let domain = Domain::new(chain_id, reader.contract());
     let follower = Follower::new(store.clone(), Arc::clone(&reader), config.clone(), feed.clone()).await?;
-    let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, domain)?;
+    let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, reader.domain())?;
 
     let deployment = (reader.chain(), reader.contract(), reader.token());
     let api = Api::new(store.clone(), feed, deployment, &config.server, metrics, shutdown.clone());
@@ -116,7 +111,11 @@ pub async fn connect(config: &Config) -> Result<Arc<dyn ChainReader>> {
         })
     };
     let urls = chain.rpc_urls.iter().map(url).collect::<Result<_>>()?;
-    let mut evm = EvmConfig::new(chain.network, urls, chain.contract, chain.token);
+    let evm = |key: &str, address: Address| {
+        address.evm().ok_or_else(|| IndexerError::Config(format!("{key} is no address on {}", chain.network)))
+    };
+    let (contract, token) = (evm("chain.contract", chain.contract)?, evm("chain.token", chain.token)?);
+    let mut evm = EvmConfig::new(chain.network, urls, contract, token);
     evm.deployment_block = Some(chain.deployment_block);
     evm.max_log_range = config.follow.max_range_blocks;
     Ok(EvmReader::connect(evm).await?)

@@ -207,6 +207,12 @@ impl PartialEq<EvmAddress> for Address {
     }
 }
 
+impl PartialEq<Address> for EvmAddress {
+    fn eq(&self, other: &Address) -> bool {
+        other == self
+    }
+}
+
 impl TryFrom<&[u8]> for Address {
     type Error = AddressError;
 

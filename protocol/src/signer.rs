@@ -84,6 +84,7 @@ impl Signer {
                     _ => Err(SignatureError::NotAKey),
                 }
             }
+            Err(SignatureError::InvalidKey) => Err(SignatureError::NotAKey),
             other => other,
         }
     }

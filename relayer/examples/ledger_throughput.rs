@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, B256, Bytes};
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Authorization, Chain, Domain, JobAuthorization, Signer, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, Authorization, B256, Bytes, Chain, Domain, JobAuthorization, Signer, Usdc,
+};
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::ledger::{
     ChargeFacts, ChargeRequest, HoldRequest, Ledger, LedgerConfig, OperatorIdentity, StoredAnswer, new_job_id,
@@ -31,7 +32,7 @@ async fn main() {
     let signer = Arc::new(Signer::from_bytes(&[7; 32]).unwrap());
     let chain = Arc::new(FakeChain::new(signer.address()));
     let identity =
-        OperatorIdentity { chain: Chain::Base, domain: Domain::new(8453, CONTRACT), operator_index: OPERATOR, signer };
+        OperatorIdentity { chain: Chain::Base, domain: Domain::evm(8453, CONTRACT), operator_index: OPERATOR, signer };
     let unlimited = Usdc::MAX;
     let config = LedgerConfig { url, trust_latest: unlimited, trust_safe: unlimited, ..LedgerConfig::default() };
     let ledger = Ledger::open(&config, identity).await.unwrap();

@@ -2,13 +2,12 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use alloy::primitives::Address;
 use anyhow::{Context, bail};
 use compute_futures_chain::{
     Action, ChainError, ChainReader, ChainWriter,
     evm::{EvmReader, EvmWriter},
 };
-use compute_futures_protocol::{Domain, Signer, Terms};
+use compute_futures_protocol::{Address, Signer, Terms};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -80,11 +79,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let terms = config.on_chain_terms()?;
 
     let reader = connect(&config, &shutdown).await?;
-    let writer = EvmWriter::new(Arc::clone(&reader), Signer::clone(&signer));
+    let writer = EvmWriter::new(Arc::clone(&reader), Signer::clone(&signer)).context("keys.operator")?;
     let operator_index = operator_index(&reader, &writer, &config, &terms).await?;
     let facilitator = facilitator(&config, signer.address()).await?;
 
-    let domain = Domain::new(config.chain_id(), reader.contract());
+    let domain = reader.domain();
     let operator =
         OperatorIdentity { chain: config.chain.network, domain, operator_index, signer: Arc::clone(&signer) };
     let ledger = Ledger::open(&config.ledger(), operator.clone()).await.context("ledger.url")?;
@@ -106,7 +105,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let settings = PaymentSettings {
         chain: config.chain.network,
         domain,
-        token: config.token_domain(reader.token()),
+        token: config.token_domain(reader.token().evm().context("chain.token")?),
         operator_index,
         operator: signer.address(),
         pay_to,

@@ -175,7 +175,7 @@ fn good(endpoint: &Endpoint, agent: &Agent) -> Request {
 /// Signatures that are foreign, expired, for something else, or nonsense, on every endpoint that takes one.
 async fn every_signature(world: &World, agent: &Agent) {
     let payer = world.payer(agent);
-    let elsewhere = Domain::new(1, world.domain.contract);
+    let elsewhere = Domain::evm(1, world.domain.contract().evm().expect("an EVM chain"));
     let other_account = AccountId::new(world.operator_index, 4_000_000).expect("an id");
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.schemes == Schemes::ExactAndCredit) {
         assert_ne!(endpoint.price, Price::Free);

@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use compute_futures_chain::ChainWriter;
 use compute_futures_chain::evm::EvmWriter;
 use compute_futures_protocol::{AccountId, Usdc};
 use compute_futures_tests::{Books, World, usdc};
@@ -53,7 +52,11 @@ impl Cli<'_> {
 
 /// How many transactions a wallet has sent.
 async fn transactions_of(world: &World, wallet: usize) -> u64 {
-    EvmWriter::new(world.reader.clone(), world.wallet(wallet)).nonce_floor().await.expect("the chain answers")
+    EvmWriter::new(world.reader.clone(), world.wallet(wallet))
+        .expect("a key of the chain")
+        .nonce_floor()
+        .await
+        .expect("the chain answers")
 }
 
 fn account_of(answer: &Value) -> AccountId {

@@ -11,7 +11,7 @@ const DEPOSIT: &str = "/api/v1/compute-futures/deposit";
 /// The stock x402 client of a wallet.
 pub(crate) fn stock(signer: &Signer, key: [u8; 32]) -> ExactPayer {
     let key = alloy::signers::local::PrivateKeySigner::from_slice(&key).expect("a key");
-    assert_eq!(key.address(), signer.address());
+    assert_eq!(signer.address(), key.address());
     ExactPayer::new(&key, usdc("500"))
 }
 
@@ -32,13 +32,14 @@ async fn gasless(world: &World) -> Agent {
         sign_gasless(
             &signer,
             &world.token,
-            world.domain.contract,
+            world.domain.contract(),
             world.operator_index,
             account,
             amount,
             ceiling,
             until,
         )
+        .expect("a key of the chain")
     };
     let opening = Request::post(DEPOSIT, &sign(None, usdc("50")).body());
     let opened = payer.send(&world.relayer, &opening).await.expect("the relayer submits it");
@@ -103,7 +104,7 @@ async fn by_somebody_else(world: &World) -> Agent {
 /// A top-up over HTTP 402 by the stock client: the second payment of the same depositor adds to the same account.
 async fn over_http(world: &World) -> Agent {
     let signer = world.wallet(3);
-    let payer = stock(&signer, world.key(3).parse::<alloy::primitives::B256>().expect("32 bytes").0);
+    let payer = stock(&signer, world.key(3).parse::<compute_futures_protocol::B256>().expect("32 bytes").0);
     let request = |amount: &str| Request::post(DEPOSIT, &json!({ "depositor": signer.address(), "amount": amount }));
     let opened = payer.send(&world.relayer, &request("10")).await.expect("it is paid");
     assert_eq!(opened.body["computeFuture"]["discount"], "5% discount", "{}", opened.body);

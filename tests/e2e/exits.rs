@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::deposits::stock;
 
 fn wallet_of(world: &World, index: usize) -> ExactPayer {
-    stock(&world.wallet(index), world.key(index).parse::<alloy::primitives::B256>().expect("32 bytes").0)
+    stock(&world.wallet(index), world.key(index).parse::<compute_futures_protocol::B256>().expect("32 bytes").0)
 }
 
 fn refund_of(agent: &Agent, caller: &str) -> Request {

@@ -66,7 +66,7 @@ async fn a_facilitator_at_a_url_settles_what_it_verified() {
     let url = ("COMPUTE_FUTURES_RELAYER__FACILITATOR__URL".to_owned(), format!("http://{address}"));
     world.net.restart_relayer(&[url]).await.expect("a relayer with a facilitator at a URL");
 
-    let key = world.key(0).parse::<alloy::primitives::B256>().expect("32 bytes").0;
+    let key = world.key(0).parse::<compute_futures_protocol::B256>().expect("32 bytes").0;
     let payer = crate::deposits::stock(&world.wallet(0), key);
     let owner = world.wallet(0).address();
     let gas = world.reader.gas_balance(world.wallet(5).address()).await.expect("the chain answers");

@@ -81,7 +81,7 @@ async fn one_payment_is_one_charge_and_one_answer() {
     let world = World::start("e2e-idempotency").await;
     let agent = world.agent(0, "50", Usdc::MAX).await;
     let exact = |wallet: usize| {
-        let key = world.key(wallet).parse::<alloy::primitives::B256>().expect("32 bytes").0;
+        let key = world.key(wallet).parse::<compute_futures_protocol::B256>().expect("32 bytes").0;
         crate::deposits::stock(&world.wallet(wallet), key)
     };
     by_signature(&world, &agent).await;

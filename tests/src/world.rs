@@ -10,7 +10,7 @@ use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, Transa
 use compute_futures_cli::args::DevnetArgs;
 use compute_futures_cli::client::{Answer, CreditPayer, Relayer, Request};
 use compute_futures_cli::devnet::Devnet;
-use compute_futures_protocol::{AccountId, Address, B256, Domain, Signer, TokenDomain, Usdc};
+use compute_futures_protocol::{AccountId, Address, Domain, Signer, TokenDomain, TransactionId, Usdc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ impl World {
         let evm = &net.file.evm;
         Self {
             reader: EvmReader::connect(net.chain_config()).await.expect("the chain answers"),
-            domain: Domain::new(evm.chain_id, evm.compute_futures),
+            domain: Domain::evm(evm.chain_id, evm.compute_futures),
             token: TokenDomain::usdc(evm.chain_id, evm.usdc),
             relayer: Relayer::new(net.file.relayer.clone()),
             indexer: Relayer::new(net.file.indexer.clone()),
@@ -154,7 +154,7 @@ impl World {
     }
 
     /// Posts as `signer`; it must succeed.
-    pub async fn post(&self, signer: &Signer, action: &Action) -> (B256, TransactionOutcome) {
+    pub async fn post(&self, signer: &Signer, action: &Action) -> (TransactionId, TransactionOutcome) {
         let (hash, outcome) = self.try_post(signer, action).await.expect("the transaction is taken");
         assert!(outcome.succeeded, "transaction {hash} reverted");
         (hash, outcome)
@@ -164,8 +164,12 @@ impl World {
     ///
     /// # Errors
     /// What the chain refuses.
-    pub async fn try_post(&self, signer: &Signer, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
-        EvmWriter::new(self.reader.clone(), signer.clone()).execute(action).await
+    pub async fn try_post(
+        &self,
+        signer: &Signer,
+        action: &Action,
+    ) -> Result<(TransactionId, TransactionOutcome), ChainError> {
+        EvmWriter::new(self.reader.clone(), signer.clone())?.execute(action).await
     }
 
     /// What the account has been charged on-chain.

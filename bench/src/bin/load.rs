@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
-use compute_futures_protocol::{AccountId, Domain, JobAuthorization, Signature, Signer, Usdc, request_hash};
+use compute_futures_protocol::{AccountId, Domain, JobAuthorization, Signer, Usdc, request_hash};
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
@@ -75,10 +75,7 @@ fn header(args: &Args, index: usize) -> anyhow::Result<Option<(&'static str, Str
         }
         Target::Relayer => {
             let signer = Signer::from_hex(args.key.as_deref().context("--key or BENCH_KEY is needed")?)?;
-            let domain = Domain {
-                chain_id: args.chain_id,
-                contract: args.contract.context("--contract is needed")?,
-            };
+            let domain = Domain::evm(args.chain_id, args.contract.context("--contract is needed")?);
             let account = args.accounts[index % args.accounts.len()];
             let mut nonce = [0u8; 32];
             nonce[..8].copy_from_slice(&(index as u64).to_be_bytes());
@@ -98,7 +95,7 @@ fn header(args: &Args, index: usize) -> anyhow::Result<Option<(&'static str, Str
                 max_charge: Usdc::from_micros(1_000_000),
                 valid_until: now + 3600,
             };
-            let signature = Signature::from(signer.sign(authorization.digest(&domain)));
+            let signature = signer.sign(authorization.digest(&domain));
             let accepted: serde_json::Value =
                 serde_json::from_str(args.accepted.as_deref().context("--accepted is needed")?)?;
             let payload = serde_json::json!({

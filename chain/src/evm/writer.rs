@@ -220,7 +220,7 @@ impl ChainWriter for EvmWriter {
         gas_limit: u64,
         fees: Fees,
     ) -> Result<SignedTransaction, ChainError> {
-        let nonce = lifetime.nonce().ok_or_else(not_a_nonce)?;
+        let Lifetime::Nonce(nonce) = lifetime else { return Err(not_a_nonce()) };
         let (to, input) = self.encode(action)?;
         let transaction = TxEip1559 {
             chain_id: self.reader.chain_id,
@@ -236,7 +236,12 @@ impl ChainWriter for EvmWriter {
         let signature = Signature::from_raw(self.key.sign(transaction.signature_hash()).as_bytes())
             .map_err(|error| ChainError::Config(format!("the key does not sign: {error}")))?;
         let signed = TxEnvelope::from(transaction.into_signed(signature));
-        Ok(SignedTransaction { id: (*signed.tx_hash()).into(), raw: signed.encoded_2718().into(), lifetime, fees })
+        Ok(SignedTransaction {
+            id: (*signed.tx_hash()).into(),
+            raw: signed.encoded_2718().into(),
+            validity: lifetime.validity(),
+            fees,
+        })
     }
 
     async fn broadcast(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {

@@ -23,7 +23,7 @@ async fn broadcasting_twice_is_harmless() {
     assert_eq!(world.owner.outcome(transaction.id).await.unwrap(), None);
     let progress = world.owner.progress().await.unwrap();
     assert_eq!(progress, Progress::NextNonce(nonce), "counts mined transactions");
-    assert_eq!(world.owner.lifetime(progress).await.unwrap(), transaction.lifetime);
+    assert_eq!(world.owner.lifetime(progress).await.unwrap().validity(), transaction.validity);
     world.chain.mine(1).await.unwrap();
     world.owner.broadcast(&transaction).await.unwrap();
     let outcome = world.owner.outcome(transaction.id).await.unwrap().unwrap();

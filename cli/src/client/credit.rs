@@ -88,14 +88,15 @@ impl CreditPayer {
         let entry = accepts
             .and_then(|entries| entries.iter().find(|entry| entry["scheme"] == SCHEME))
             .ok_or_else(|| ClientError::Untrusted("the offer has no `compute-futures` entry".into()))?;
-        let network = format!("eip155:{}", self.domain.chain_id);
+        let network = self.domain.network();
         if entry["network"] != network.as_str() {
             return Err(ClientError::Untrusted(format!("the offer is for {}, not for {network}", entry["network"])));
         }
-        if address(&entry["payTo"]) != Some(self.domain.contract) {
+        if address(&entry["payTo"]) != Some(self.domain.contract()) {
             return Err(ClientError::Untrusted(format!(
                 "the offer is for contract {}, not for {}",
-                entry["payTo"], self.domain.contract
+                entry["payTo"],
+                self.domain.contract()
             )));
         }
         if entry["extra"]["operatorIndex"] != self.account.operator_index() {
@@ -210,8 +211,9 @@ impl CreditPayer {
         if request.path != REFUND {
             return Ok(answer.output_hash());
         }
-        let chain = Chain::from_evm_chain_id(self.domain.chain_id)
-            .ok_or_else(|| ClientError::Untrusted(format!("chain {} is not one of ours", self.domain.chain_id)))?;
+        let network = self.domain.network();
+        let chain: Chain =
+            network.parse().map_err(|_| ClientError::Untrusted(format!("chain {network} is not one of ours")))?;
         let named = &answer.body["refund"]["accountId"];
         if named.as_str() != Some(self.account.to_string().as_str()) {
             return Err(ClientError::BadReceipt(format!("the answer refunds account {named}, not {}", self.account)));

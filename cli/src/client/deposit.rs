@@ -4,6 +4,8 @@ use compute_futures_protocol::{AccountId, Address, B256, DepositAuthorization, S
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::ClientError;
+
 /// A signed deposit, ready for a relayer or for `depositWithAuthorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct GaslessDeposit {
@@ -42,7 +44,9 @@ impl GaslessDeposit {
 }
 
 /// Signs a deposit that only `contract` can take, once, for the signer's own account.
-#[must_use]
+///
+/// # Errors
+/// [`ClientError::Signing`] with a key or a contract of another chain: there is no EIP-3009.
 #[allow(clippy::too_many_arguments)] // each is a separate commitment of the signature
 pub fn sign_gasless(
     signer: &Signer,
@@ -53,10 +57,13 @@ pub fn sign_gasless(
     amount: Usdc,
     ceiling: Usdc,
     valid_before: u64,
-) -> GaslessDeposit {
+) -> Result<GaslessDeposit, ClientError> {
+    let (Some(owner), Some(contract)) = (signer.address().evm(), contract.evm()) else {
+        return Err(ClientError::Signing("deposits are signed with EIP-3009 on EVM chains only".into()));
+    };
     let authorization = DepositAuthorization {
         operator_index,
-        owner: signer.address(),
+        owner,
         account,
         amount,
         ceiling,
@@ -65,5 +72,5 @@ pub fn sign_gasless(
         salt: B256::from(rand::random::<[u8; 32]>()),
     };
     let digest = authorization.to_eip3009(contract).digest(token);
-    GaslessDeposit { authorization, signature: signer.sign(digest).into() }
+    Ok(GaslessDeposit { authorization, signature: signer.sign(digest) })
 }

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use alloy::primitives::U256;
 use alloy::signers::local::PrivateKeySigner;
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{U256, Usdc};
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use x402_chain_eip155::V2Eip155ExactClient;

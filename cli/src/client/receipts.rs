@@ -1,6 +1,6 @@
 //! Checking a receipt at once, with nothing but the answer and what the client itself asked for (I-7).
 
-use compute_futures_protocol::{AccountId, Address, B256, Domain, SignedReceipt};
+use compute_futures_protocol::{AccountId, Address, B256, Domain, SignatureError, SignedReceipt};
 use serde_json::Value;
 
 use super::{Answer, ClientError};
@@ -45,9 +45,11 @@ pub fn check_receipt(
     if digest != signed.receipt_hash {
         return bad(format!("it states hash {} but has hash {digest}", signed.receipt_hash));
     }
-    match signed.signature.recover(digest) {
-        Ok(signer) if signer == operator => {}
-        Ok(signer) => return bad(format!("it is signed by {signer}, not by the operator {operator}")),
+    match signed.signature.verify(digest, operator) {
+        Ok(()) => {}
+        Err(SignatureError::Stranger(Some(signer))) => {
+            return bad(format!("it is signed by {signer}, not by the operator {operator}"));
+        }
         Err(error) => return bad(error.to_string()),
     }
     if receipt.account_id != account {

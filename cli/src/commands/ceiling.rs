@@ -1,7 +1,7 @@
 //! `ceiling`: raise how much the operator may charge in total (I-2).
 
 use compute_futures_chain::{Action, ChainReader};
-use compute_futures_protocol::{Signature, SpendCeiling, Usdc};
+use compute_futures_protocol::{SpendCeiling, Usdc};
 use serde_json::json;
 
 use super::events::post;
@@ -15,7 +15,7 @@ pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
     if args.sign {
         let key = context.key()?;
         let ceiling = SpendCeiling { account_id: account, ceiling: args.ceiling };
-        let signature: Signature = key.signer.sign(ceiling.digest(&context.domain()?)).into();
+        let signature = key.signer.sign(ceiling.digest(&context.domain()?));
         let result = json!({ "accountId": account, "ceiling": args.ceiling, "signature": signature, "signer": key.signer.address() });
         context.output.result(&result, || signature.to_string());
         return Ok(());

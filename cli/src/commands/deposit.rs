@@ -139,13 +139,13 @@ async fn gasless(context: &Context, args: &DepositArgs, account: Option<AccountI
     let deposit = sign_gasless(
         &key.signer,
         &context.token_domain()?,
-        context.domain()?.contract,
+        context.domain()?.contract(),
         context.operator_index().await?,
         account,
         args.amount,
         args.ceiling.unwrap_or(if account.is_some() { Usdc::ZERO } else { Usdc::MAX }),
         valid_before,
-    );
+    )?;
     let body = deposit.body();
     over_http(context, &body, Usdc::ZERO).await
 }
@@ -166,7 +166,7 @@ async fn transfer(context: &Context, args: &DepositArgs, account: Option<Account
         fee: Usdc::ZERO,
     };
     let reader = context.reader().await?;
-    let address = reader.deposit_address(&terms);
+    let address = reader.deposit_address(&terms)?;
     if args.print {
         let result = json!({ "depositAddress": address, "terms": terms, "amount": args.amount });
         context.output.result(&result, || {

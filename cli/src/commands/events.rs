@@ -1,7 +1,7 @@
 //! What a transaction of ours did, from its events.
 
 use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind, TransactionOutcome};
-use compute_futures_protocol::B256;
+use compute_futures_protocol::TransactionId;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 /// A mined transaction and its events.
 pub(super) struct Done {
     /// Its hash.
-    pub(super) transaction: B256,
+    pub(super) transaction: TransactionId,
     /// How it went.
     pub(super) outcome: TransactionOutcome,
     /// What the contract says about it.

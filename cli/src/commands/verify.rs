@@ -3,7 +3,10 @@
 use std::io::Read;
 
 use compute_futures_chain::{AccountOnChain, ChainReader};
-use compute_futures_protocol::{Authorization, B256, BatchDocument, Domain, SignedReceipt, verify as verify_proof};
+use compute_futures_protocol::{
+    Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, SignatureError, SignedReceipt,
+    verify as verify_proof,
+};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -77,11 +80,13 @@ async fn check(context: &Context, signed: &SignedReceipt, document: Option<&Batc
     let operator = reader.operator(operator_index).await?.map(|operator| operator.operator);
     add(
         "operator's signature",
-        match (signed.signature.recover(digest), operator) {
-            (Ok(signer), Some(operator)) if signer == operator => Ok(format!("by {operator}")),
-            (Ok(signer), Some(operator)) => Err(format!("by {signer}, not by operator {operator}")),
-            (Ok(_), None) => Err(format!("operator {operator_index} does not exist")),
-            (Err(error), _) => Err(error.to_string()),
+        match operator.map(|operator| (operator, signed.signature.verify(digest, operator))) {
+            Some((operator, Ok(()))) => Ok(format!("by {operator}")),
+            Some((operator, Err(SignatureError::Stranger(Some(signer))))) => {
+                Err(format!("by {signer}, not by operator {operator}"))
+            }
+            Some((_, Err(error))) => Err(error.to_string()),
+            None => Err(format!("operator {operator_index} does not exist")),
         },
     );
 
@@ -129,7 +134,8 @@ async fn spender(
 ) -> Outcome<Result<String, String>> {
     let Some(account) = account else { return Ok(Err("the account does not exist".into())) };
     let roles = [("owner", Some(account.owner)), ("delegate", account.delegate)];
-    let authorizer = signed.authorization.authorizer(domain);
+    let spenders: Vec<Address> = roles.iter().filter_map(|(_, address)| *address).collect();
+    let authorizer = signed.authorization.authorizer(domain, &spenders);
     if let Ok(signer) = &authorizer
         && let Some((role, _)) = roles.iter().find(|(_, address)| *address == Some(*signer))
     {
@@ -148,7 +154,7 @@ async fn spender(
     }
     // A delegate may have been replaced since; the audit reads the history.
     Ok(Err(match authorizer {
-        Ok(signer) => {
+        Err(AuthorizationError::Signature(SignatureError::Stranger(Some(signer)))) | Ok(signer) => {
             format!("by {signer}, now neither owner nor delegate (`compute-futures audit` reads the history)")
         }
         Err(error) => error.to_string(),

@@ -41,17 +41,15 @@ pub(super) async fn gasless(world: &World, stage: &mut Stage, agent: &mut Agent,
     let deposit = sign_gasless(
         &agent.key.signer,
         &world.token,
-        world.domain.contract,
+        world.domain.contract(),
         world.operator_index,
         None,
         amount,
         Usdc::MAX,
         u64::from(u32::MAX),
-    );
-    let action = Action::DepositWithAuthorization {
-        authorization: deposit.authorization,
-        signature: deposit.signature.as_bytes().to_vec().into(),
-    };
+    )?;
+    let action =
+        Action::DepositWithAuthorization { authorization: deposit.authorization, signature: deposit.signature.into() };
     let (hash, outcome) = world.post(&sponsor, &action).await?;
     agent.account = Some(opened(&world.events(hash, outcome.block_number).await?)?);
     agent.deposited = amount;
@@ -71,7 +69,7 @@ pub(super) async fn transfer(world: &World, stage: &mut Stage, agent: &mut Agent
         ceiling: Usdc::MAX,
         fee: Usdc::ZERO,
     };
-    let address = world.reader.deposit_address(&terms);
+    let address = world.reader.deposit_address(&terms)?;
     world.post(&agent.key, &Action::Transfer { to: address, amount }).await?;
     let (hash, outcome) = world.post(&world.funded(7)?, &Action::Sweep { terms }).await?;
     agent.account = Some(opened(&world.events(hash, outcome.block_number).await?)?);

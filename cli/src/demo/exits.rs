@@ -98,7 +98,7 @@ pub(super) async fn solvency(world: &World, stage: &mut Stage) -> Outcome<bool> 
             .checked_add(account.state.unspent())
             .ok_or_else(|| Failure::broken("the debts add up to more than exists"))?;
     }
-    let held = world.usdc_of(world.domain.contract).await?;
+    let held = world.usdc_of(world.domain.contract()).await?;
     let solvent = held >= owed;
     stage.holds(
         format!(

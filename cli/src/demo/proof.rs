@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use compute_futures_chain::{ChainReader, EventKind};
-use compute_futures_protocol::{B256, BatchDocument, SignedReceipt, Usdc, verify};
+use compute_futures_protocol::{B256, BatchDocument, SignedReceipt, TransactionId, Usdc, verify};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug, Clone)]
 pub(super) struct Batch {
     pub(super) number: u64,
-    pub(super) transaction: B256,
+    pub(super) transaction: TransactionId,
     pub(super) receipts: u32,
     pub(super) rows: u32,
     pub(super) gas: u64,
@@ -67,7 +67,7 @@ pub(super) async fn settle(world: &World, stage: &mut Stage, agents: &[&Agent]) 
 /// Every batch the chain has.
 async fn posted(world: &World) -> Outcome<Vec<Batch>> {
     use compute_futures_chain::ChainWriter;
-    let writer = compute_futures_chain::evm::EvmWriter::new(world.reader.clone(), world.funded(7)?.signer);
+    let writer = compute_futures_chain::evm::EvmWriter::new(world.reader.clone(), world.funded(7)?.signer)?;
     let head = world.reader.heads().await?.latest.number;
     let events = world.reader.events(world.reader.deployment_block(), head).await?;
     let mut batches = Vec::new();

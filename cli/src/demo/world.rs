@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use compute_futures_chain::evm::{EvmReader, EvmWriter};
 use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, EventKind, TransactionOutcome};
-use compute_futures_protocol::{AccountId, Address, B256, Domain, SignedReceipt, TokenDomain, Usdc};
+use compute_futures_protocol::{AccountId, Address, Domain, SignedReceipt, TokenDomain, TransactionId, Usdc};
 
 use crate::client::{CreditPayer, Relayer};
 use crate::devnet::Devnet;
@@ -66,7 +66,7 @@ impl World {
         let reader = EvmReader::connect(net.chain_config()).await?;
         Ok(Self {
             reader,
-            domain: Domain::new(evm.chain_id, evm.compute_futures),
+            domain: Domain::evm(evm.chain_id, evm.compute_futures),
             token: TokenDomain::usdc(evm.chain_id, evm.usdc),
             relayer: Relayer::new(net.file.relayer.clone()),
             indexer: Relayer::new(net.file.indexer.clone()),
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Posts as `key`.
-    pub(super) async fn post(&self, key: &Key, action: &Action) -> Outcome<(B256, TransactionOutcome)> {
+    pub(super) async fn post(&self, key: &Key, action: &Action) -> Outcome<(TransactionId, TransactionOutcome)> {
         let (hash, outcome) = self.try_post(key, action).await?;
         if outcome.succeeded {
             Ok((hash, outcome))
@@ -98,12 +98,16 @@ impl World {
     }
 
     /// Posts as `key`, and hands a refusal back.
-    pub(super) async fn try_post(&self, key: &Key, action: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
-        EvmWriter::new(self.reader.clone(), key.signer.clone()).execute(action).await
+    pub(super) async fn try_post(
+        &self,
+        key: &Key,
+        action: &Action,
+    ) -> Result<(TransactionId, TransactionOutcome), ChainError> {
+        EvmWriter::new(self.reader.clone(), key.signer.clone())?.execute(action).await
     }
 
     /// Events of one transaction.
-    pub(super) async fn events(&self, transaction: B256, block: u64) -> Outcome<Vec<EventKind>> {
+    pub(super) async fn events(&self, transaction: TransactionId, block: u64) -> Outcome<Vec<EventKind>> {
         let events = self.reader.events(block, block).await?;
         Ok(events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect())
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use compute_futures_protocol::Address;
+use compute_futures_protocol::{Address, EvmAddress};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -41,9 +41,9 @@ pub struct EvmNet {
     /// 8453, as Base.
     pub chain_id: u64,
     /// Circle's USDC, at its address on Base.
-    pub usdc: Address,
+    pub usdc: EvmAddress,
     /// The contract.
-    pub compute_futures: Address,
+    pub compute_futures: EvmAddress,
     /// Block of its deployment.
     pub deployment_block: u64,
     /// The operator.

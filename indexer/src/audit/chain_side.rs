@@ -2,9 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::{ChainEvent, ChainReader, EventKind};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Usdc};
 
 use super::Finding;
 use crate::{

@@ -9,16 +9,12 @@ mod report;
 use std::{sync::Arc, time::Duration};
 
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Domain};
+use compute_futures_protocol::AccountId;
 
 pub use report::{AuditReport, Finding};
 
 use self::{chain_side::ChainSide, receipts::ReceiptCheck};
-use crate::{
-    config::OperatorSource,
-    error::{IndexerError, Result},
-    receipts::DocumentClient,
-};
+use crate::{config::OperatorSource, error::Result, receipts::DocumentClient};
 
 /// Time for one document.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,17 +27,12 @@ const MAX_BYTES: u64 = 256 << 20;
 /// # Errors
 /// When the chain cannot be read, or the account does not exist. What does not add up is a finding, not an error.
 pub async fn audit(reader: Arc<dyn ChainReader>, account: AccountId, source: &OperatorSource) -> Result<AuditReport> {
-    let chain_id = reader
-        .chain()
-        .evm_chain_id()
-        .ok_or_else(|| IndexerError::Config(format!("accounts on {} cannot be audited yet", reader.chain())))?;
-    let domain = Domain::new(chain_id, reader.contract());
     let documents = DocumentClient::new(source, TIMEOUT, MAX_BYTES)?;
     let mut chain = ChainSide::read(Arc::clone(&reader), account).await?;
     let mut report = AuditReport::new(&chain, reader.chain());
     report.findings.append(&mut chain.findings);
 
-    let mut check = ReceiptCheck::new(&*reader, &chain, domain);
+    let mut check = ReceiptCheck::new(&*reader, &chain, reader.domain());
     for batch in &chain.batches {
         match documents.fetch(account.operator_index(), batch.number).await {
             Err(failure) => check.missing(batch, failure.to_string()),

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{Authorization, BatchDocument, Domain, SignedReceipt, Usdc, charge};
+use compute_futures_protocol::{
+    Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, SignatureError, SignedReceipt, Usdc,
+    charge,
+};
 
 use super::{
     AuditReport, Finding,
@@ -125,11 +127,12 @@ impl<'a> ReceiptCheck<'a> {
             self.findings.push(Finding::of("authorization_reused", signed, detail));
         }
         if !self.signed_by_spender(signed).await? {
-            let detail = match signed.authorization.authorizer(&self.domain) {
-                Ok(signer) => {
+            let detail = match signed.authorization.authorizer(&self.domain, &self.spenders(signed)) {
+                Err(AuthorizationError::Signature(SignatureError::Stranger(Some(signer)))) => {
                     format!("signed by {signer}, who was neither owner nor delegate at {}", receipt.issued_at)
                 }
                 Err(why) => format!("not signed by owner or delegate: {why}"),
+                Ok(signer) => format!("the chain does not take {signer}'s signature"),
             };
             self.findings.push(Finding::of("authorization", signed, detail));
         }
@@ -144,10 +147,10 @@ impl<'a> ReceiptCheck<'a> {
                 }
             }
             Authorization::Exact { payment } => {
-                if payment.network != self.reader.chain() || payment.asset != self.reader.token() {
+                if payment.network != self.reader.chain() || self.reader.token() != payment.asset {
                     let detail = format!("the payment is in {} on {}", payment.asset, payment.network);
                     self.findings.push(Finding::of("payment_elsewhere", signed, detail));
-                } else if !self.reader.authorization_used(payment.from, payment.nonce).await? {
+                } else if !self.reader.payment_used(payment.from.into(), payment.nonce).await? {
                     let detail = "the payment that authorised the job was never made".into();
                     self.findings.push(Finding::of("payment_not_made", signed, detail));
                 }
@@ -156,24 +159,30 @@ impl<'a> ReceiptCheck<'a> {
         Ok(())
     }
 
-    async fn signed_by_spender(&self, signed: &SignedReceipt) -> Result<bool> {
+    /// Who might spend when the job was done.
+    fn spenders(&self, signed: &SignedReceipt) -> Vec<Address> {
         let at = signed.receipt.issued_at;
-        let spenders = self
-            .chain
+        self.chain
             .spenders
             .iter()
             .filter(|spender| {
                 spender.from <= at.saturating_add(CLOCK_SLACK) && at <= spender.until.saturating_add(CLOCK_SLACK)
             })
-            .map(|spender| spender.address);
-        let spenders: Vec<Address> = spenders.collect();
+            .map(|spender| spender.address)
+            .collect()
+    }
+
+    async fn signed_by_spender(&self, signed: &SignedReceipt) -> Result<bool> {
+        let spenders = self.spenders(signed);
         let (payer, digest, bytes) = match &signed.authorization {
             Authorization::ComputeFutures { authorization, signature } => {
                 (None, Some(authorization.digest(&self.domain)), signature)
             }
-            Authorization::Exact { payment } => (Some(payment.from), payment.digest(), &payment.signature),
+            Authorization::Exact { payment } => {
+                (Some(Address::from(payment.from)), payment.digest(), &payment.signature)
+            }
         };
-        if signed.authorization.authorizer(&self.domain).is_ok_and(|signer| spenders.contains(&signer)) {
+        if signed.authorization.authorizer(&self.domain, &spenders).is_ok() {
             return Ok(true);
         }
         // A contract wallet signs in its own way: ask it (EIP-1271).

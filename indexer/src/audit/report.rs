@@ -1,7 +1,6 @@
 //! What an audit found, for people and programs.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Chain, FuturesId, SignedReceipt, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Chain, FuturesId, SignedReceipt, Usdc};
 use serde::Serialize;
 
 use super::chain_side::ChainSide;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use alloy::primitives::Address;
+use compute_futures_protocol::Address;
 use figment::{
     Figment,
     providers::{Env, Format, Toml},

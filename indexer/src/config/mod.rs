@@ -5,15 +5,15 @@ mod print;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
-use alloy::primitives::{Address, address};
-use compute_futures_protocol::Chain;
+use alloy::primitives::address;
+use compute_futures_protocol::{Address, Chain};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use load::ENV_PREFIX;
 
 /// Circle's USDC on Base.
-const USDC_ON_BASE: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+const USDC_ON_BASE: Address = Address::Evm(address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"));
 
 /// Every setting of the indexer; `config.example.toml` says what each means.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use alloy::primitives::B256;
 use compute_futures_chain::{BlockRef, ChainEvent, Heads};
-use compute_futures_protocol::{AccountId, Terms};
+use compute_futures_protocol::{AccountId, B256, Terms};
 
 use super::Progress;
 use crate::{

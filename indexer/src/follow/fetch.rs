@@ -174,7 +174,7 @@ pub(super) async fn unsettled(
 }
 
 /// Hash of the block a range must follow.
-pub(super) type BlockRefHash = alloy::primitives::B256;
+pub(super) type BlockRefHash = compute_futures_protocol::B256;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! How far the projection has come: read at the start, moved in the transaction of the rows it speaks for.
 
-use alloy::primitives::B256;
 use compute_futures_chain::{BlockRef, ChainReader, Finality, Heads};
+use compute_futures_protocol::B256;
 
 use crate::{
     error::{IndexerError, Result},

@@ -1,8 +1,7 @@
 //! Pieces that many answers share: amounts, certainty, pages.
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::Finality;
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{Address, TransactionId, Usdc};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
@@ -81,7 +80,7 @@ pub(super) struct Place {
     /// Time of the block, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
-    /// Hash of the transaction.
+    /// The transaction: its hash, on Solana its signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
     /// `latest`, `safe` or `finalized`.
@@ -91,7 +90,12 @@ pub(super) struct Place {
 
 impl Place {
     /// From what rows hold.
-    pub(super) fn new(position: u64, time: Option<u64>, transaction: Option<B256>, progress: &Progress) -> Self {
+    pub(super) fn new(
+        position: u64,
+        time: Option<u64>,
+        transaction: Option<TransactionId>,
+        progress: &Progress,
+    ) -> Self {
         let position = Position::from_u64(position);
         Self {
             block: position.block(),
@@ -131,9 +135,9 @@ pub(super) fn rfc3339(seconds: u64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds.cast_signed()).ok()?.format(&Rfc3339).ok()
 }
 
-/// An address in its checksummed form.
+/// An address as people write it: on EVM chains with its checksum.
 pub(super) fn address(address: Address) -> String {
-    address.to_checksum(None)
+    address.to_string()
 }
 
 #[cfg(test)]
@@ -153,7 +157,7 @@ mod tests {
     fn a_page_knows_whether_there_is_more() {
         let progress = Progress {
             block_number: 9,
-            block_hash: B256::ZERO,
+            block_hash: Default::default(),
             block_time: 0,
             latest: 9,
             safe: 5,

@@ -91,7 +91,7 @@ fn describe(row: &Row, progress: &Progress) -> Result<(u64, Batch)> {
             attempts: row.opt_u64("attempts")?.unwrap_or_default(),
             reason: row.opt_text("reason")?,
         },
-        at: Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.b256("tx")?), progress),
+        at: Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress),
         as_of: progress.into(),
     };
     Ok((number, batch))

@@ -149,8 +149,8 @@ fn entry(row: &Row, progress: &Progress) -> Result<(u64, HistoryEntry)> {
     let extra = row.opt_u64("extra")?;
     let only = |wanted: &str| extra.filter(|_| kind == wanted);
     let tx = match row.opt_bytes("tx")? {
-        Some(_) => Some(row.b256("tx")?),
-        None if row.opt_bytes("batch_tx")?.is_some() => Some(row.b256("batch_tx")?),
+        Some(_) => Some(row.transaction("tx")?),
+        None if row.opt_bytes("batch_tx")?.is_some() => Some(row.transaction("batch_tx")?),
         None => None,
     };
     let entry = HistoryEntry {

@@ -2,13 +2,12 @@
 
 use std::str::FromStr;
 
-use alloy::primitives::{Address, B256};
 use axum::{
     extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
 use compute_futures_chain::Finality;
-use compute_futures_protocol::{AccountId, Chain, FuturesId, parse_address};
+use compute_futures_protocol::{AccountId, Address, B256, Chain, FuturesId, parse_address};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 

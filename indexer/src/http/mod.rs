@@ -15,7 +15,6 @@ mod subscribers;
 
 use std::{sync::Arc, time::Duration};
 
-use alloy::primitives::Address;
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -24,7 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use compute_futures_protocol::Chain;
+use compute_futures_protocol::{Address, Chain};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::{

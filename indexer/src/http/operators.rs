@@ -190,7 +190,7 @@ fn version(row: &Row, progress: &Progress) -> Result<(u64, TermsVersion)> {
             name: terms.tier_name(tier.minimum_deposit),
         })
         .collect();
-    let at = Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.b256("tx")?), progress);
+    let at = Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress);
     let rate_card_hash = terms.rate_card_hash.to_string();
     Ok((
         u64::from(version),
@@ -221,7 +221,7 @@ pub(super) async fn withdrawals(
 
 fn withdrawal(row: &Row, progress: &Progress) -> Result<(u64, Withdrawal)> {
     let position = row.u64("position")?;
-    let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.b256("tx")?), progress);
+    let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress);
     Ok((position, Withdrawal { amount: row.u64("amount")?.into(), to: answer::address(row.address("recipient")?), at }))
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn get(State(api): State<Api>, At(hash): At<String>) -> ApiResu
             proof: format!("[{}]", siblings.join(",")),
         },
         proof: siblings,
-        at: Place::new(position, row.opt_u64("timestamp")?, Some(row.b256("tx")?), &progress),
+        at: Place::new(position, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), &progress),
         as_of: (&progress).into(),
         receipt,
     }))

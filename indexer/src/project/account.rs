@@ -1,7 +1,6 @@
 //! The current state of one account, as events told it.
 
-use alloy::primitives::Address;
-use compute_futures_protocol::{AccountId, AccountState, DiscountFloor, Usdc};
+use compute_futures_protocol::{AccountId, AccountState, Address, DiscountFloor, Usdc};
 use serde::{Deserialize, Serialize};
 
 use super::Position;

@@ -1,7 +1,6 @@
 //! Operators and their batches: terms, debits, shortfalls, earnings.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Terms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Terms, TransactionId, Usdc};
 
 use super::{Fold, OperatorRow, UndoKind};
 use crate::store::Value;
@@ -17,7 +16,7 @@ pub(super) struct OpenBatch {
 }
 
 impl Fold {
-    pub(super) fn terms_set(&mut self, tx: B256, index: u32, operator: Address, version: u32, terms: &Terms) {
+    pub(super) fn terms_set(&mut self, tx: TransactionId, index: u32, operator: Address, version: u32, terms: &Terms) {
         let at = self.at;
         self.journal(UndoKind::Operator, u64::from(index));
         self.mark_operator(index);
@@ -169,7 +168,7 @@ impl Fold {
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(super) fn batch_posted(
         &mut self,
-        tx: B256,
+        tx: TransactionId,
         index: u32,
         number: u64,
         root: B256,
@@ -253,7 +252,7 @@ impl Fold {
         }
     }
 
-    pub(super) fn earnings_withdrawn(&mut self, tx: B256, index: u32, to: Address, amount: Usdc) {
+    pub(super) fn earnings_withdrawn(&mut self, tx: TransactionId, index: u32, to: Address, amount: Usdc) {
         let at = self.at;
         let operator = self.operator_mut(index);
         let earnings = operator.earnings;

@@ -1,7 +1,6 @@
 //! Accounts: credit in, ceilings and delegates, credit back.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, AccountState, DiscountFloor, Usdc};
+use compute_futures_protocol::{AccountId, AccountState, Address, DiscountFloor, TransactionId, Usdc};
 
 use super::{AccountRow, Fold, UndoKind};
 
@@ -41,7 +40,7 @@ impl Fold {
 
     pub(super) fn deposited(
         &mut self,
-        tx: B256,
+        tx: TransactionId,
         id: AccountId,
         payer: Address,
         amount: Usdc,
@@ -104,7 +103,14 @@ impl Fold {
     }
 
     /// The deposit itself has its own event; here the fee becomes the operator's.
-    pub(super) fn swept(&mut self, tx: B256, id: AccountId, deposit_address: Address, amount: Usdc, fee: Usdc) {
+    pub(super) fn swept(
+        &mut self,
+        tx: TransactionId,
+        id: AccountId,
+        deposit_address: Address,
+        amount: Usdc,
+        fee: Usdc,
+    ) {
         let at = self.at;
         let operator = self.operator_mut(id.operator_index());
         operator.fees += fee.micros();
@@ -112,7 +118,7 @@ impl Fold {
         self.rows.sweeps.push([at.into(), tx.into(), id.into(), deposit_address.into(), amount.into(), fee.into()]);
     }
 
-    pub(super) fn ceiling_raised(&mut self, tx: B256, id: AccountId, signer: Address, ceiling: Usdc) {
+    pub(super) fn ceiling_raised(&mut self, tx: TransactionId, id: AccountId, signer: Address, ceiling: Usdc) {
         let at = self.at;
         let row = self.account_mut(id);
         let may_sign = signer == row.owner || Some(signer) == row.delegate;
@@ -134,17 +140,24 @@ impl Fold {
         self.rows.ceilings.push([at.into(), tx.into(), id.into(), signer.into(), ceiling.into()]);
     }
 
-    pub(super) fn delegate_set(&mut self, tx: B256, id: AccountId, delegate: Option<Address>) {
+    pub(super) fn delegate_set(&mut self, tx: TransactionId, id: AccountId, delegate: Option<Address>) {
         self.account_mut(id).delegate = delegate;
         self.rows.delegates.push([self.at.into(), tx.into(), id.into(), delegate.into()]);
     }
 
-    pub(super) fn refund_requested(&mut self, tx: B256, id: AccountId, owner: Address, refundable_at: u64) {
+    pub(super) fn refund_requested(&mut self, tx: TransactionId, id: AccountId, owner: Address, refundable_at: u64) {
         self.account_mut(id).refundable_at = Some(refundable_at);
         self.rows.refund_requests.push([self.at.into(), tx.into(), id.into(), owner.into(), refundable_at.into()]);
     }
 
-    pub(super) fn refunded(&mut self, tx: B256, id: AccountId, owner: Address, amount: Usdc, by_operator: bool) {
+    pub(super) fn refunded(
+        &mut self,
+        tx: TransactionId,
+        id: AccountId,
+        owner: Address,
+        amount: Usdc,
+        by_operator: bool,
+    ) {
         let at = self.at;
         let row = self.account_mut(id);
         let was_closed = std::mem::replace(&mut row.closed, true);

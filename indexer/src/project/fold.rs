@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use alloy::primitives::Address;
 use compute_futures_chain::{ChainError, ChainEvent, EventKind};
-use compute_futures_protocol::{AccountId, Terms};
+use compute_futures_protocol::{AccountId, Address, Terms};
 
 use super::{AccountRow, Discrepancy, OperatorRow, Position, UndoKind, batch::OpenBatch, ledger::Ledger, tables};
 use crate::{

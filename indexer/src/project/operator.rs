@@ -1,6 +1,6 @@
 //! The current state of one operator and the totals of its accounts.
 
-use alloy::primitives::Address;
+use compute_futures_protocol::Address;
 use serde::{Deserialize, Serialize};
 
 use super::Position;

@@ -61,13 +61,19 @@ impl From<Position> for crate::store::Value {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use alloy::primitives::B256;
+    use compute_futures_protocol::B256;
     use proptest::prelude::*;
 
     use super::*;
 
     fn meta(block_number: u64, log_index: u64) -> EventMeta {
-        EventMeta { block_number, log_index, block_hash: B256::ZERO, block_timestamp: 0, transaction: B256::ZERO }
+        EventMeta {
+            block_number,
+            log_index,
+            block_hash: B256::ZERO,
+            block_timestamp: 0,
+            transaction: B256::ZERO.into(),
+        }
     }
 
     proptest! {

@@ -1,7 +1,6 @@
 //! Whether a published document is the one whose root was posted.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{BatchDocument, Domain, ReceiptError};
+use compute_futures_protocol::{Address, B256, BatchDocument, Domain, ReceiptError};
 
 /// Why a document is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,8 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::Domain;
+use compute_futures_protocol::{Address, B256, Domain};
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,6 @@
 //! A row on its way out of SQL, with the domain's types.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc};
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::error::{IndexerError, Result};
@@ -77,6 +76,11 @@ impl Row {
     /// A hash.
     pub fn b256(&self, column: &str) -> Result<B256> {
         B256::try_from(self.bytes(column)?.as_slice()).map_err(|_| corrupt(column))
+    }
+
+    /// A transaction.
+    pub fn transaction(&self, column: &str) -> Result<TransactionId> {
+        TransactionId::try_from(self.bytes(column)?.as_slice()).map_err(|_| corrupt(column))
     }
 
     /// An address.

@@ -1,7 +1,6 @@
 //! The three kinds of value a column holds, and how the domain's types become them.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc};
 use sqlx::{Postgres, Sqlite, postgres::PgArguments, query::Query, sqlite::SqliteArguments};
 
 /// A value on its way into SQL. Typed even when null: PostgreSQL wants to know.
@@ -87,6 +86,12 @@ impl From<Option<u64>> for Value {
 
 impl From<B256> for Value {
     fn from(v: B256) -> Self {
+        Self::Bytes(Some(v.to_vec()))
+    }
+}
+
+impl From<TransactionId> for Value {
+    fn from(v: TransactionId) -> Self {
         Self::Bytes(Some(v.to_vec()))
     }
 }

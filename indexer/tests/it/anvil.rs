@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::{
     Action, ChainReader, ChainWriter, DebitRow,
     evm::{EvmReader, EvmWriter, local::LocalChain},
 };
 use compute_futures_indexer::{project::AccountRow, solvency::Solvency, store::Store};
-use compute_futures_protocol::{AccountId, Terms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Terms, Usdc};
 
 use super::support::{catch_up, count, databases::Databases, world::usdc};
 

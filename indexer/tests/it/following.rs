@@ -160,7 +160,7 @@ async fn a_dropped_deposit_disappears_with_its_account() {
     let fake = Arc::new(FakeChain::new(12));
     let chain: Arc<dyn ChainReader> = fake.clone();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
-    let owner = alloy::primitives::Address::repeat_byte(1);
+    let owner = compute_futures_protocol::Address::repeat_byte(1);
     fake.mine(|world, events| {
         world.set_terms(owner, terms(3600), events);
     });
@@ -350,7 +350,7 @@ async fn what_contradicts_the_model_is_stored() {
         }),
         ("ceiling_signer", |kind| {
             if let EventKind::CeilingRaised { signer, .. } = kind {
-                *signer = alloy::primitives::Address::repeat_byte(0x66);
+                *signer = compute_futures_protocol::Address::repeat_byte(0x66);
             }
         }),
     ];
@@ -358,7 +358,7 @@ async fn what_contradicts_the_model_is_stored() {
     for (code, lie) in lies {
         let fake = Arc::new(FakeChain::new(12));
         let chain: Arc<dyn ChainReader> = fake.clone();
-        let owner = alloy::primitives::Address::repeat_byte(1);
+        let owner = compute_futures_protocol::Address::repeat_byte(1);
         let mut account = None;
         fake.mine(|world, events| {
             world.set_terms(owner, terms(3600), events);
@@ -366,7 +366,7 @@ async fn what_contradicts_the_model_is_stored() {
         });
         fake.mine(|world, events| {
             let id = account.unwrap();
-            world.post(1, &[(id.get(), usdc(30_001), 500)], alloy::primitives::B256::repeat_byte(1), 1, events);
+            world.post(1, &[(id.get(), usdc(30_001), 500)], compute_futures_protocol::B256::repeat_byte(1), 1, events);
             world.close(id, true, events);
         });
         fake.tamper(|event| lie(&mut event.kind));

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::B256;
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::Config;
-use compute_futures_protocol::BatchDocument;
+use compute_futures_protocol::{B256, BatchDocument};
 use serde_json::{Value, json};
 
 use super::support::{

@@ -5,8 +5,7 @@ pub mod tokens;
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::B256;
-use compute_futures_protocol::{JobKind, ModelRate, RateCard, Usage, Usdc};
+use compute_futures_protocol::{B256, JobKind, ModelRate, RateCard, Usage, Usdc};
 
 use crate::{
     config::{Config, ConfigError, LimitsConfig, ModelConfig},

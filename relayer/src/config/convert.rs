@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::evm::{EvmConfig, published_deployment};
-use compute_futures_protocol::{Chain, Terms, Tier, TokenDomain};
+use compute_futures_protocol::{Address, B256, Chain, EvmAddress, Terms, Tier, TokenDomain};
 
 use super::{Config, ConfigError};
 
@@ -46,7 +45,7 @@ impl Config {
 
     /// The token's EIP-712 domain.
     #[must_use]
-    pub fn token_domain(&self, token: Address) -> TokenDomain {
+    pub fn token_domain(&self, token: EvmAddress) -> TokenDomain {
         let circle = TokenDomain::usdc(self.chain_id(), token);
         if self.chain.token_name.is_empty() {
             return circle;
@@ -62,10 +61,10 @@ impl Config {
         let chain = &self.chain;
         let invalid = |text: String| ConfigError::Invalid(vec![text]);
         let published = published_deployment(chain.network);
-        let known = |configured: Address, published: Option<Address>, key: &str| match (configured, published) {
+        let known = |configured: Address, published: Option<EvmAddress>, key: &str| match (configured, published) {
             (Address::ZERO, Some(address)) => Ok(address),
             (Address::ZERO, None) => Err(invalid(format!("{key} is not set, and none is known for {}", chain.network))),
-            (address, _) => Ok(address),
+            (address, _) => address.evm().ok_or_else(|| invalid(format!("{key} is no address on {}", chain.network))),
         };
         let rpc_urls = chain
             .rpc_urls

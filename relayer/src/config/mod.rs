@@ -12,7 +12,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-pub use compute_futures_chain::evm::KeySource;
+pub use compute_futures_chain::KeySource;
 pub use load::{ConfigError, ENV_PREFIX};
 pub use sections::{
     AdminConfig, ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig,

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::Address;
-use compute_futures_chain::evm::KeySource;
-use compute_futures_protocol::{Chain, JobKind, Tier, Usdc, usdc};
+use compute_futures_chain::KeySource;
+use compute_futures_protocol::{Address, Chain, JobKind, Tier, Usdc, usdc};
 use serde::{Deserialize, Serialize};
 
 use super::section::section;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use compute_futures_chain::evm::KeySource;
+use compute_futures_chain::KeySource;
 use compute_futures_protocol::Usdc;
 use proptest::prelude::*;
 

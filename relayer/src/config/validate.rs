@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, net::SocketAddr, path::Path};
 
-use alloy::primitives::Address;
 use compute_futures_chain::evm::published_deployment;
+use compute_futures_protocol::Address;
 use url::Url;
 
 use super::{Config, ConfigError, ProviderKind};
@@ -105,7 +105,7 @@ impl Config {
     }
 
     fn check_money(&self, problems: &mut Vec<String>) {
-        if let Err(error) = self.terms(alloy::primitives::B256::ZERO).validate() {
+        if let Err(error) = self.terms(compute_futures_protocol::B256::ZERO).validate() {
             problems.push(format!("terms: {error}"));
         }
         if u64::from(self.terms.refund_delay_seconds) < 2 * self.settlement.max_age_seconds {

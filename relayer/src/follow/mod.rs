@@ -16,8 +16,8 @@ pub(crate) use project::unopened as project_unopened;
 
 use std::sync::Arc;
 
-use alloy::primitives::B256;
 use compute_futures_chain::{BlockRef, ChainError, ChainReader, Heads};
+use compute_futures_protocol::{B256, TransactionId};
 
 use crate::ledger::sql::{Columns, int};
 use crate::ledger::{Ledger, LedgerError};
@@ -58,7 +58,7 @@ pub enum FollowError {
         /// Root on chain.
         root: B256,
         /// The transaction that posted it.
-        transaction: B256,
+        transaction: TransactionId,
     },
 }
 

@@ -1,8 +1,7 @@
 //! What an event says about an account. Pure: the same events in the same order give the same account.
 
-use alloy::primitives::Address;
 use compute_futures_chain::{ChainEvent, EventKind};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, Usdc};
 
 use crate::ledger::account::Account;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use alloy::primitives::B256;
 use compute_futures_chain::{BlockRef, ChainEvent, EventMeta, Heads};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, B256, Usdc};
 use sqlx::AnyConnection;
 
 use super::{FollowError, apply, project, set_cursor};
@@ -96,7 +95,7 @@ async fn project_again(connection: &mut AnyConnection, account: &mut Account) ->
             block_number: columns.int()?,
             block_hash: columns.hash()?,
             block_timestamp: columns.int()?,
-            transaction: columns.hash()?,
+            transaction: columns.transaction()?,
             log_index: columns.int()?,
         };
         project::apply(account, &ChainEvent { meta, kind: columns.json()? });

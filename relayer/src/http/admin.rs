@@ -140,7 +140,7 @@ async fn withdraw(State(app): State<AppState>, body: Body) -> ApiResult<Json<Val
     if amount.is_zero() {
         return Err(paid::invalid("`amount` is zero", "withdraw something: GET /admin/v1/status shows the earnings"));
     }
-    let to = paid::parse_address("to", body["to"].as_str().unwrap_or_default())?;
+    let to = paid::parse_address(&app, "to", body["to"].as_str().unwrap_or_default())?;
     let request = match &body["request"] {
         Value::Null => uuid::Uuid::now_v7().to_string(),
         Value::String(request)

@@ -143,18 +143,24 @@ pub(crate) fn futures_id(state: &AppState, id: AccountId) -> String {
     id.futures_id(state.operator.chain).to_string()
 }
 
-/// An address; capitals, if there are any, are its checksum.
+/// An address on the operator's chain. On an EVM chain capitals, if there are any, are its checksum.
 ///
 /// # Errors
 /// 400 that names the field.
-pub(crate) fn parse_address(field: &str, text: &str) -> ApiResult<Address> {
+pub(crate) fn parse_address(state: &AppState, field: &str, text: &str) -> ApiResult<Address> {
+    let chain = state.operator.chain;
     match compute_futures_protocol::parse_address(text) {
-        Ok(Address::ZERO) => Err(invalid(format!("`{field}` is the zero address"), "send the address of your wallet")),
-        Ok(address) => Ok(address),
-        Err(AddressError::Form) => Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits")),
+        Ok(address) if address.is_on(chain) && address.is_zero() => {
+            Err(invalid(format!("`{field}` is the zero address"), "send the address of your wallet"))
+        }
+        Ok(address) if address.is_on(chain) => Ok(address),
         Err(error @ AddressError::Checksum) => {
             Err(invalid(format!("`{field}`: {error}"), "send it as your wallet shows it, or in small letters"))
         }
+        _ if chain.evm_chain_id().is_some() => {
+            Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits"))
+        }
+        _ => Err(invalid(format!("`{field}` is not an address"), "send the wallet's public key in base58")),
     }
 }
 

@@ -1,7 +1,6 @@
 //! One account: what the chain says and what happened here, and the rules between them. Pure but for loading and storing.
 
-use alloy::primitives::Address;
-use compute_futures_protocol::{AccountId, Usdc, charge, hold_amount};
+use compute_futures_protocol::{AccountId, Address, Usdc, charge, hold_amount};
 use sqlx::AnyConnection;
 
 use super::LedgerError;
@@ -323,8 +322,7 @@ pub(crate) async fn store_mirror(connection: &mut AnyConnection, account: &Accou
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use alloy::primitives::{B256, Bytes};
-    use compute_futures_protocol::{Authorization, JobAuthorization};
+    use compute_futures_protocol::{Authorization, B256, Bytes, JobAuthorization};
     use proptest::prelude::*;
 
     use super::*;

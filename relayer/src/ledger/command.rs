@@ -1,7 +1,6 @@
 //! What the writer is asked to do, and what it answers.
 
-use alloy::primitives::B256;
-use compute_futures_protocol::AccountId;
+use compute_futures_protocol::{AccountId, B256};
 use tokio::sync::oneshot;
 
 use super::LedgerError;

@@ -185,7 +185,7 @@ pub(crate) async fn require_identity(db: &Db, identity: &OperatorIdentity) -> Re
          VALUES (1, $1, $2, $3, 0, '') ON CONFLICT (id) DO NOTHING",
     )
     .bind(identity.chain.caip2())
-    .bind(identity.domain.contract.to_vec())
+    .bind(identity.domain.contract().to_vec())
     .bind(i64::from(identity.operator_index))
     .execute(tx.connection())
     .await?;
@@ -193,14 +193,14 @@ pub(crate) async fn require_identity(db: &Db, identity: &OperatorIdentity) -> Re
     let mut columns = Columns::of(&row);
     let (chain, contract, index) = (columns.text()?, columns.address()?, columns.int()?);
     if chain != identity.chain.caip2()
-        || contract != identity.domain.contract
+        || contract != identity.domain.contract()
         || index != u64::from(identity.operator_index)
     {
         return Err(LedgerError::Config(format!(
             "this ledger belongs to operator {index} of contract {contract} on {chain}, not to operator {} of contract {} on {}; \
              use another database, or the operator's own key and contract",
             identity.operator_index,
-            identity.domain.contract,
+            identity.domain.contract(),
             identity.chain.caip2(),
         )));
     }

@@ -1,7 +1,6 @@
 //! Why the ledger refuses, in words a client can act on.
 
-use alloy::primitives::B256;
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, B256, Usdc};
 
 /// A refusal (the client's doing) or a failure (ours).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, DepositTerms, Usdc};
 
 use super::payments::{self, State};
 use super::sql::{Columns, bytes, int, micros};

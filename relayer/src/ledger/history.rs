@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use alloy::primitives::B256;
 use compute_futures_chain::EventKind;
-use compute_futures_protocol::AccountId;
+use compute_futures_protocol::{AccountId, TransactionId};
 
 use super::db::Db;
 use super::sql::{Columns, int};
@@ -52,7 +51,7 @@ async fn charges(
         .bind(i64::from(limit))
         .fetch_all(&db.pool)
         .await?;
-    let mut confirmed: HashMap<u64, Option<B256>> = HashMap::new();
+    let mut confirmed: HashMap<u64, Option<TransactionId>> = HashMap::new();
     let mut entries = Vec::with_capacity(rows.len());
     for row in &rows {
         let issued = receipts::read(row)?;
@@ -85,12 +84,12 @@ async fn charges(
     Ok(entries)
 }
 
-async fn posted_in(db: &Db, batch: u64) -> Result<Option<B256>, LedgerError> {
+async fn posted_in(db: &Db, batch: u64) -> Result<Option<TransactionId>, LedgerError> {
     let row = sqlx::query("SELECT confirmed_tx FROM batches WHERE number = $1")
         .bind(int(batch))
         .fetch_optional(&db.pool)
         .await?;
-    row.map_or(Ok(None), |row| Columns::of(&row).optional_hash())
+    row.map_or(Ok(None), |row| Columns::of(&row).optional_transaction())
 }
 
 async fn events(db: &Db, account: AccountId, before: u64, limit: u32) -> Result<Vec<HistoryEntry>, LedgerError> {
@@ -111,7 +110,7 @@ async fn events(db: &Db, account: AccountId, before: u64, limit: u32) -> Result<
     let mut entries = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut columns = Columns::of(row);
-        let (at, log_index, transaction) = (columns.int()?, columns.int()?, columns.hash()?);
+        let (at, log_index, transaction) = (columns.int()?, columns.int()?, columns.transaction()?);
         let kind = match columns.json()? {
             EventKind::Deposited { amount, .. } => HistoryKind::Deposit { amount, transaction },
             EventKind::CeilingRaised { ceiling, .. } => HistoryKind::Ceiling { ceiling, transaction },

@@ -1,7 +1,6 @@
 //! Credit reserved by jobs in flight: the rows of `holds`.
 
-use alloy::primitives::B256;
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, B256, Usdc};
 
 use super::LedgerError;
 use super::dialect::Engine;

@@ -31,8 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::B256;
-use compute_futures_protocol::{AccountId, Address, BatchDocument, Terms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, BatchDocument, Terms, Usdc};
 use rand::RngCore as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 

@@ -1,8 +1,7 @@
 //! Every charge, for good: the rows of `receipts`.
 
-use alloy::primitives::B256;
 use bytes::Bytes;
-use compute_futures_protocol::{AccountId, Domain, Receipt, Signature, SignedReceipt};
+use compute_futures_protocol::{AccountId, B256, Domain, Receipt, Signature, SignedReceipt};
 
 use super::LedgerError;
 use super::sql::{Columns, Rows, Session, Source, from_json};
@@ -176,7 +175,7 @@ pub(crate) async fn insert(session: &mut impl Session, receipts: &[Issued]) -> R
                 receipt.charged.into(),
                 issued.remainder.into(),
                 receipt.issued_at.into(),
-                issued.signature.as_bytes().as_slice().into(),
+                issued.signature.as_bytes().into(),
                 (&issued.kind).into(),
                 (&issued.model).into(),
                 (&issued.authorization).into(),

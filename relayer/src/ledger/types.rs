@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{Address, B256};
 use bytes::Bytes;
-use compute_futures_protocol::{AccountId, Authorization, Chain, Domain, SignedReceipt, Signer, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, Authorization, B256, Chain, Domain, SignedReceipt, Signer, TransactionId, Usdc,
+};
 use serde::{Deserialize, Serialize};
 
 /// Whose ledger this is: one operator, on one chain, with the key that signs its receipts.
@@ -228,7 +229,7 @@ pub struct HistoryEntry {
 #[allow(missing_docs)]
 pub enum HistoryKind {
     /// Credit came in.
-    Deposit { amount: Usdc, transaction: B256 },
+    Deposit { amount: Usdc, transaction: TransactionId },
     /// A job, or a paid read.
     Charge {
         job_id: B256,
@@ -241,16 +242,16 @@ pub enum HistoryKind {
         receipt_hash: B256,
         batch_number: u64,
         /// The transaction that posted the batch, once confirmed.
-        transaction: Option<B256>,
+        transaction: Option<TransactionId>,
     },
     /// The ceiling rose on chain.
-    Ceiling { ceiling: Usdc, transaction: B256 },
+    Ceiling { ceiling: Usdc, transaction: TransactionId },
     /// Part of a debit was not covered on chain.
-    Shortfall { uncovered: Usdc, batch_number: u64, transaction: B256 },
+    Shortfall { uncovered: Usdc, batch_number: u64, transaction: TransactionId },
     /// The owner asked for a refund.
-    RefundRequested { refundable_at: u64, transaction: B256 },
+    RefundRequested { refundable_at: u64, transaction: TransactionId },
     /// Everything unspent went back to the owner.
-    Refund { amount: Usdc, transaction: B256 },
+    Refund { amount: Usdc, transaction: TransactionId },
 }
 
 /// An x402 payment as the gate hands it in. The same `id` is never settled twice.

@@ -43,7 +43,7 @@ impl Gate {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        let payer = Payer { address: checked.payment.from, account: None };
+        let payer = Payer { address: checked.payment.from.into(), account: None };
         let draw = service.authorise(&payer).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
@@ -90,7 +90,7 @@ impl Gate {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        allow(Payer { address: checked.payment.from, account: None }).await?;
+        allow(Payer { address: checked.payment.from.into(), account: None }).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
         }
@@ -139,7 +139,7 @@ impl Gate {
     }
 
     async fn name_payment(&self, checked: &Checked, request_hash: B256, identifier: &str) -> ApiResult<Standing> {
-        let payer = checked.payment.from;
+        let payer = checked.payment.from.into();
         let ours = NamedPayment { payment_id: checked.id, request_hash };
         let first = self.ledger().claim_identifier(payer, identifier, checked.id, request_hash).await?;
         if first == ours {
@@ -230,7 +230,7 @@ impl Gate {
 
 impl Checked {
     fn charged(&self, answer: StoredAnswer, transaction: String) -> Charged {
-        let payer = Payer { address: self.payment.from, account: None };
+        let payer = Payer { address: self.payment.from.into(), account: None };
         Charged { id: self.id, payer, version: self.version, transaction, answer, kept: Kept::Payment }
     }
 

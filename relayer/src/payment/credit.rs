@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Address, Authorization, B256, SpendCeiling, keccak256, recover};
+use compute_futures_protocol::{
+    AccountId, Address, Authorization, B256, SignatureError, SpendCeiling, keccak256, signer_among,
+};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -133,21 +135,19 @@ impl Gate {
 
     /// Owner or delegate, whoever made the signature.
     async fn spender_of(&self, account: &AccountView, digest: B256, signature: &[u8]) -> ApiResult<Address> {
-        let spenders = [Some(account.owner), account.delegate];
-        let recovered = recover(digest, signature);
-        if let Ok(signer) = recovered
-            && spenders.contains(&Some(signer))
-        {
-            return Ok(signer);
-        }
-        for spender in spenders.into_iter().flatten() {
+        let spenders: Vec<Address> = [Some(account.owner), account.delegate].into_iter().flatten().collect();
+        let error = match signer_among(digest, signature, &spenders) {
+            Ok(signer) => return Ok(signer),
+            Err(error) => error,
+        };
+        for spender in spenders {
             if self.contract_wallets().accepts(spender, digest, signature).await? {
                 return Ok(spender);
             }
         }
-        match recovered {
-            Ok(signer) => Err(not_spender(account.id, signer)),
-            Err(error) => Err(payment_required(
+        match error {
+            SignatureError::Stranger(Some(signer)) => Err(not_spender(account.id, signer)),
+            error => Err(payment_required(
                 "invalid_signature",
                 error.to_string(),
                 "sign the EIP-712 JobAuthorization with the account's owner or delegate; the domain is in `accepts`",

@@ -128,7 +128,7 @@ impl Checked {
     /// 402 `payment_mismatch` when it pays somebody else or another amount; 400 when the document is not an object.
     pub(super) fn new(asked: Asked<'_>, presented: &Presented, payment: ExactPayment) -> ApiResult<Self> {
         let exact = asked.offer.exact;
-        if payment.to != exact.pay_to {
+        if exact.pay_to != payment.to {
             return Err(mismatch(&format!("it pays {}, not {}", payment.to, exact.pay_to)));
         }
         if payment.value != exact.amount {
@@ -298,7 +298,7 @@ impl Gate {
         let verified =
             self.facilitator().verify(checked.version.number(), &checked.document, &checked.requirements).await;
         match verified {
-            Ok(verified) if verified.payer.parse() == Ok(checked.payment.from) => Ok(checked.payment.from),
+            Ok(verified) if verified.payer.parse() == Ok(checked.payment.from) => Ok(checked.payment.from.into()),
             Ok(_) => Err(ApiError::internal("the facilitator names another payer than the authorisation")),
             Err(VerifyError::Refused { reason, .. }) => {
                 count_payment("refused");
@@ -380,12 +380,12 @@ impl Gate {
     async fn on_chain(&self, checked: &Checked) -> Result<OnChain, ()> {
         let (from, nonce) = (checked.payment.from, checked.payment.nonce);
         let ask = async {
-            if !self.reader().authorization_used(from, nonce).await? {
+            if !self.reader().payment_used(from.into(), nonce).await? {
                 return Ok(OnChain::Unused);
             }
             let back = unix_now().saturating_sub(checked.seen_at) + LOOK_BACK_SECONDS;
-            let transaction = self.reader().authorization_transaction(from, nonce, back).await?;
-            Ok(transaction.map_or(OnChain::Cancelled, |hash| OnChain::Paid(hash.to_string())))
+            let transaction = self.reader().payment_transaction(from.into(), nonce, back).await?;
+            Ok(transaction.map_or(OnChain::Cancelled, |transaction| OnChain::Paid(transaction.to_string())))
         };
         ask.await.map_err(|error: compute_futures_chain::ChainError| {
             tracing::warn!(payment = %checked.id, %error, "the chain could not be asked about a payment");

@@ -63,7 +63,7 @@ pub enum SettleError {
         /// What is wrong, for people.
         detail: String,
     },
-    /// Timeout, lost answer, or reverted: ask the chain (`authorization_used`).
+    /// Timeout, lost answer, or reverted: ask the chain (`payment_used`).
     #[error("the settlement result is unknown: {0}")]
     Unknown(String),
 }

@@ -73,7 +73,7 @@ impl Offer {
         let mut accepts = vec![entry(EXACT, self.exact.amount, self.exact.pay_to, exact_extra(settings))];
         if let Some(max_list) = self.credit {
             let extra = credit_extra(settings, resource.request_hash);
-            accepts.push(entry(COMPUTE_FUTURES, max_list, settings.domain.contract, extra));
+            accepts.push(entry(COMPUTE_FUTURES, max_list, settings.domain.contract(), extra));
         }
         accepts
     }
@@ -134,7 +134,7 @@ impl Offer {
     pub fn check(&self, settings: &PaymentSettings, resource: Resource<'_>, presented: &Presented) -> ApiResult<()> {
         let (amount, pay_to) = match (&presented.payload, self.credit) {
             (Payload::Exact(_), _) => (self.exact.amount, self.exact.pay_to),
-            (Payload::Credit(_), Some(max_list)) => (max_list, settings.domain.contract),
+            (Payload::Credit(_), Some(max_list)) => (max_list, settings.domain.contract()),
             (Payload::Credit(_), None) => {
                 return Err(payment_required(
                     "scheme_not_accepted",
@@ -155,7 +155,7 @@ impl Offer {
             Some("network")
         } else if !Usdc::parse_micros(&accepted.amount).is_ok_and(|micros| micros == amount) {
             Some("amount")
-        } else if !is(&accepted.asset, settings.token.token) {
+        } else if !is(&accepted.asset, settings.token.token.into()) {
             Some("asset")
         } else if !is(&accepted.pay_to, pay_to) {
             Some("payTo")

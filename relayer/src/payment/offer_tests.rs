@@ -23,7 +23,7 @@ fn settings() -> PaymentSettings {
     let operator: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".parse().unwrap();
     PaymentSettings {
         chain: Chain::Base,
-        domain: Domain::new(8453, "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap()),
+        domain: Domain::evm(8453, "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap()),
         token: TokenDomain::usdc(8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".parse().unwrap()),
         operator_index: 1,
         operator,

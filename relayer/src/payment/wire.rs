@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use compute_futures_protocol::serde_util::u256_string;
-use compute_futures_protocol::{Address, B256, Bytes, Chain, ExactPayment, JobAuthorization, U256, Usdc};
+use compute_futures_protocol::{B256, Bytes, Chain, EvmAddress, ExactPayment, JobAuthorization, U256, Usdc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use x402_types::proto::v1::X402Version1;
@@ -127,8 +127,8 @@ pub struct ExactPayload {
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct ExactAuthorization {
-    pub from: Address,
-    pub to: Address,
+    pub from: EvmAddress,
+    pub to: EvmAddress,
     pub value: Usdc,
     #[serde(with = "u256_string")]
     pub valid_after: U256,
@@ -284,7 +284,7 @@ impl Presented {
 impl ExactPayload {
     /// The payment with its network and token: what is verified, and what receipts publish.
     #[must_use]
-    pub fn on(&self, network: Chain, asset: Address) -> ExactPayment {
+    pub fn on(&self, network: Chain, asset: EvmAddress) -> ExactPayment {
         let ExactAuthorization { from, to, value, valid_after, valid_before, nonce } = self.authorization;
         let signature = self.signature.clone();
         ExactPayment { asset, from, network, nonce, signature, to, valid_after, valid_before, value }

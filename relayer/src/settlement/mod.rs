@@ -25,9 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, TransactionId, Usdc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +62,7 @@ impl std::fmt::Debug for Settlement {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Confirmed {
     /// The transaction that did it.
-    pub transaction: B256,
+    pub transaction: TransactionId,
     /// What that transaction did to our operator, in order.
     pub events: Vec<EventKind>,
 }
@@ -74,7 +73,7 @@ pub struct Flushed {
     /// The batch that everything charged before the flush is in; `None` when nothing ever was.
     pub batch_number: Option<u64>,
     /// The transaction that posted it.
-    pub transaction: Option<B256>,
+    pub transaction: Option<TransactionId>,
 }
 
 impl Settlement {
@@ -115,7 +114,7 @@ impl Settlement {
     /// When the database fails.
     pub async fn submit(&self, purpose: &Purpose, action: Action) -> Result<(), SettlementError> {
         let subject = purpose::subject_of(&action, || match &action {
-            Action::Sweep { terms } => Some(self.reader.deposit_address(terms)),
+            Action::Sweep { terms } => self.reader.deposit_address(terms).ok(),
             _ => None,
         });
         let mut attempts = 0;
@@ -169,7 +168,7 @@ impl Settlement {
         }
     }
 
-    async fn events_of(&self, transaction: B256) -> Result<Vec<EventKind>, LedgerError> {
+    async fn events_of(&self, transaction: TransactionId) -> Result<Vec<EventKind>, LedgerError> {
         let rows = sqlx::query(
             "SELECT event_json FROM chain_events WHERE transaction_hash = $1 ORDER BY block_number, log_index",
         )
@@ -200,7 +199,7 @@ impl Settlement {
                 .fetch_optional(&self.ledger.db.pool)
                 .await?;
             if let Some(row) = row {
-                let transaction = Columns::of(&row).optional_hash()?;
+                let transaction = Columns::of(&row).optional_transaction()?;
                 return Ok(Flushed { batch_number: Some(newest), transaction });
             }
             if Instant::now() >= until {

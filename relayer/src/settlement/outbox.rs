@@ -3,8 +3,8 @@
 //! An action is stored before it is signed, a signed transaction before it is broadcast, and only an event confirms it. So at
 //! every moment a restart finds either nothing, or all it needs to go on without doing anything twice (I-5).
 
-use alloy::primitives::{B256, Bytes};
-use compute_futures_chain::{Action, ChainEvent, Fees, SignedTransaction};
+use compute_futures_chain::{Action, ChainEvent, Fees, SignedTransaction, Validity};
+use compute_futures_protocol::{Bytes, TransactionId};
 use sqlx::AnyConnection;
 
 use super::purpose::{self, Purpose};
@@ -42,9 +42,10 @@ pub(crate) struct Entry {
     pub(crate) purpose: Purpose,
     pub(crate) action: Action,
     pub(crate) state: State,
-    pub(crate) nonce: Option<u64>,
+    /// Of the newest transaction signed for it, while that one counts.
+    pub(crate) validity: Option<Validity>,
     pub(crate) gas_limit: Option<u64>,
-    pub(crate) confirmed_tx: Option<B256>,
+    pub(crate) confirmed_tx: Option<TransactionId>,
     pub(crate) error: Option<String>,
     /// Not before this (unix milliseconds): back-off after a refusal.
     pub(crate) retry_ms: u64,
@@ -62,7 +63,7 @@ pub(crate) struct Attempt {
 
 macro_rules! columns {
     () => {
-        "purpose, action_json, state, nonce, gas_limit, confirmed_tx, error, retry_ms"
+        "purpose, action_json, state, nonce, valid_until, gas_limit, confirmed_tx, error, retry_ms"
     };
 }
 
@@ -72,12 +73,17 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Entry, LedgerError> {
         purpose: Purpose::stored(columns.text()?),
         action: columns.json()?,
         state: State::parse(&columns.text()?)?,
-        nonce: columns.optional_int()?,
+        validity: validity(&mut columns)?,
         gas_limit: columns.optional_int()?,
-        confirmed_tx: columns.optional_hash()?,
+        confirmed_tx: columns.optional_transaction()?,
         error: columns.optional_text()?,
         retry_ms: columns.int()?,
     })
+}
+
+fn validity(columns: &mut Columns<'_>) -> Result<Option<Validity>, LedgerError> {
+    let (nonce, height) = (columns.optional_int()?, columns.optional_int()?);
+    Ok(nonce.map(Validity::Nonce).or(height.map(Validity::UntilBlockHeight)))
 }
 
 /// Stores an action unless its purpose is there already. One that failed before is queued again.
@@ -99,7 +105,8 @@ pub(crate) async fn enqueue(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "UPDATE outbox SET state = 'queued', nonce = NULL, error = NULL, retry_ms = 0 WHERE purpose = $1 AND state = 'failed'",
+        "UPDATE outbox SET state = 'queued', nonce = NULL, valid_until = NULL, error = NULL, retry_ms = 0 \
+         WHERE purpose = $1 AND state = 'failed'",
     )
     .bind(purpose.as_str().to_owned())
     .execute(connection)
@@ -116,11 +123,12 @@ pub(crate) async fn load(connection: &mut AnyConnection, purpose: &Purpose) -> R
     row.as_ref().map(read).transpose()
 }
 
-/// Actions that are signed and not confirmed, by nonce.
+/// Actions that are signed and not confirmed, in the order they were signed.
 pub(crate) async fn sent(connection: &mut AnyConnection) -> Result<Vec<Entry>, LedgerError> {
-    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM outbox WHERE state = 'sent' ORDER BY nonce"))
-        .fetch_all(connection)
-        .await?;
+    let rows =
+        sqlx::query(concat!("SELECT ", columns!(), " FROM outbox WHERE state = 'sent' ORDER BY nonce, position"))
+            .fetch_all(connection)
+            .await?;
     rows.iter().map(read).collect()
 }
 
@@ -141,15 +149,16 @@ pub(crate) async fn pending(connection: &mut AnyConnection) -> Result<u64, Ledge
 
 macro_rules! attempt_columns {
     () => {
-        "purpose, hash, nonce, raw, max_fee, max_priority_fee, signed_ms, broadcast_ms"
+        "purpose, hash, nonce, valid_until, raw, max_fee, max_priority_fee, signed_ms, broadcast_ms"
     };
 }
 
 fn read_attempt(row: &sqlx::any::AnyRow) -> Result<Attempt, LedgerError> {
     let mut columns = Columns::of(row);
     let purpose = Purpose::stored(columns.text()?);
-    let hash = columns.hash()?;
-    let nonce = columns.int()?;
+    let id = columns.transaction()?;
+    let validity = validity(&mut columns)?
+        .ok_or_else(|| LedgerError::Corrupt(format!("transaction {id} with neither nonce nor block height")))?;
     let raw = Bytes::from(columns.bytes()?.into_owned());
     let mut fee = || {
         let text = columns.text()?;
@@ -158,7 +167,7 @@ fn read_attempt(row: &sqlx::any::AnyRow) -> Result<Attempt, LedgerError> {
     let fees = Fees { max_fee: fee()?, max_priority_fee: fee()? };
     Ok(Attempt {
         purpose,
-        transaction: SignedTransaction { hash, raw, nonce, fees },
+        transaction: SignedTransaction { id, raw, validity, fees },
         signed_ms: columns.int()?,
         broadcast_ms: columns.optional_int()?,
     })
@@ -190,6 +199,12 @@ pub(crate) async fn attempts_from(connection: &mut AnyConnection, nonce: u64) ->
     rows.iter().map(read_attempt).collect()
 }
 
+/// The nonce of the next transaction: `floor`, or above every one that was ever given.
+pub(crate) async fn next_nonce(connection: &mut AnyConnection, floor: u64) -> Result<u64, LedgerError> {
+    let row = sqlx::query("SELECT MAX(nonce) FROM outbox_attempts").fetch_one(connection).await?;
+    Ok(Columns::of(&row).optional_int()?.map_or(floor, |last| floor.max(last + 1)))
+}
+
 /// Stores a signed transaction before it is broadcast.
 pub(crate) async fn store_attempt(
     connection: &mut AnyConnection,
@@ -197,19 +212,25 @@ pub(crate) async fn store_attempt(
     gas_limit: u64,
     transaction: &SignedTransaction,
 ) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE outbox SET state = 'sent', nonce = $2, gas_limit = $3, error = NULL WHERE purpose = $1")
+    let (nonce, valid_until) = match transaction.validity {
+        Validity::Nonce(nonce) => (Some(int(nonce)), None),
+        Validity::UntilBlockHeight(height) => (None, Some(int(height))),
+    };
+    sqlx::query("UPDATE outbox SET state = 'sent', nonce = $2, valid_until = $3, gas_limit = $4, error = NULL WHERE purpose = $1")
         .bind(purpose.as_str().to_owned())
-        .bind(int(transaction.nonce))
+        .bind(nonce)
+        .bind(valid_until)
         .bind(int(gas_limit))
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "INSERT INTO outbox_attempts (hash, purpose, nonce, raw, max_fee, max_priority_fee, signed_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO outbox_attempts (hash, purpose, nonce, valid_until, raw, max_fee, max_priority_fee, signed_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
-    .bind(transaction.hash.to_vec())
+    .bind(transaction.id.to_vec())
     .bind(purpose.as_str().to_owned())
-    .bind(int(transaction.nonce))
+    .bind(nonce)
+    .bind(valid_until)
     .bind(transaction.raw.to_vec())
     .bind(transaction.fees.max_fee.to_string())
     .bind(transaction.fees.max_priority_fee.to_string())
@@ -220,9 +241,12 @@ pub(crate) async fn store_attempt(
 }
 
 /// A node took the transaction.
-pub(crate) async fn mark_broadcast(connection: &mut AnyConnection, hash: B256) -> Result<(), LedgerError> {
+pub(crate) async fn mark_broadcast(
+    connection: &mut AnyConnection,
+    transaction: TransactionId,
+) -> Result<(), LedgerError> {
     sqlx::query("UPDATE outbox_attempts SET broadcast_ms = $2 WHERE hash = $1")
-        .bind(hash.to_vec())
+        .bind(transaction.to_vec())
         .bind(int(now_ms()))
         .execute(connection)
         .await?;
@@ -239,7 +263,7 @@ pub(crate) async fn fail(connection: &mut AnyConnection, purpose: &Purpose, reas
     Ok(())
 }
 
-/// The action goes back to be signed anew, with another nonce, not before `retry_ms`.
+/// The action goes back to be signed anew, not before `retry_ms`.
 pub(crate) async fn requeue(
     connection: &mut AnyConnection,
     purpose: &Purpose,
@@ -247,7 +271,7 @@ pub(crate) async fn requeue(
     retry_ms: u64,
 ) -> Result<(), LedgerError> {
     sqlx::query(
-        "UPDATE outbox SET state = 'queued', nonce = NULL, error = $2, retry_ms = $3 \
+        "UPDATE outbox SET state = 'queued', nonce = NULL, valid_until = NULL, error = $2, retry_ms = $3 \
          WHERE purpose = $1 AND state IN ('queued', 'sent')",
     )
     .bind(purpose.as_str().to_owned())
@@ -262,16 +286,16 @@ pub(crate) async fn requeue(
 pub(crate) async fn confirm_mined(
     connection: &mut AnyConnection,
     purpose: &Purpose,
-    hash: B256,
+    transaction: TransactionId,
     block: u64,
 ) -> Result<(), LedgerError> {
-    set_confirmed(connection, purpose.as_str(), hash, block).await
+    set_confirmed(connection, purpose.as_str(), transaction, block).await
 }
 
 async fn set_confirmed(
     connection: &mut AnyConnection,
     purpose: &str,
-    hash: B256,
+    transaction: TransactionId,
     block: u64,
 ) -> Result<(), LedgerError> {
     sqlx::query(
@@ -279,7 +303,7 @@ async fn set_confirmed(
          WHERE purpose = $1 AND state <> 'confirmed'",
     )
     .bind(purpose.to_owned())
-    .bind(hash.to_vec())
+    .bind(transaction.to_vec())
     .bind(int(block))
     .execute(connection)
     .await?;
@@ -327,7 +351,8 @@ pub(crate) async fn unconfirm(connection: &mut AnyConnection, above: i64) -> Res
         "UPDATE outbox_attempts SET broadcast_ms = NULL WHERE purpose IN \
          (SELECT purpose FROM outbox WHERE state = 'confirmed' AND confirmed_block > $1)",
         "UPDATE outbox SET state = 'sent', confirmed_tx = NULL, confirmed_block = NULL \
-         WHERE state = 'confirmed' AND confirmed_block > $1 AND nonce IS NOT NULL",
+         WHERE state = 'confirmed' AND confirmed_block > $1 \
+         AND (nonce IS NOT NULL OR valid_until IS NOT NULL)",
         "UPDATE outbox SET state = 'queued', confirmed_tx = NULL, confirmed_block = NULL \
          WHERE state = 'confirmed' AND confirmed_block > $1",
     ] {

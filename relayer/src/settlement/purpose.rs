@@ -1,8 +1,7 @@
 //! Why an action is sent. The same purpose is never sent twice.
 
-use alloy::primitives::{Address, B256};
 use compute_futures_chain::{Action, EventKind};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Usdc};
 
 /// Idempotency key of a chain action.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

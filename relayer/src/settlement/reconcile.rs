@@ -18,7 +18,7 @@ pub(crate) async fn check(
     let operator = reader.operator(index).await?.ok_or_else(|| {
         SettlementError::Config(format!(
             "operator {index} is not registered with contract {}; register it (set terms) first",
-            identity.domain.contract
+            identity.domain.contract()
         ))
     })?;
     if operator.operator != identity.signer.address() || operator.operator != writer.sender() {

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use alloy::primitives::B256;
 use compute_futures_chain::{Action, EventKind};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, TransactionId, Usdc};
 
 use super::{LOOK, Purpose, Settlement, SettlementError, outbox};
 use crate::follow::request_flush;
@@ -17,7 +16,7 @@ pub struct RefundDone {
     /// What the owner got.
     pub amount: Usdc,
     /// The transaction that paid it.
-    pub transaction: B256,
+    pub transaction: TransactionId,
     /// Receipts of the account.
     pub jobs_executed: u64,
 }
@@ -62,7 +61,7 @@ async fn refunded(ledger: &Ledger, account: AccountId) -> Result<Option<RefundDo
     .await?;
     let Some(row) = row else { return Ok(None) };
     let mut columns = Columns::of(&row);
-    let transaction = columns.hash()?;
+    let transaction = columns.transaction()?;
     let EventKind::Refunded { amount, .. } = columns.json()? else { return Ok(None) };
     let jobs_executed = ledger.account(account).await?.map_or(0, |view| view.jobs);
     Ok(Some(RefundDone { amount, transaction, jobs_executed }))

@@ -3,9 +3,8 @@
 //! Closing opens the next batch in the same transaction, so charging never stops. At most one batch is under way while the next
 //! is open: that is what the contract's discount floor counts on (ADR 002).
 
-use alloy::primitives::{B256, Bytes};
 use compute_futures_chain::{Action, DebitRow};
-use compute_futures_protocol::{AccountId, ReceiptTree, Usdc};
+use compute_futures_protocol::{AccountId, B256, Bytes, ReceiptTree, Usdc};
 use sqlx::AnyConnection;
 
 use super::outbox;

@@ -1,11 +1,13 @@
-//! Gets the outbox mined: nonces, fees, replacements, gaps, and what to do about a transaction that reverted.
+//! Gets the outbox mined: nonces or block heights, fees, replacements, gaps, and what to do about a transaction that reverted.
 //!
 //! Runs in the leader only. Each step stores before it acts, so it may stop anywhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, Fees, TransactionOutcome};
+use compute_futures_chain::{
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, TransactionOutcome, Validity,
+};
 use tokio::sync::Mutex;
 
 use super::outbox::{self, Attempt, Entry};
@@ -29,7 +31,7 @@ pub(crate) struct Sender {
     pub(crate) reader: Arc<dyn ChainReader>,
     pub(crate) writer: Arc<dyn ChainWriter>,
     pub(crate) config: SettlementConfig,
-    /// Actions whose nonce is used up although none of their transactions is found: noticed when (unix seconds), and at which
+    /// Actions whose transactions can be mined no more and are not found: noticed when (unix seconds), and at which
     /// newest block.
     pub(crate) lost: Mutex<HashMap<Purpose, (u64, u64)>>,
 }
@@ -45,18 +47,20 @@ impl Sender {
         if sent.is_empty() && queued.is_empty() {
             return Ok(());
         }
-        let floor = self.writer.nonce_floor().await?;
+        let progress = self.writer.progress().await?;
         let mut in_flight = 0;
         for entry in &sent {
-            match entry.nonce {
-                Some(nonce) if nonce < floor => self.resolve(entry).await?,
+            match entry.validity {
+                Some(validity) if validity.is_over(progress) => self.resolve(entry).await?,
                 _ => {
                     in_flight += 1;
                     self.push(entry).await?;
                 }
             }
         }
-        self.fill_gaps(floor, &sent).await?;
+        if let Progress::NextNonce(floor) = progress {
+            self.fill_gaps(floor, &sent).await?;
+        }
         for entry in &queued {
             if in_flight >= MOST_IN_FLIGHT {
                 break;
@@ -64,7 +68,7 @@ impl Sender {
             if entry.retry_ms > now_ms() || self.must_wait(entry, &sent, &queued) {
                 continue;
             }
-            if self.send(entry, floor).await? {
+            if self.send(entry, progress).await? {
                 in_flight += 1;
             }
         }
@@ -80,7 +84,7 @@ impl Sender {
     }
 
     /// Estimates, signs, stores, broadcasts. `false`: not now.
-    async fn send(&self, entry: &Entry, floor: u64) -> Result<bool, SettlementError> {
+    async fn send(&self, entry: &Entry, progress: Progress) -> Result<bool, SettlementError> {
         let gas = match self.writer.estimate(&entry.action).await {
             Ok(gas) => gas.saturating_mul(GAS_MARGIN_PERCENT) / 100,
             Err(ChainError::Reverted { name, detail }) => {
@@ -90,14 +94,16 @@ impl Sender {
             Err(error) => return Err(error.into()),
         };
         let fees = self.within_limits(self.writer.suggest_fees().await?);
+        let mut lifetime = self.writer.lifetime(progress).await?;
         let mut tx = self.ledger.db.begin_write().await?;
-        let used = outbox::attempts_from(tx.connection(), floor).await?;
-        let nonce = used.iter().map(|attempt| attempt.transaction.nonce + 1).max().unwrap_or(floor).max(floor);
-        let transaction = self.writer.sign(&entry.action, nonce, gas, fees)?;
+        if let Lifetime::Nonce(floor) = lifetime {
+            lifetime = Lifetime::Nonce(outbox::next_nonce(tx.connection(), floor).await?);
+        }
+        let transaction = self.writer.sign(&entry.action, lifetime, gas, fees)?;
         outbox::store_attempt(tx.connection(), &entry.purpose, gas, &transaction).await?;
         tx.commit().await?;
         crate::failpoint!("outbox::after_store");
-        tracing::info!(purpose = %entry.purpose, nonce, hash = %transaction.hash, "signed");
+        tracing::info!(purpose = %entry.purpose, validity = ?transaction.validity, id = %transaction.id, "signed");
         self.broadcast(&Attempt {
             purpose: entry.purpose.clone(),
             transaction,
@@ -115,7 +121,7 @@ impl Sender {
             Ok(()) => {
                 let marked = async {
                     let mut tx = self.ledger.db.begin_write().await?;
-                    outbox::mark_broadcast(tx.connection(), attempt.transaction.hash).await?;
+                    outbox::mark_broadcast(tx.connection(), attempt.transaction.id).await?;
                     tx.commit().await
                 };
                 if let Err(error) = marked.await {
@@ -123,16 +129,16 @@ impl Sender {
                 }
             }
             Err(error) => {
-                tracing::warn!(purpose = %attempt.purpose, hash = %attempt.transaction.hash, %error, "not broadcast; retrying");
+                tracing::warn!(purpose = %attempt.purpose, id = %attempt.transaction.id, %error, "not broadcast; retrying");
             }
         }
     }
 
-    /// Keeps a transaction that is not mined moving: broadcasts what never was, and replaces what waits too long with higher
-    /// fees at the same nonce.
+    /// Keeps a transaction that is not mined moving: broadcasts what never was, and what waits too long replaces it with higher
+    /// fees at the same nonce. Without a nonce the same bytes are sent again: another transaction might land beside them.
     async fn push(&self, entry: &Entry) -> Result<(), SettlementError> {
         let attempts = self.attempts(&entry.purpose).await?;
-        let Some(last) = attempts.iter().rfind(|attempt| Some(attempt.transaction.nonce) == entry.nonce) else {
+        let Some(last) = attempts.iter().rfind(|attempt| Some(attempt.transaction.validity) == entry.validity) else {
             return Err(LedgerError::Corrupt(format!("{} is sent without a transaction", entry.purpose)).into());
         };
         let Some(broadcast_ms) = last.broadcast_ms else {
@@ -142,6 +148,13 @@ impl Sender {
         if now_ms().saturating_sub(broadcast_ms) < self.config.rebroadcast_seconds * 1000 {
             return Ok(());
         }
+        let Validity::Nonce(nonce) = last.transaction.validity else {
+            if self.writer.outcome(last.transaction.id).await?.is_some() {
+                return self.resolve(entry).await;
+            }
+            self.broadcast(last).await;
+            return Ok(());
+        };
         let fees = self.raised(last.transaction.fees, self.writer.suggest_fees().await?);
         let Some(fees) = fees else {
             tracing::warn!(purpose = %entry.purpose, "waits at the highest fee allowed; broadcasting it again");
@@ -149,34 +162,34 @@ impl Sender {
             return Ok(());
         };
         let gas = entry.gas_limit.unwrap_or_default();
-        let transaction = self.writer.sign(&entry.action, last.transaction.nonce, gas, fees)?;
+        let transaction = self.writer.sign(&entry.action, Lifetime::Nonce(nonce), gas, fees)?;
         let mut tx = self.ledger.db.begin_write().await?;
         outbox::store_attempt(tx.connection(), &entry.purpose, gas, &transaction).await?;
         tx.commit().await?;
         metrics::counter!("relayer_outbox_replacements_total").increment(1);
-        tracing::info!(purpose = %entry.purpose, nonce = transaction.nonce, hash = %transaction.hash, "replaced with higher fees");
+        tracing::info!(purpose = %entry.purpose, nonce, id = %transaction.id, "replaced with higher fees");
         let replacement =
             Attempt { purpose: entry.purpose.clone(), transaction, signed_ms: now_ms(), broadcast_ms: None };
         self.broadcast(&replacement).await;
         Ok(())
     }
 
-    /// The nonce of an action is used up: finds out by which transaction.
+    /// An action's transaction can be mined no more: finds out which one was, if any.
     async fn resolve(&self, entry: &Entry) -> Result<(), SettlementError> {
         for attempt in self.attempts(&entry.purpose).await? {
-            let hash = attempt.transaction.hash;
-            let Some(outcome) = self.writer.outcome(hash).await? else { continue };
+            let id = attempt.transaction.id;
+            let Some(outcome) = self.writer.outcome(id).await? else { continue };
             self.lost.lock().await.remove(&entry.purpose);
             if !outcome.succeeded {
-                // An earlier nonce of a requeued action may have reverted long ago.
-                if Some(attempt.transaction.nonce) == entry.nonce {
+                // An earlier transaction of a requeued action may have reverted long ago.
+                if Some(attempt.transaction.validity) == entry.validity {
                     return self.reverted(entry, &outcome).await;
                 }
                 continue;
             }
             if purpose::has_no_event(&entry.action) {
                 let mut tx = self.ledger.db.begin_write().await?;
-                outbox::confirm_mined(tx.connection(), &entry.purpose, hash, outcome.block_number).await?;
+                outbox::confirm_mined(tx.connection(), &entry.purpose, id, outcome.block_number).await?;
                 tx.commit().await?;
             }
             // Otherwise its event confirms it, when the follower gets there.
@@ -196,9 +209,9 @@ impl Sender {
         }
     }
 
-    /// The nonce is used up and none of our transactions is known: the node lags, or somebody else uses the key. Waits until the
-    /// follower has seen every block in which the nonce can have been used, then signs anew. That is safe: had one of our
-    /// transactions been mined there, its event would have confirmed the action.
+    /// None of our transactions can be mined any more and none is known: the node lags, somebody else used the nonce, or the
+    /// blockhash ran out. Waits until the follower has seen every block in which one can have been mined, then signs anew. That
+    /// is safe: had one been mined there, its event would have confirmed the action.
     async fn vanished(&self, entry: &Entry) -> Result<(), SettlementError> {
         let now = now_ms() / 1000;
         let noticed = self.lost.lock().await.get(&entry.purpose).copied();
@@ -214,11 +227,16 @@ impl Sender {
         if now.saturating_sub(since) < self.config.rebroadcast_seconds || followed < head {
             return Ok(());
         }
+        self.lost.lock().await.remove(&entry.purpose);
+        if let Some(Validity::UntilBlockHeight(height)) = entry.validity {
+            tracing::warn!(purpose = %entry.purpose, height, "not included before its blockhash ran out; signing anew");
+            metrics::counter!("relayer_outbox_replacements_total").increment(1);
+            return self.requeue(entry, "it was not included before its blockhash ran out").await;
+        }
         tracing::error!(
-            purpose = %entry.purpose, nonce = entry.nonce,
+            purpose = %entry.purpose, validity = ?entry.validity,
             "another transaction used the nonce: does somebody else send with the operator key? Signing anew"
         );
-        self.lost.lock().await.remove(&entry.purpose);
         self.requeue(entry, "its nonce was used by another transaction").await
     }
 
@@ -260,14 +278,16 @@ impl Sender {
         let mut connection = self.ledger.db.pool.acquire().await.map_err(LedgerError::from)?;
         let mut newest: BTreeMap<u64, Attempt> = BTreeMap::new();
         for attempt in outbox::attempts_from(&mut connection, floor).await? {
-            newest.insert(attempt.transaction.nonce, attempt);
+            if let Some(nonce) = attempt.transaction.validity.nonce() {
+                newest.insert(nonce, attempt);
+            }
         }
         drop(connection);
         let Some(highest) = newest.keys().next_back().copied() else { return Ok(()) };
         for nonce in floor..highest {
             match newest.get(&nonce) {
                 // `push` looks after it.
-                Some(_) if sent.iter().any(|entry| entry.nonce == Some(nonce)) => {}
+                Some(_) if sent.iter().any(|entry| entry.validity == Some(Validity::Nonce(nonce))) => {}
                 Some(attempt) => {
                     let due = attempt.broadcast_ms.unwrap_or_default() + self.config.rebroadcast_seconds * 1000;
                     if due <= now_ms() {
@@ -285,7 +305,7 @@ impl Sender {
         let (purpose, action) = (Purpose::fill(nonce), Action::Noop);
         let gas = self.writer.estimate(&action).await?;
         let fees = self.within_limits(self.writer.suggest_fees().await?);
-        let transaction = self.writer.sign(&action, nonce, gas, fees)?;
+        let transaction = self.writer.sign(&action, Lifetime::Nonce(nonce), gas, fees)?;
         let mut tx = self.ledger.db.begin_write().await?;
         outbox::enqueue(tx.connection(), &purpose, &action, "").await?;
         outbox::store_attempt(tx.connection(), &purpose, gas, &transaction).await?;

@@ -1,7 +1,6 @@
 //! Where settlement stands, for `/ready`, metrics and `compute-futures operator status`.
 
-use alloy::primitives::B256;
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{TransactionId, Usdc};
 
 use super::{SettlementError, outbox, seal};
 use crate::follow::{Cursor, cursor};
@@ -16,7 +15,7 @@ pub struct BatchInFlight {
     /// Whether rows and root are fixed.
     pub sealed: bool,
     /// Transactions signed for it, oldest first.
-    pub transactions: Vec<B256>,
+    pub transactions: Vec<TransactionId>,
     /// What the contract last said against it.
     pub error: Option<String>,
 }
@@ -60,7 +59,7 @@ pub(crate) async fn read(ledger: &Ledger) -> Result<SettlementStatus, Settlement
             Some(BatchInFlight {
                 number,
                 sealed,
-                transactions: attempts.iter().map(|attempt| attempt.transaction.hash).collect(),
+                transactions: attempts.iter().map(|attempt| attempt.transaction.id).collect(),
                 error: entry.and_then(|entry| entry.error),
             })
         }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::B256;
 use compute_futures_chain::evm::local::{LocalChain, LocalChainConfig};
 use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind};
-use compute_futures_protocol::{AccountId, Chain, DepositTerms, Domain, ReceiptTree, SpendCeiling, Terms, Usdc};
+use compute_futures_protocol::{AccountId, B256, Chain, DepositTerms, Domain, ReceiptTree, SpendCeiling, Terms, Usdc};
 use compute_futures_relayer::ledger::{Ledger, LedgerConfig, OperatorIdentity, SignedCeiling};
 use compute_futures_relayer::settlement::{Purpose, Settlement, SettlementConfig, SettlementError};
 use tokio::task::JoinHandle;
@@ -47,7 +46,7 @@ impl World {
         let index = reader.operator_index_of(writer.sender()).await.unwrap().unwrap();
         let identity = OperatorIdentity {
             chain: Chain::Base,
-            domain: Domain::new(chain.chain_id, chain.contract),
+            domain: Domain::evm(chain.chain_id, chain.contract),
             operator_index: index,
             signer: Arc::new(chain.signer(OPERATOR).unwrap()),
         };
@@ -142,7 +141,7 @@ async fn the_whole_way(kind: Kind) {
     w.agrees(account).await;
 
     let earned = w.reader.operator(w.identity.operator_index).await.unwrap().unwrap().earnings;
-    let to = alloy::primitives::Address::repeat_byte(0x42);
+    let to = compute_futures_protocol::Address::repeat_byte(0x42);
     w.settlement.withdraw(to, earned, "all", SOON).await.unwrap();
     assert_eq!(w.reader.token_balance(to, None).await.unwrap(), earned);
 
@@ -171,7 +170,7 @@ async fn a_plain_transfer_is_swept_once() {
     let owner = w.chain.signer(OWNER).unwrap().address();
     let terms =
         DepositTerms { operator_index: w.identity.operator_index, owner, ceiling: Usdc::MAX, fee: usdc(10_000) };
-    let address = w.reader.deposit_address(&terms);
+    let address = w.reader.deposit_address(&terms).unwrap();
     w.chain.mint(address, usdc(50_010_000)).await.unwrap();
     let purpose = Purpose::sweep(address, "payment one");
     w.settlement.submit(&purpose, Action::Sweep { terms }).await.unwrap();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes};
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Authorization, Chain, Domain, JobAuthorization, Signer, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, Authorization, B256, Bytes, Chain, Domain, JobAuthorization, Signer, Usdc,
+};
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::ledger::{
     AccountView, Billing, ChargeFacts, ChargeRequest, Charged, HoldOutcome, HoldRequest, Ledger, LedgerConfig,
@@ -47,7 +48,7 @@ pub fn operator_key() -> Signer {
 pub fn identity() -> OperatorIdentity {
     OperatorIdentity {
         chain: Chain::Base,
-        domain: Domain::new(8453, CONTRACT),
+        domain: Domain::evm(8453, CONTRACT),
         operator_index: OPERATOR,
         signer: Arc::new(operator_key()),
     }
@@ -209,7 +210,7 @@ pub fn quick() -> SettlementConfig {
 pub const SOON: Duration = Duration::from_secs(15);
 
 pub fn key(number: u64) -> B256 {
-    B256::from(alloy::primitives::U256::from(number))
+    B256::from(compute_futures_protocol::U256::from(number))
 }
 
 pub fn hold_request(account: AccountId, nonce: u64, list: u64) -> HoldRequest {

@@ -1,6 +1,6 @@
 //! What the chain says reaches the ledger, and leaves it again when its block does.
 
-use alloy::primitives::Address;
+use compute_futures_protocol::Address;
 use compute_futures_relayer::follow::{FollowError, Step};
 use compute_futures_relayer::ledger::{HistoryKind, LedgerError};
 
@@ -137,15 +137,15 @@ both_engines! {
     }
 
     async fn foreign_batches_stop_everything(f) {
-        use compute_futures_chain::{Action, ChainWriter as _, Fees};
+        use compute_futures_chain::{Action, ChainWriter as _, Fees, Lifetime};
         let action = Action::PostDebits {
             batch_number: 1,
-            receipts_root: alloy::primitives::B256::repeat_byte(1),
+            receipts_root: compute_futures_protocol::B256::repeat_byte(1),
             receipt_count: 1,
             rows: Vec::new(),
         };
         let fees = Fees { max_fee: 1, max_priority_fee: 1 };
-        let transaction = f.chain.sign(&action, 0, 1, fees).unwrap();
+        let transaction = f.chain.sign(&action, Lifetime::Nonce(0), 1, fees).unwrap();
         f.chain.broadcast(&transaction).await.unwrap();
         let error = loop {
             match f.follower().step().await {

@@ -1,7 +1,6 @@
 //! What the payment gate keeps: names of payments, deposit addresses, answers that are completed later.
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::DepositTerms;
+use compute_futures_protocol::{Address, B256, DepositTerms};
 use compute_futures_relayer::ledger::{Ledger, NamedPayment, NewPayment, PaymentOutcome, StoredAnswer, WatchedAddress};
 
 use crate::fixture::{Fixture, Kind, OWNER, key, usdc};

@@ -1,6 +1,6 @@
 //! Holds, charges, releases: I-2, I-3, I-8 and idempotency.
 
-use alloy::primitives::B256;
+use compute_futures_protocol::B256;
 use compute_futures_relayer::ledger::{HoldOutcome, LedgerError, SignedCeiling};
 
 use crate::both_engines;
@@ -20,7 +20,7 @@ both_engines! {
         assert_eq!(charged.balance_remaining, usdc(49_973_000));
         let receipt = &charged.receipt.receipt;
         assert_eq!((receipt.sequence, receipt.batch_number, receipt.job_id), (1, 1, job));
-        assert_eq!(charged.receipt.signature.recover(charged.receipt.receipt_hash).unwrap(), f.operator.address());
+        assert_eq!(charged.receipt.signature.verify(charged.receipt.receipt_hash, f.operator.address()), Ok(()));
         let view = f.view(account).await;
         assert_eq!((view.held, view.pending, view.jobs), (usdc(0), usdc(27_000), 1));
         assert_eq!((view.total_list, view.total_saved, view.tier), (usdc(30_000), usdc(3_000), "scale"));

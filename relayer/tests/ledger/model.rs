@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use alloy::primitives::B256;
-use compute_futures_protocol::{AccountId, hold_amount};
+use compute_futures_protocol::{AccountId, B256, hold_amount};
 use compute_futures_relayer::ledger::{Charged, HoldOutcome, LedgerError};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};

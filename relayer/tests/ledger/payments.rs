@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::B256;
+use compute_futures_protocol::B256;
 use compute_futures_relayer::ledger::{Billing, LedgerError, NewPayment, PaymentOutcome, RenderSettled, StoredAnswer};
 
 use crate::both_engines;

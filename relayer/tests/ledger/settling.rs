@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use alloy::primitives::Address;
 use compute_futures_chain::Action;
+use compute_futures_protocol::Address;
 use compute_futures_relayer::ledger::{HistoryKind, Ledger, LedgerError, SignedCeiling};
 use compute_futures_relayer::settlement::{Purpose, SettlementConfig, SettlementError};
 
@@ -276,7 +276,7 @@ both_engines! {
     }
 
     async fn a_nonce_that_somebody_else_used_is_left_behind(f) {
-        use compute_futures_chain::{ChainWriter as _, Fees};
+        use compute_futures_chain::{ChainWriter as _, Fees, Lifetime};
         let account = f.account(50_000_000).await;
         f.chain.set_swallow(true);
         let running = f.settle(quick()).await;
@@ -288,7 +288,7 @@ both_engines! {
         tokio::time::sleep(Duration::from_millis(200)).await;
         f.chain.set_swallow(false);
         f.chain.set_automine(false);
-        let foreign = f.chain.sign(&Action::Noop, 0, 21_000, Fees { max_fee: 10_000, max_priority_fee: 1 }).unwrap();
+        let foreign = f.chain.sign(&Action::Noop, Lifetime::Nonce(0), 21_000, Fees { max_fee: 10_000, max_priority_fee: 1 }).unwrap();
         f.chain.broadcast(&foreign).await.unwrap();
         f.chain.mine();
         f.chain.set_automine(true);

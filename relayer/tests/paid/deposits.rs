@@ -118,7 +118,7 @@ async fn a_signed_deposit_costs_the_wallet_the_gate_price_and_no_gas() {
     let signed = |account: Option<&str>, ceiling: Usdc, signer: &compute_futures_protocol::Signer, amount: u64| {
         let authorization = DepositAuthorization {
             operator_index: 1,
-            owner: agent.address(),
+            owner: agent.address().evm().unwrap(),
             account: account.map(|id| id.parse().unwrap()),
             amount: usdc(amount * 1_000_000),
             ceiling,

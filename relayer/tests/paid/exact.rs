@@ -1,5 +1,6 @@
 //! Scheme `exact`: taken once, answered once, whatever gets lost.
 
+use compute_futures_protocol::B256;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -80,7 +81,8 @@ async fn execute_charges_the_job_to_the_account_of_owner_or_delegate_only() {
     assert_eq!(receipt.receipt.request_hash, call.hash());
     let settings = world.state.gate.settings();
     receipt.verify(&settings.domain, settings.operator).unwrap();
-    assert_eq!(receipt.authorization.authorizer(&settings.domain).unwrap(), world.owner.address());
+    let owner = world.owner.address();
+    assert_eq!(receipt.authorization.authorizer(&settings.domain, &[owner]), Ok(owner));
 
     let again = world.send(&call, Some(payment)).await.expect(200, "");
     assert_eq!((again.bytes, world.jobs(), world.settlements()), (reply.bytes, 1, 1));
@@ -154,7 +156,7 @@ async fn an_unknown_settlement_survives_a_restart() {
 
     let world = world.restart().await;
     // It went through after all, unseen.
-    world.chain.nonces.lock().unwrap().insert(nonce(&payment), Some(compute_futures_protocol::B256::repeat_byte(0x99)));
+    world.chain.nonces.lock().unwrap().insert(nonce(&payment), Some(B256::repeat_byte(0x99).into()));
     let reply = world.send(&call, Some(payment)).await.expect(200, "");
     assert_eq!(reply.body["billing"]["charged"], "$0.027");
     assert!(reply.report()["transaction"].as_str().unwrap().starts_with("0x9999"));
@@ -218,12 +220,7 @@ async fn a_front_run_payment_is_a_payment() {
             while world.script.verified.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            world
-                .chain
-                .nonces
-                .lock()
-                .unwrap()
-                .insert(nonce(&payment), Some(compute_futures_protocol::B256::repeat_byte(0x55)));
+            world.chain.nonces.lock().unwrap().insert(nonce(&payment), Some(B256::repeat_byte(0x55).into()));
         }
     );
     let report = reply.expect(200, "").report();

@@ -4,8 +4,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use compute_futures_chain::ChainReader;
+use compute_futures_chain::KeySource;
+use compute_futures_chain::evm::EvmReader;
 use compute_futures_chain::evm::local::LocalChain;
-use compute_futures_chain::evm::{EvmReader, KeySource};
 use compute_futures_protocol::{B256, Chain, ExactPayment, Signer, U256, Usdc};
 use compute_futures_relayer::Running;
 use compute_futures_relayer::config::Config;
@@ -50,8 +51,8 @@ impl Local {
         let mut config = Config::default();
         config.server.bind = "127.0.0.1:0".into();
         config.chain.rpc_urls = vec![chain.rpc_url.to_string()];
-        config.chain.contract = chain.contract;
-        config.chain.token = chain.usdc;
+        config.chain.contract = chain.contract.into();
+        config.chain.token = chain.usdc.into();
         config.chain.deployment_block = chain.deployment_block;
         config.chain.poll_interval_ms = 100;
         config.keys.operator = key_file(folder.path(), "operator", &chain.keys[OPERATOR]);
@@ -98,7 +99,7 @@ impl Local {
         let offer = &required["accepts"][0];
         let payment = ExactPayment {
             asset: self.chain.usdc,
-            from: payer.address(),
+            from: payer.address().evm().unwrap(),
             network: Chain::Base,
             nonce: random(),
             signature: vec![].into(),

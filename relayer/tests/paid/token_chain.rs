@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use compute_futures_chain::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, Heads, OperatorOnChain};
-use compute_futures_protocol::{AccountId, Address, B256, Chain, DepositTerms, Terms, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Chain, DepositTerms, Domain, Terms, TransactionId, Usdc};
 use compute_futures_relayer::test_util::fake_chain::FakeChain;
 
 /// The token's EIP-3009 nonces: used in a transaction, or cancelled (`None`).
-type Nonces = HashMap<(Address, B256), Option<B256>>;
+type Nonces = HashMap<(Address, B256), Option<TransactionId>>;
 
 /// The chain in memory, with a token and contract wallets.
 pub struct TokenChain {
@@ -26,6 +26,9 @@ pub struct TokenChain {
 impl ChainReader for TokenChain {
     fn chain(&self) -> Chain {
         self.inner.chain()
+    }
+    fn domain(&self) -> Domain {
+        self.inner.domain()
     }
     fn contract(&self) -> Address {
         self.inner.contract()
@@ -57,7 +60,7 @@ impl ChainReader for TokenChain {
     async fn terms(&self, index: u32, version: u32) -> Result<Option<Terms>, ChainError> {
         self.inner.terms(index, version).await
     }
-    fn deposit_address(&self, terms: &DepositTerms) -> Address {
+    fn deposit_address(&self, terms: &DepositTerms) -> Result<Address, ChainError> {
         self.inner.deposit_address(terms)
     }
     async fn account_of_deposit_address(&self, address: Address) -> Result<Option<AccountId>, ChainError> {
@@ -66,15 +69,15 @@ impl ChainReader for TokenChain {
     async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
         self.inner.token_balance(holder, block).await
     }
-    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
+    async fn payment_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
         Ok(self.nonces.lock().unwrap().contains_key(&(authorizer, nonce)))
     }
-    async fn authorization_transaction(
+    async fn payment_transaction(
         &self,
         authorizer: Address,
         nonce: B256,
         _: u64,
-    ) -> Result<Option<B256>, ChainError> {
+    ) -> Result<Option<TransactionId>, ChainError> {
         Ok(self.nonces.lock().unwrap().get(&(authorizer, nonce)).copied().flatten())
     }
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
@@ -82,7 +85,7 @@ impl ChainReader for TokenChain {
         if let Some(accepted) = self.wallets.lock().unwrap().get(&signer) {
             return Ok(accepted == signature);
         }
-        Ok(compute_futures_protocol::recover(digest, signature) == Ok(signer))
+        Ok(compute_futures_protocol::recover(digest, signature).is_ok_and(|found| found == signer))
     }
     async fn verify_receipt(&self, index: u32, batch: u64, hash: B256, proof: &[B256]) -> Result<bool, ChainError> {
         self.inner.verify_receipt(index, batch, hash, proof).await

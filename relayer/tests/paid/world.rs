@@ -133,7 +133,7 @@ async fn facilitator(chain: Arc<TokenChain>, script: Arc<Script>) -> String {
             Settling::Works | Settling::LosesAnswer => {
                 let mut nonces = chain.nonces.lock().unwrap();
                 let fresh = !nonces.contains_key(&(from, nonce));
-                nonces.entry((from, nonce)).or_insert(Some(transaction));
+                nonces.entry((from, nonce)).or_insert(Some(transaction.into()));
                 fresh
             }
             Settling::Refuses | Settling::Fails => false,
@@ -206,7 +206,7 @@ impl World {
         let url = facilitator(Arc::clone(&chain), Arc::clone(&script)).await;
         let facilitator = Facilitator::remote(&url, None, Duration::from_secs(5), Duration::from_secs(5)).unwrap();
 
-        let domain = Domain::new(8453, CONTRACT);
+        let domain = Domain::evm(8453, CONTRACT);
         let identity =
             OperatorIdentity { chain: Chain::Base, domain, operator_index: OPERATOR, signer: Arc::new(key(7)) };
         let config = LedgerConfig {
@@ -240,7 +240,7 @@ impl World {
         let settings = PaymentSettings {
             chain: Chain::Base,
             domain,
-            token: TokenDomain::usdc(8453, reader.token()),
+            token: TokenDomain::usdc(8453, reader.token().evm().unwrap()),
             operator_index: OPERATOR,
             operator: operator.address(),
             pay_to: operator.address(),
@@ -322,8 +322,8 @@ impl World {
     pub async fn exact_document(&self, call: &Call, payer: &Signer, valid: u64) -> Value {
         let offer = self.offer(call, "exact").await;
         let payment = ExactPayment {
-            asset: self.chain.token(),
-            from: payer.address(),
+            asset: self.chain.token().evm().unwrap(),
+            from: payer.address().evm().unwrap(),
             network: Chain::Base,
             nonce: random(),
             signature: vec![].into(),

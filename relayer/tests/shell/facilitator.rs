@@ -34,8 +34,8 @@ fn payment(chain: &LocalChain, version: u8, nonce: u8, value: u64) -> (Value, Va
 fn payment_from(chain: &LocalChain, from: Address, version: u8, nonce: u8, value: u64) -> (Value, Value) {
     let signer = chain.signer(AGENT).unwrap();
     let transfer = TransferWithAuthorization {
-        from,
-        to: PAY_TO,
+        from: from.evm().unwrap(),
+        to: PAY_TO.evm().unwrap(),
         value: Usdc::from_micros(value),
         valid_after: U256::ZERO,
         valid_before: U256::from(4_000_000_000_u64),
@@ -82,7 +82,7 @@ async fn settles_once_and_tells_refused_from_unknown() {
         let settled = facilitator.settle(version, &payload, &requirements).await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(3), "a settlement is seen as soon as it is mined");
         assert!(settled.transaction.starts_with("0x") && settled.transaction.len() == 66, "{settled:?}");
-        assert!(reader.authorization_used(agent, B256::repeat_byte(version)).await.unwrap());
+        assert!(reader.payment_used(agent, B256::repeat_byte(version)).await.unwrap());
 
         // Again: the chain refuses it, and because the money has moved that is not reported as a refusal.
         assert!(matches!(facilitator.verify(version, &payload, &requirements).await, Err(VerifyError::Refused { .. })));

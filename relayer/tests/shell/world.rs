@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use compute_futures_chain::evm::{KeySource, local::LocalChain};
+use compute_futures_chain::{KeySource, evm::local::LocalChain};
 use compute_futures_relayer::{Running, config::Config, start};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -35,8 +35,8 @@ impl World {
         let mut config = Config::default();
         config.server.bind = "127.0.0.1:0".into();
         config.chain.rpc_urls = vec![chain.rpc_url.to_string()];
-        config.chain.contract = chain.contract;
-        config.chain.token = chain.usdc;
+        config.chain.contract = chain.contract.into();
+        config.chain.token = chain.usdc.into();
         config.chain.deployment_block = chain.deployment_block;
         config.chain.poll_interval_ms = 50;
         config.ledger.url = format!("sqlite://{}", folder.path().join("ledger.db").display());

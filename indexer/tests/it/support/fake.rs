@@ -8,17 +8,19 @@ use std::{
     },
 };
 
-use alloy::primitives::{Address, B256, address, keccak256};
+use alloy::primitives::address;
 use async_trait::async_trait;
 use compute_futures_chain::{
     AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventKind, EventMeta, Heads, OperatorOnChain,
 };
-use compute_futures_protocol::{AccountId, Chain, DepositTerms, Domain, Terms, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, B256, Chain, DepositTerms, Domain, EvmAddress, Terms, TransactionId, Usdc, keccak256,
+};
 
 use super::world::{Dice, World};
 
-pub const CONTRACT: Address = address!("0x00000000000000000000000000000000000000c0");
-pub const TOKEN: Address = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+pub const CONTRACT: EvmAddress = address!("0x00000000000000000000000000000000000000c0");
+pub const TOKEN: EvmAddress = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
 pub const GENESIS_TIME: u64 = 1_790_000_000;
 
 #[derive(Clone)]
@@ -53,10 +55,6 @@ impl FakeChain {
         }
     }
 
-    pub fn domain(&self) -> Domain {
-        Domain::new(8453, CONTRACT)
-    }
-
     /// Mines a block with what `act` does to the world.
     pub fn mine(&self, act: impl FnOnce(&mut World, &mut Vec<EventKind>)) -> u64 {
         let mut blocks = self.blocks.lock().unwrap();
@@ -70,7 +68,7 @@ impl FakeChain {
                 block_number: header.number,
                 block_hash: header.hash,
                 block_timestamp: header.timestamp,
-                transaction: keccak256([header.hash.as_slice(), &[u8::try_from(index % 3).unwrap()]].concat()),
+                transaction: keccak256([header.hash.as_slice(), &[u8::try_from(index % 3).unwrap()]].concat()).into(),
                 // Other contracts log too.
                 log_index: index as u64 * 2 + 1,
             },
@@ -129,12 +127,16 @@ impl ChainReader for FakeChain {
         Chain::Base
     }
 
+    fn domain(&self) -> Domain {
+        Domain::evm(8453, CONTRACT)
+    }
+
     fn contract(&self) -> Address {
-        CONTRACT
+        CONTRACT.into()
     }
 
     fn token(&self) -> Address {
-        TOKEN
+        TOKEN.into()
     }
 
     fn deployment_block(&self) -> u64 {
@@ -200,8 +202,8 @@ impl ChainReader for FakeChain {
             .and_then(|o| o.terms.get(version as usize - 1).cloned()))
     }
 
-    fn deposit_address(&self, _: &DepositTerms) -> Address {
-        Address::repeat_byte(0xdd)
+    fn deposit_address(&self, _: &DepositTerms) -> Result<Address, ChainError> {
+        Ok(Address::repeat_byte(0xdd))
     }
 
     async fn account_of_deposit_address(&self, _: Address) -> Result<Option<AccountId>, ChainError> {
@@ -218,11 +220,11 @@ impl ChainReader for FakeChain {
         Ok(Usdc::from_micros(block.world.balance - self.missing_tokens.load(Ordering::Relaxed)))
     }
 
-    async fn authorization_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
+    async fn payment_used(&self, authorizer: Address, nonce: B256) -> Result<bool, ChainError> {
         Ok(self.payments.lock().unwrap().contains(&(authorizer, nonce)))
     }
 
-    async fn authorization_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<B256>, ChainError> {
+    async fn payment_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<TransactionId>, ChainError> {
         Ok(None)
     }
 

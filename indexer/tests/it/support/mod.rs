@@ -18,7 +18,7 @@ use compute_futures_indexer::{
 /// Settings for a test: no waiting, no margin beyond finality unless a test asks for one.
 pub fn config() -> Config {
     let mut config = Config::default();
-    config.chain.contract = fake::CONTRACT;
+    config.chain.contract = fake::CONTRACT.into();
     config.server.bind = "127.0.0.1:0".parse().unwrap();
     config.follow.poll_interval_ms = 10;
     config.follow.extra_window = 8;

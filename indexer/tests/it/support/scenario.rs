@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use alloy::primitives::{B256, Bytes, keccak256};
 use axum::{
     Router,
     extract::{Path, State},
@@ -14,9 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use compute_futures_chain::ChainReader;
 use compute_futures_indexer::OperatorSource;
 use compute_futures_protocol::{
-    AccountId, Authorization, BatchDocument, Domain, JobAuthorization, Receipt, SignedReceipt, Signer, Usdc, charge,
+    AccountId, Authorization, B256, BatchDocument, Bytes, Domain, JobAuthorization, Receipt, SignedReceipt, Signer,
+    Usdc, charge, keccak256,
 };
 
 use super::{

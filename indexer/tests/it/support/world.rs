@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256, keccak256};
 use compute_futures_chain::EventKind;
-use compute_futures_protocol::{AccountId, AccountState, Terms, Tier, Usdc};
+use compute_futures_protocol::{AccountId, AccountState, Address, B256, Terms, Tier, Usdc, keccak256};
 
 /// A small generator: the same seed gives the same world.
 #[derive(Debug, Clone)]

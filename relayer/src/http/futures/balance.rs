@@ -57,7 +57,7 @@ async fn whose(state: &AppState, request: &PaidRequest) -> ApiResult<Whose> {
     match (query.futures_id, query.depositor) {
         (Some(_), Some(_)) => Err(invalid("both an account and a depositor are named", EXAMPLE)),
         (Some(id), None) => Ok(Whose::Account(find_account(state, parse_account(state, &id)?).await?.id)),
-        (None, Some(owner)) => Ok(Whose::Owner(parse_address("depositor", &owner)?)),
+        (None, Some(owner)) => Ok(Whose::Owner(parse_address(state, "depositor", &owner)?)),
         (None, None) => Ok(Whose::Payer),
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use compute_futures_chain::{Action, EventKind};
-use compute_futures_protocol::{AccountId, Address, B256, Bytes, DepositAuthorization, DepositTerms, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, B256, Bytes, DepositAuthorization, DepositTerms, TransactionId, Usdc,
+};
 use tokio::time::{Instant, sleep};
 
 use super::gasless::chain;
@@ -52,7 +54,7 @@ impl Route {
 #[derive(Debug)]
 pub(super) enum Credited {
     /// It is credit.
-    Yes { account: Box<AccountView>, transaction: Option<B256> },
+    Yes { account: Box<AccountView>, transaction: Option<TransactionId> },
     /// It will be; or the owner takes it back on chain.
     NotYet { reason: &'static str },
 }
@@ -121,7 +123,7 @@ async fn relay(
     signature: &Bytes,
     deadline: Instant,
 ) -> ApiResult<Credited> {
-    let purpose = Purpose::deposit(authorization.owner, authorization.nonce());
+    let purpose = Purpose::deposit(authorization.owner.into(), authorization.nonce());
     let action = Action::DepositWithAuthorization { authorization: *authorization, signature: signature.clone() };
     match run(state, &purpose, action, deadline).await? {
         Ran::Confirmed { account: Some(account), transaction } => match seen(state, account, deadline).await? {
@@ -135,7 +137,7 @@ async fn relay(
 }
 
 enum Ran {
-    Confirmed { account: Option<AccountId>, transaction: B256 },
+    Confirmed { account: Option<AccountId>, transaction: TransactionId },
     Refused,
     Pending,
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::account::account_json;
 use super::crediting::{self, Credited, Route};
-use super::gasless::{DepositAuthorizationBody, check_authorization};
+use super::gasless::{DepositAuthorizationBody, chain, check_authorization};
 use crate::error::{ApiError, ApiResult};
 use crate::http::compute::refuse;
 use crate::http::paid::{invalid, json_body, parse_address, parse_usdc, require_same};
@@ -69,7 +69,7 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
             "leave it out and call setDelegate on the contract after the deposit",
         ));
     }
-    let depositor = parse_address("depositor", &body.depositor)?;
+    let depositor = parse_address(state, "depositor", &body.depositor)?;
     let amount = parse_usdc("amount", &body.amount)?;
     let ceiling = body.ceiling.as_ref().filter(|ceiling| !ceiling.is_null());
     let ceiling = ceiling.map(|ceiling| parse_usdc("ceiling", ceiling)).transpose()?;
@@ -83,7 +83,7 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
         None => {
             check_minimum(state, amount)?;
             let terms = terms(state, depositor, ceiling)?;
-            let address = state.reader.deposit_address(&terms);
+            let address = state.reader.deposit_address(&terms).map_err(chain)?;
             let total = amount.checked_add(gate_price).ok_or_else(|| {
                 invalid("`amount` is more than an account can hold", format!("deposit less than {} USDC", Usdc::MAX))
             })?;

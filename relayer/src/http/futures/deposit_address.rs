@@ -36,10 +36,10 @@ const TURN_WAIT: Duration = Duration::from_secs(2);
 /// The deposit address of a depositor. It is watched from now on: what lands there is swept into an account of the depositor.
 pub async fn deposit_address(State(state): State<AppState>, request: PaidRequest) -> ApiResult<Json<Value>> {
     let query: Query = query(&request, EXAMPLE)?;
-    let depositor = parse_address("depositor", &query.depositor)?;
+    let depositor = parse_address(&state, "depositor", &query.depositor)?;
     let ceiling = query.ceiling.map(|ceiling| parse_usdc("ceiling", &Value::from(ceiling))).transpose()?;
     let terms = terms(&state, depositor, ceiling)?;
-    let address = state.reader.deposit_address(&terms);
+    let address = state.reader.deposit_address(&terms).map_err(chain)?;
     let busy = || ApiError::unavailable("busy", "too many deposit addresses are being looked up", "retry in a moment");
     let _turn = tokio::time::timeout(TURN_WAIT, TURNS.acquire()).await.map_err(|_| busy())?;
     let waiting = state.reader.token_balance(address, None).await.map_err(chain)?;

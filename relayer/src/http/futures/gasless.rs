@@ -40,9 +40,16 @@ pub(super) async fn check_authorization(
 ) -> ApiResult<DepositAuthorization> {
     // A new account without a ceiling could spend nothing; a top-up leaves the ceiling as it is.
     let ceiling = ceiling.unwrap_or(if signed.account_id.is_none() { Usdc::MAX } else { Usdc::ZERO });
+    let settings = state.gate.settings();
+    let (Some(payer), Some(contract)) = (owner.evm(), settings.domain.contract().evm()) else {
+        return Err(invalid(
+            "`depositAuthorization` is for EVM chains",
+            "leave it out: a payment to the deposit address needs no gas of yours either",
+        ));
+    };
     let authorization = DepositAuthorization {
         operator_index: state.operator.operator_index,
-        owner,
+        owner: payer,
         account: signed.account_id,
         amount,
         ceiling,
@@ -76,7 +83,7 @@ pub(super) async fn check_authorization(
     }
     // A used authorisation is the same deposit asked for again: its payment decides, not these checks.
     let nonce = authorization.nonce();
-    if state.reader.authorization_used(owner, nonce).await.map_err(chain)? {
+    if state.reader.payment_used(owner, nonce).await.map_err(chain)? {
         return Ok(authorization);
     }
     let now = unix_now();
@@ -86,8 +93,7 @@ pub(super) async fn check_authorization(
             "sign a new one with validAfter 0 and validBefore at least a few minutes ahead",
         ));
     }
-    let settings = state.gate.settings();
-    let digest = authorization.to_eip3009(settings.domain.contract).digest(&settings.token);
+    let digest = authorization.to_eip3009(contract).digest(&settings.token);
     if !state.reader.is_valid_signature(owner, digest, &signed.signature).await.map_err(chain)? {
         return Err(ApiError::bad_request(
             "invalid_deposit_authorization",

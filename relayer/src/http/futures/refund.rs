@@ -59,7 +59,7 @@ pub async fn refund(State(state): State<AppState>, request: PaidRequest) -> Resp
 
 async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<Refund> {
     let body: Body = json_body(request, EXAMPLE)?;
-    let caller = body.caller.map(|caller| parse_address("caller", &caller)).transpose()?;
+    let caller = body.caller.map(|caller| parse_address(state, "caller", &caller)).transpose()?;
     let account = find_account(state, parse_account(state, &body.futures_id)?).await?;
     Ok(Refund { state: state.clone(), account, caller })
 }

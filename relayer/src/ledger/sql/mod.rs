@@ -5,8 +5,7 @@ pub(crate) mod session;
 
 use std::borrow::Cow;
 
-use alloy::primitives::{Address, B256};
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc};
 use rusqlite::types::Value as Stored;
 use sqlx::Row as _;
 
@@ -119,17 +118,19 @@ impl<'r> Columns<'r> {
     }
 
     pub(crate) fn address(&mut self) -> Result<Address, LedgerError> {
-        let value = self.bytes()?;
-        Address::try_from(value.as_ref()).map_err(|_| LedgerError::Corrupt("an address that is not 20 bytes".into()))
+        address(&self.bytes()?)
     }
 
     pub(crate) fn optional_address(&mut self) -> Result<Option<Address>, LedgerError> {
-        self.optional_bytes()?
-            .map(|value| {
-                Address::try_from(value.as_ref())
-                    .map_err(|_| LedgerError::Corrupt("an address that is not 20 bytes".into()))
-            })
-            .transpose()
+        self.optional_bytes()?.as_deref().map(address).transpose()
+    }
+
+    pub(crate) fn transaction(&mut self) -> Result<TransactionId, LedgerError> {
+        transaction(&self.bytes()?)
+    }
+
+    pub(crate) fn optional_transaction(&mut self) -> Result<Option<TransactionId>, LedgerError> {
+        self.optional_bytes()?.as_deref().map(transaction).transpose()
     }
 
     pub(crate) fn text(&mut self) -> Result<String, LedgerError> {
@@ -152,6 +153,15 @@ impl<'r> Columns<'r> {
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, LedgerError> {
         from_json(&self.text()?)
     }
+}
+
+fn address(bytes: &[u8]) -> Result<Address, LedgerError> {
+    Address::try_from(bytes).map_err(|_| LedgerError::Corrupt("an address that is neither 20 nor 32 bytes".into()))
+}
+
+fn transaction(bytes: &[u8]) -> Result<TransactionId, LedgerError> {
+    TransactionId::try_from(bytes)
+        .map_err(|_| LedgerError::Corrupt("a transaction's name that is neither 32 nor 64 bytes".into()))
 }
 
 /// Reads JSON that we stored.

@@ -6,8 +6,8 @@
 
 use std::future::Future;
 
-use alloy::primitives::B256;
 use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{B256, TransactionId};
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Stored, ValueRef};
 use sqlx::AnyConnection;
 use sqlx::any::{AnyArguments, AnyRow};
@@ -48,6 +48,12 @@ impl From<Usdc> for Value<'_> {
 
 impl<'v> From<&'v B256> for Value<'v> {
     fn from(value: &'v B256) -> Self {
+        Self::Bytes(value.as_slice())
+    }
+}
+
+impl<'v> From<&'v TransactionId> for Value<'v> {
+    fn from(value: &'v TransactionId) -> Self {
         Self::Bytes(value.as_slice())
     }
 }

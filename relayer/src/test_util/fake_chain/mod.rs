@@ -8,19 +8,20 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alloy::primitives::{Address, B256, keccak256};
 use compute_futures_chain::{
     AccountOnChain, Action, BlockRef, ChainError, ChainEvent, EventKind, EventMeta, SignedTransaction,
     TransactionOutcome,
 };
-use compute_futures_protocol::{AccountId, AccountState, DiscountFloor, Terms, Usdc};
+use compute_futures_protocol::{
+    AccountId, AccountState, Address, B256, DiscountFloor, EvmAddress, Terms, TransactionId, Usdc, keccak256,
+};
 
 use self::contract::execute;
 
 /// Index of the only operator.
 pub const OPERATOR: u32 = 1;
 /// Address of the contract.
-pub const CONTRACT: Address = Address::repeat_byte(0xcf);
+pub const CONTRACT: EvmAddress = EvmAddress::repeat_byte(0xcf);
 /// Seconds between two blocks.
 const BLOCK_SECONDS: u64 = 2;
 
@@ -31,7 +32,7 @@ struct State {
     roots: BTreeMap<u64, B256>,
     earnings: u64,
     nonce: u64,
-    outcomes: BTreeMap<B256, TransactionOutcome>,
+    outcomes: BTreeMap<TransactionId, TransactionOutcome>,
 }
 
 #[derive(Debug, Clone)]
@@ -237,7 +238,7 @@ impl FakeChain {
         change(&mut state);
         inner.transactions += 1;
         let hash = keccak256(format!("user {}", inner.transactions));
-        push_block(&mut inner, state, vec![(hash, events)]);
+        push_block(&mut inner, state, vec![(hash.into(), events)]);
     }
 
     /// Mines what waits, in order of nonces, as one block.
@@ -256,8 +257,8 @@ impl FakeChain {
                 gas_used: 21_000,
                 effective_fee: transaction.fees.max_fee,
             };
-            state.outcomes.insert(transaction.hash, outcome);
-            transactions.push((transaction.hash, done.unwrap_or_default()));
+            state.outcomes.insert(transaction.id, outcome);
+            transactions.push((transaction.id, done.unwrap_or_default()));
         }
         push_block(&mut inner, state, transactions);
     }
@@ -289,7 +290,7 @@ fn deposited(id: AccountId, payer: Address, amount: Usdc, discount: &DiscountFlo
     }
 }
 
-fn push_block(inner: &mut Inner, state: State, transactions: Vec<(B256, Vec<EventKind>)>) {
+fn push_block(inner: &mut Inner, state: State, transactions: Vec<(TransactionId, Vec<EventKind>)>) {
     let number = inner.blocks.len() as u64;
     let parent_hash = inner.blocks.last().map_or(B256::ZERO, |block| block.block.hash);
     let hash = keccak256(format!("{parent_hash}{number}{}", inner.fork));

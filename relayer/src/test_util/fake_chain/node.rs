@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use alloy::primitives::{Address, B256, Bytes, keccak256};
 use async_trait::async_trait;
 use compute_futures_chain::{
-    AccountOnChain, Action, BlockRef, ChainError, ChainEvent, ChainReader, ChainWriter, Fees, Heads, OperatorOnChain,
-    SignedTransaction, TransactionOutcome,
+    AccountOnChain, Action, BlockRef, ChainError, ChainEvent, ChainReader, ChainWriter, Fees, Heads, Lifetime,
+    OperatorOnChain, Progress, SignedTransaction, TransactionOutcome,
 };
-use compute_futures_protocol::{AccountId, Chain, DepositTerms, Terms, Usdc};
+use compute_futures_protocol::{
+    AccountId, Address, B256, Bytes, Chain, DepositTerms, Domain, Terms, TransactionId, Usdc, keccak256,
+};
 
 use super::contract::execute;
 use super::{CONTRACT, FakeChain, OPERATOR};
@@ -19,8 +20,12 @@ impl ChainReader for FakeChain {
         Chain::Base
     }
 
+    fn domain(&self) -> Domain {
+        Domain::evm(8453, CONTRACT)
+    }
+
     fn contract(&self) -> Address {
-        CONTRACT
+        CONTRACT.into()
     }
 
     fn token(&self) -> Address {
@@ -76,8 +81,8 @@ impl ChainReader for FakeChain {
         Ok(Some(self.terms.clone()))
     }
 
-    fn deposit_address(&self, terms: &DepositTerms) -> Address {
-        compute_futures_protocol::deposit_address(CONTRACT, CONTRACT, terms)
+    fn deposit_address(&self, terms: &DepositTerms) -> Result<Address, ChainError> {
+        Ok(compute_futures_protocol::deposit_address(CONTRACT, CONTRACT, terms).into())
     }
 
     async fn account_of_deposit_address(&self, _: Address) -> Result<Option<AccountId>, ChainError> {
@@ -88,11 +93,11 @@ impl ChainReader for FakeChain {
         Ok(Usdc::ZERO)
     }
 
-    async fn authorization_used(&self, _: Address, _: B256) -> Result<bool, ChainError> {
+    async fn payment_used(&self, _: Address, _: B256) -> Result<bool, ChainError> {
         Ok(false)
     }
 
-    async fn authorization_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<B256>, ChainError> {
+    async fn payment_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<TransactionId>, ChainError> {
         Ok(None)
     }
 
@@ -117,9 +122,16 @@ impl ChainWriter for FakeChain {
         self.operator
     }
 
-    async fn nonce_floor(&self) -> Result<u64, ChainError> {
+    async fn progress(&self) -> Result<Progress, ChainError> {
         self.up()?;
-        Ok(self.nonce())
+        Ok(Progress::NextNonce(self.nonce()))
+    }
+
+    async fn lifetime(&self, progress: Progress) -> Result<Lifetime, ChainError> {
+        match progress {
+            Progress::NextNonce(next) => Ok(Lifetime::Nonce(next)),
+            Progress::BlockHeight(_) => Err(ChainError::Config("this chain has nonces".into())),
+        }
     }
 
     async fn suggest_fees(&self) -> Result<Fees, ChainError> {
@@ -133,9 +145,16 @@ impl ChainWriter for FakeChain {
         execute(&mut state, action).map(|_| 100_000)
     }
 
-    fn sign(&self, action: &Action, nonce: u64, gas_limit: u64, fees: Fees) -> Result<SignedTransaction, ChainError> {
-        let raw = Bytes::from(serde_json::to_vec(&(action, nonce, gas_limit, fees)).unwrap());
-        Ok(SignedTransaction { hash: keccak256(&raw), raw, nonce, fees })
+    fn sign(
+        &self,
+        action: &Action,
+        lifetime: Lifetime,
+        gas_limit: u64,
+        fees: Fees,
+    ) -> Result<SignedTransaction, ChainError> {
+        let validity = lifetime.validity();
+        let raw = Bytes::from(serde_json::to_vec(&(action, validity.nonce(), gas_limit, fees)).unwrap());
+        Ok(SignedTransaction { id: keccak256(&raw).into(), raw, validity, fees })
     }
 
     async fn broadcast(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
@@ -146,20 +165,21 @@ impl ChainWriter for FakeChain {
         {
             let mut inner = self.inner();
             let state = &inner.blocks.last().unwrap().state;
-            if state.outcomes.contains_key(&transaction.hash) {
+            if state.outcomes.contains_key(&transaction.id) {
                 return Ok(());
             }
-            if transaction.nonce < state.nonce {
+            let nonce = transaction.validity.nonce().unwrap();
+            if nonce < state.nonce {
                 return Err(ChainError::Rejected("nonce too low".into()));
             }
-            if let Some((present, _)) = inner.mempool.get(&transaction.nonce)
-                && present.hash != transaction.hash
+            if let Some((present, _)) = inner.mempool.get(&nonce)
+                && present.id != transaction.id
                 && transaction.fees.max_fee < present.fees.max_fee * 110 / 100
             {
                 return Err(ChainError::Rejected("replacement transaction underpriced".into()));
             }
-            let (action, ..): (Action, u64, u64, Fees) = serde_json::from_slice(&transaction.raw).unwrap();
-            inner.mempool.insert(transaction.nonce, (transaction.clone(), action));
+            let (action, ..): (Action, Option<u64>, u64, Fees) = serde_json::from_slice(&transaction.raw).unwrap();
+            inner.mempool.insert(nonce, (transaction.clone(), action));
         }
         if self.automine.load(Ordering::SeqCst) {
             self.mine();
@@ -167,12 +187,12 @@ impl ChainWriter for FakeChain {
         Ok(())
     }
 
-    async fn outcome(&self, hash: B256) -> Result<Option<TransactionOutcome>, ChainError> {
+    async fn outcome(&self, transaction: TransactionId) -> Result<Option<TransactionOutcome>, ChainError> {
         self.up()?;
-        Ok(self.inner().blocks.last().and_then(|block| block.state.outcomes.get(&hash).cloned()))
+        Ok(self.inner().blocks.last().and_then(|block| block.state.outcomes.get(&transaction).cloned()))
     }
 
-    async fn execute(&self, _: &Action) -> Result<(B256, TransactionOutcome), ChainError> {
+    async fn execute(&self, _: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
         Err(ChainError::Config("the fake chain has no users' verbs; call its methods".into()))
     }
 }
