@@ -1,6 +1,7 @@
 //! What the writer is asked to do, and what it answers.
 
-use compute_futures_protocol::{AccountId, B256};
+use alloy::primitives::B256;
+use compute_futures_protocol::AccountId;
 use tokio::sync::oneshot;
 
 use super::LedgerError;

@@ -1,6 +1,7 @@
 //! Why the ledger refuses, in words a client can act on.
 
-use compute_futures_protocol::{AccountId, B256, Usdc};
+use alloy::primitives::B256;
+use compute_futures_protocol::{AccountId, Usdc};
 
 /// A refusal (the client's doing) or a failure (ours).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

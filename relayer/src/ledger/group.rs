@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use compute_futures_protocol::{AccountId, B256, Receipt, SignedReceipt, Usdc};
+use alloy::primitives::B256;
+use compute_futures_protocol::{AccountId, Receipt, SignedReceipt, Usdc};
 
 use super::account::{self, Account};
 use super::command::{Command, Reply, Settled};

@@ -1,6 +1,7 @@
 //! Credit reserved by jobs in flight: the rows of `holds`.
 
-use compute_futures_protocol::{AccountId, B256, Usdc};
+use alloy::primitives::B256;
+use compute_futures_protocol::{AccountId, Usdc};
 
 use super::LedgerError;
 use super::dialect::Engine;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute_futures_protocol::B256;
+use alloy::primitives::B256;
 use rand::Rng as _;
 use tokio::sync::{mpsc, oneshot};
 

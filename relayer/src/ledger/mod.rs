@@ -31,7 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use compute_futures_protocol::{AccountId, Address, B256, BatchDocument, Terms, Usdc};
+use alloy::primitives::B256;
+use compute_futures_protocol::{AccountId, Address, BatchDocument, Terms, Usdc};
 use rand::RngCore as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 

@@ -1,7 +1,8 @@
 //! x402 payments: working → ready (answer stored, settlement not known) → settled or failed. The rows of `payments`.
 
+use alloy::primitives::B256;
 use bytes::Bytes;
-use compute_futures_protocol::{B256, Usdc};
+use compute_futures_protocol::Usdc;
 use sqlx::AnyConnection;
 
 use super::LedgerError;
