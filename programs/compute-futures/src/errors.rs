@@ -18,7 +18,9 @@ pub enum ComputeFuturesError {
     #[msg("only owner or delegate may raise the ceiling")]
     NotSpender,
     /// 6004
-    #[msg("an ed25519 instruction by owner or delegate over this ceiling must stand directly before, in the canonical form")]
+    #[msg(
+        "an ed25519 instruction by owner or delegate over this ceiling must stand directly before, in the canonical form"
+    )]
     InvalidSignature,
     /// 6005
     #[msg("refund delay above 30 days")]

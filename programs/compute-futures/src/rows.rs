@@ -76,7 +76,7 @@ impl AnchorSerialize for Rows {
 impl AnchorDeserialize for Rows {
     fn deserialize(buffer: &mut &[u8]) -> std::io::Result<Self> {
         let rows = core::mem::take(buffer);
-        if rows.len() % ROW != 0 {
+        if !rows.len().is_multiple_of(ROW) {
             return Err(Error::from(ErrorKind::InvalidData));
         }
         Ok(Self(rows.to_vec()))

@@ -49,8 +49,7 @@ impl PostDebits<'_> {
         operator.earnings = operator.earnings.checked_add(charged).ok_or(ErrorCode::InvalidNumericConversion)?;
         let operator_index = operator.index;
         drop(operator);
-        let event =
-            BatchPosted { operator_index, batch_number, receipts_root, receipt_count, charged, rows: outcomes };
+        let event = BatchPosted { operator_index, batch_number, receipts_root, receipt_count, charged, rows: outcomes };
         events::record(&accounts.event_authority, &event)
     }
 }

@@ -25,8 +25,7 @@ impl RequestRefund<'_> {
         let now = u64::try_from(Clock::get()?.unix_timestamp).unwrap_or_default();
         // Zero means not requested, which a clock at zero with no delay would leave it at.
         account.refundable_at = (now + u64::from(account.refund_delay)).max(1);
-        let event =
-            RefundRequested { account: account.id, owner: account.owner, refundable_at: account.refundable_at };
+        let event = RefundRequested { account: account.id, owner: account.owner, refundable_at: account.refundable_at };
         events::record(&accounts.event_authority, &event)
     }
 }

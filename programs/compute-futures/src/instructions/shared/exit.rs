@@ -32,10 +32,7 @@ impl Exit<'_, '_> {
                 );
                 deposit_address.account = 0;
             }
-            None => require!(
-                account.deposit_address == Pubkey::default(),
-                ComputeFuturesError::WrongDepositAddress
-            ),
+            None => require!(account.deposit_address == Pubkey::default(), ComputeFuturesError::WrongDepositAddress),
         }
         loader.close(rent_payer.clone())?;
         Ok(Refunded { account: account.id, owner: account.owner, amount: account.unspent(), by_operator })
