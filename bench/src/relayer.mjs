@@ -69,14 +69,20 @@ async function startRelayer(upstream) {
   const cli = (...rest) => JSON.parse(execFileSync(binary, [...rest, '--json', '--devnet', file, '--key', 'devnet:0'], { encoding: 'utf8', cwd: root }));
   const accounts = [];
   for (let index = 0; index < ACCOUNTS; index++) accounts.push(cli('deposit', '50').accountId);
+  // The last deposit's block is seen.
+  await sleep(2000);
   const url = new URL(net.relayer);
   const path = '/api/v1/compute/text-inference';
   const answer = await fetch(new URL(path, url), { method: 'POST', headers: { 'content-type': 'application/json' }, body: BODY });
   const offers = JSON.parse(Buffer.from(answer.headers.get('payment-required'), 'base64').toString()).accepts;
   const accepted = offers.find((offer) => offer.scheme === 'compute-futures');
-  const pid = family(server.pid).find((id) => /\0relayer\0/.test(readFileSync(`/proc/${id}/cmdline`, 'utf8')));
+  const part = (name) => family(server.pid).find((id) => readFileSync(`/proc/${id}/cmdline`, 'utf8').split('\0').includes(name));
+  const pid = part('relayer');
+  // It follows every job too, which nothing does beside the peers.
+  const indexer = part('indexer');
+  process.kill(indexer, 'SIGSTOP');
   const more = ['--path', path, '--accounts', accounts.join(','), '--contract', net.evm.computeFutures, '--chain-id', `${net.evm.chainId}`, '--accepted', JSON.stringify(accepted)];
-  return { server, port: url.port, more, env: { BENCH_KEY: net.evm.fundedKeys[0] }, pid };
+  return { server, port: url.port, more, env: { BENCH_KEY: net.evm.fundedKeys[0] }, pid, indexer };
 }
 
 export async function relayer() {
@@ -101,6 +107,7 @@ export async function relayer() {
     for (const name of Object.keys(seen)) seen[name][connections] = middle(rounds[name]);
   }
   const memory = { relayerPeakMiB: peakMemory(ours.pid), bareProxyPeakMiB: peakMemory(bare.pid) };
+  process.kill(ours.indexer, 'SIGCONT');
   await stop(ours.server);
   await stop(bare);
 
