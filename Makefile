@@ -1,6 +1,6 @@
 # Every target installs what it lacks and says what it installs.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all bench gen gen-check gas fmt lint clean
+.PHONY: help build demo test test-all bench gen gen-check gas programs fmt lint clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,9 +38,15 @@ gas: ## Write new gas snapshots
 	@scripts/need.sh npm
 	@PATH="$$PWD/node_modules/.bin:$$PATH" && forge build --quiet && forge test --isolate --match-contract GasTest
 
+programs: ## Build the Solana program again -> programs/fixtures, idls
+	@scripts/need.sh rust
+	@scripts/programs.sh build
+
 fmt: ## Format Rust and Solidity
 	@scripts/need.sh rust npm
 	@cargo fmt --all
+	@cargo fmt --manifest-path programs/Cargo.toml --all
+	@cargo fmt --manifest-path programs/compute-futures/tests/Cargo.toml
 	@PATH="$$PWD/node_modules/.bin:$$PATH" forge fmt
 
 lint: ## Formatting, clippy, licences, advisories, generated files

@@ -14,6 +14,12 @@ advisories() {
     fi
 }
 
+# The program and its tests have lock files of their own.
+programs_fmt() {
+    cargo fmt --manifest-path programs/Cargo.toml --all --check
+    cargo fmt --manifest-path programs/compute-futures/tests/Cargo.toml --check
+}
+
 shells() {
     if have shellcheck; then
         git ls-files '*.sh' .ci/run | xargs shellcheck -x
@@ -25,6 +31,7 @@ shells() {
 
 mkdir -p target
 run 'rustfmt' cargo fmt --all --check
+run 'rustfmt: Solana program' programs_fmt
 run 'forge fmt' forge fmt --check
 run 'forge lint' forge lint --deny warnings
 run 'shell scripts' shells
@@ -32,7 +39,9 @@ run 'file lengths' scripts/lengths.sh
 run 'promises' scripts/promises.sh
 run 'generated files' node contracts/script/gen.mjs --check
 run 'fixtures' node contracts/script/fixtures.mjs --check
+run 'Solana program' scripts/programs.sh check
 run 'vectors' node tests/vectors/generate.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
+run 'clippy: Solana program' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings
 run 'cargo deny' advisories
 say 'lint: all clean'

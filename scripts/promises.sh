@@ -13,5 +13,5 @@ while IFS= read -r line; do
     for name in $(sed -E 's/^- `[^`]+`: //' <<<"$line" | grep -oE '`[A-Za-z0-9_]+`' | tr -d '`'); do
         grep -qE "(fn|function) $name\b" "$file" || stale+=("$file has no test $name")
     done
-done < <(grep -hE '^- `(contracts|protocol|chain|relayer|indexer|cli|tests)/[^`]+`: ' docs/INVARIANTS.md docs/THREATS.md)
+done < <(grep -hE '^- `(contracts|programs|protocol|chain|relayer|indexer|cli|tests)/[^`]+`: ' docs/INVARIANTS.md docs/THREATS.md)
 [ "${#stale[@]}" -eq 0 ] || fail 'docs/INVARIANTS.md or docs/THREATS.md name tests that are not there; correct them' "${stale[@]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock clients in JavaScript, Python and Rust.
+# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock clients in JavaScript, Python and Rust, the Solana program.
 #   scripts/test.sh          the everyday set
 #   scripts/test.sh --all    long fuzzing and the slow tests as well
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -37,13 +37,20 @@ contracts() {
 # Fails when a figure differs from contracts/snapshots; `make gas` writes new ones.
 gas() { FORGE_SNAPSHOT_CHECK=true logged gas forge test --isolate --match-contract GasTest; }
 rust() { logged rust cargo nextest run --workspace --locked; }
+# The committed program in litesvm: no sBPF compiler needed. Both write to programs/target.
+programs() {
+    logged programs cargo test --manifest-path programs/Cargo.toml --locked -p compute-futures-program --lib
+    CARGO_TARGET_DIR=programs/target logged programs_vm cargo test --manifest-path programs/compute-futures/tests/Cargo.toml --lib
+}
 
 run 'contracts' contracts
 run 'gas snapshots' gas
 run 'Rust: unit, both databases, end to end, faults, stock clients' rust
+run 'Solana program: rules, every verb in litesvm, compute units' programs
 
 say 'summary'
 grep -hE '^Ran [0-9]+ test suites?' "$logs/contracts.log" | sed 's/^/    contracts      /'
 grep -hE '^Ran [0-9]+ test suites?' "$logs/gas.log" | sed 's/^/    gas snapshots  /'
 grep -hE '^ *Summary \[' "$logs/rust.log" | sed 's/^ */    Rust           /'
+grep -hE '^test result:' "$logs"/programs*.log | sed 's/^test result: /    Solana program /'
 say 'test: all passed'

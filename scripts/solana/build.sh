@@ -5,8 +5,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 SBF_HOME=${SBF_HOME:-$ROOT/target/tools/sbf}
-program=$1 out=$2
-target=$ROOT/programs/target/sbf
+program=$(cd "$1" && pwd) out=$2
+target=${SBF_TARGET_DIR:-$ROOT/programs/target/sbf}
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 library=$(sed -n '/^\[lib\]/,/^\[/s/^name *= *"\(.*\)"/\1/p' "$program/Cargo.toml")
 
@@ -14,7 +14,7 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$target
 export __CARGO_TESTS_ONLY_SRC_ROOT=$SBF_HOME/rust-src/library
 flags=(-C "linker=$SBF_HOME/bin/sbpf-ld" -C target-cpu=v4 -C target-feature=+allows-misaligned-mem-access -C passes=lower-atomic
-    "--remap-path-prefix=$ROOT=source" "--remap-path-prefix=$registry=registry"
+    "--remap-path-prefix=${program%/*}=source" "--remap-path-prefix=$registry=registry"
     "--remap-path-prefix=$SBF_HOME/rust-src=rust" "--remap-path-prefix=$target=target")
 export CARGO_TARGET_BPFEL_SOLANA_RUSTFLAGS="${flags[*]}"
 (cd "$program" && /usr/bin/cargo build --release --locked --target "$SBF_HOME/bpfel-solana.json" -Zjson-target-spec \

@@ -41,7 +41,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
     #[test]
     fn debits_are_the_same_in_the_vm_natively_and_in_the_model(
         [a, b, ceiling] in [amount(), amount(), amount()],

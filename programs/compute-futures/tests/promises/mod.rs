@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use self::actions::Action;
 use self::pair::Pair;
+use crate::support::cases;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
     #[test]
     fn every_promise_holds_after_every_call(actions in prop::collection::vec(actions::any(), 1..60)) {
         let mut pair = Pair::new();

@@ -31,6 +31,12 @@ pub(crate) fn address(key: Pubkey) -> Address {
     Address::new_from_array(key.to_bytes())
 }
 
+/// Cases of a property: many more with COMPUTE_FUTURES_SLOW_TESTS (`make test-all`).
+pub(crate) fn cases(everyday: u32) -> proptest::test_runner::Config {
+    let cases = if std::env::var_os("COMPUTE_FUTURES_SLOW_TESTS").is_some() { everyday * 40 } else { everyday };
+    proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
+}
+
 /// A key that depends on nothing but its name.
 pub(crate) fn keypair(name: &str) -> Keypair {
     use sha2::{Digest, Sha256};
@@ -61,7 +67,9 @@ impl World {
     /// The program, USDC, the vault; nobody registered, nobody with money.
     pub(crate) fn bare() -> Self {
         let mut svm = LiteSVM::new().with_precompiles();
-        let program = root().join("programs/fixtures/compute_futures.so");
+        let committed = || root().join("programs/fixtures/compute_futures.so");
+        // Another build of it: programs/mutants.mjs takes checks out.
+        let program = std::env::var_os("COMPUTE_FUTURES_PROGRAM").map_or_else(committed, PathBuf::from);
         svm.add_program_from_file(address(compute_futures::ID), program).expect("make programs");
         let mut world =
             Self { svm, relayer: keypair("relayer"), operator: keypair("operator"), owner: keypair("owner") };

@@ -171,7 +171,7 @@ fn a_token_2022_mint_is_no_usdc() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
     /// I-3: the tier follows the amount, as in `protocol/`.
     #[test]
     fn the_tier_follows_the_amount(amount in prop_oneof![USDC..300 * USDC, USDC..1u64 << 56]) {
