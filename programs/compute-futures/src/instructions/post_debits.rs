@@ -63,27 +63,29 @@ fn rows_batch_number([a, b, c, d, e]: [u8; 5]) -> u64 {
 fn debit(operator_index: u32, batch_number: u64, row: &Row, info: &AccountInfo<'_>) -> Result<DebitRow> {
     let Row { sequence, list_amount, discount_bps } = *row;
     let stated = account_id(operator_index, sequence);
-    if *info.owner == crate::ID {
-        let mut data = info.try_borrow_mut_data()?;
-        if data.len() == FuturesAccount::SPACE && data.starts_with(FuturesAccount::DISCRIMINATOR) {
-            let account: &mut FuturesAccount = bytemuck::from_bytes_mut(&mut data[8..]);
-            if account.id == stated {
-                require!(info.is_writable, ComputeFuturesError::RowNotWritable);
-                let charge = account.debit(batch_number, list_amount, discount_bps);
-                return Ok(DebitRow {
-                    kind: RowKind::Charged,
-                    account: stated,
-                    list_amount,
-                    discount_bps: charge.discount_bps,
-                    charged: charge.net,
-                    total_charged: account.charged,
-                    remainder: account.remainder,
-                    uncovered: charge.uncovered,
-                });
-            }
-            if account.operator_index() != operator_index {
-                return Ok(nothing(RowKind::Foreign, account.id, row, 0));
-            }
+    // The operator's own account is in use already and cannot be borrowed: no account of a row either.
+    if *info.owner == crate::ID
+        && let Ok(mut data) = info.try_borrow_mut_data()
+        && data.len() == FuturesAccount::SPACE
+        && data.starts_with(FuturesAccount::DISCRIMINATOR)
+    {
+        let account: &mut FuturesAccount = bytemuck::from_bytes_mut(&mut data[8..]);
+        if account.id == stated {
+            require!(info.is_writable, ComputeFuturesError::RowNotWritable);
+            let charge = account.debit(batch_number, list_amount, discount_bps);
+            return Ok(DebitRow {
+                kind: RowKind::Charged,
+                account: stated,
+                list_amount,
+                discount_bps: charge.discount_bps,
+                charged: charge.net,
+                total_charged: account.charged,
+                remainder: account.remainder,
+                uncovered: charge.uncovered,
+            });
+        }
+        if account.operator_index() != operator_index {
+            return Ok(nothing(RowKind::Foreign, account.id, row, 0));
         }
     }
     let (uncovered, _) = discounted(list_amount, discount_bps, 0);

@@ -89,6 +89,7 @@ fn a_bad_row_blocks_nobody() {
         wallet,                // a wallet
         operator_address(2),   // this program's, but no account
         account_address(1, 1), // this operator's, but of another sequence
+        operator_address(1),   // the operator's own, in use by the same instruction
         account_address(1, 1),
     ];
     let rows = [
@@ -98,6 +99,7 @@ fn a_bad_row_blocks_nobody() {
         row(3, 100, 500),
         row(4, 100, 20_000),
         row(5, 100, 0),
+        row(6, 100, 0),
         row(1, 100, 0),
     ];
     let post = post_debits_to(key(&operator), 1, 1, [0; 32], &rows, &of);
@@ -118,7 +120,8 @@ fn a_bad_row_blocks_nobody() {
     assert_eq!(posted.rows[3], missing(3, 500, 95));
     assert_eq!(posted.rows[4], missing(4, 10_000, 0));
     assert_eq!(posted.rows[5], missing(5, 0, 100));
-    assert_eq!((posted.rows[6].kind, posted.rows[6].charged), (RowKind::Charged, 90));
+    assert_eq!(posted.rows[6], missing(6, 0, 100));
+    assert_eq!((posted.rows[7].kind, posted.rows[7].charged), (RowKind::Charged, 90));
     assert_eq!((posted.charged, world.get(account_address(2, 1)).unwrap()), (90, before));
     assert_eq!(world.account(1, 1).unwrap().charged, 90);
 }
