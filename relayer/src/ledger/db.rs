@@ -110,7 +110,7 @@ impl Db {
             connection.execute_batch(statement)?;
         }
         // It reads and writes all day; the others look something up now and then.
-        connection.execute_batch("PRAGMA cache_size = -32768")?;
+        connection.execute_batch("PRAGMA cache_size = -16384")?;
         Ok(connection)
     }
 
