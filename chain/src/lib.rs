@@ -7,6 +7,8 @@ mod event;
 pub mod evm;
 mod keys;
 mod reader;
+pub mod solana;
+mod transport;
 mod writer;
 
 pub use error::{ChainError, Rejection};

@@ -19,6 +19,7 @@ mod request;
 pub mod serde_util;
 mod signature;
 mod signer;
+pub mod solana;
 mod terms;
 mod transaction;
 mod typed_data;

@@ -7,7 +7,7 @@ use alloy::primitives::{B256, U64};
 use serde::Deserialize;
 
 use super::EvmReader;
-use super::transport::RpcFailure;
+use crate::transport::RpcFailure;
 use crate::{BlockRef, ChainError, Heads};
 
 /// What we read of a block.

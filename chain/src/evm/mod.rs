@@ -12,7 +12,6 @@ pub mod local;
 mod logs;
 mod reader;
 mod revert;
-mod transport;
 mod writer;
 
 use compute_futures_protocol::{Address, EvmAddress};

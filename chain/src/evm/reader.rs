@@ -19,8 +19,8 @@ use super::bindings::{ComputeFutures as abi, IERC1271, IUsdc};
 use super::blocks::quantity;
 use super::logs::LogSpan;
 use super::revert::refusal;
-use super::transport::Rpc;
 use super::{EvmConfig, evm};
+use crate::transport::{Head, Rpc};
 use crate::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventRange, Heads, OperatorOnChain};
 
 /// Reads one deployment of the contract on an EVM chain.
@@ -57,7 +57,7 @@ impl EvmReader {
     pub async fn connect(config: EvmConfig) -> Result<Arc<Self>, ChainError> {
         let chain_id = config.validate()?;
         let mut reader = Self {
-            rpc: Rpc::new(&config)?,
+            rpc: Rpc::new(&config.rpc_urls, config.request_timeout, config.max_head_lag, Head::Evm)?,
             chain_id,
             contract: config.contract,
             token: config.token,

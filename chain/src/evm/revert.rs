@@ -7,8 +7,8 @@ use alloy::json_abi::{ContractObject, Error as AbiError, JsonAbi};
 use alloy::primitives::Selector;
 use alloy::sol_types::{Panic, Revert, SolError};
 
-use super::transport::RpcFailure;
 use crate::ChainError;
+use crate::transport::RpcFailure;
 
 /// Errors of the contract and of the libraries in it. Committed and generated: that it parses is tested.
 static ERRORS: LazyLock<JsonAbi> = LazyLock::new(|| {

@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 use super::blocks::quantity;
 use super::call::{Addresses, encode, pulled_by};
 use super::revert::refusal;
-use super::transport::RpcFailure;
 use super::{EvmReader, evm};
+use crate::transport::RpcFailure;
 use crate::{
     Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, Rejection, SignedTransaction,
     TransactionOutcome,

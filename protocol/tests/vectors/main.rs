@@ -9,6 +9,7 @@ mod discount;
 mod futures_id;
 mod merkle;
 mod request;
+mod solana;
 mod typed_data;
 
 use std::path::PathBuf;

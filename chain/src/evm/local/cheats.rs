@@ -15,8 +15,8 @@ use super::genesis::{MINTER, USDC};
 use crate::ChainError;
 use crate::evm::bindings::IUsdc;
 use crate::evm::blocks::quantity;
-use crate::evm::transport::Rpc;
 use crate::evm::{EvmConfig, evm};
+use crate::transport::{Head, Rpc};
 
 /// Cheat codes of a local chain, reached by its URL: also one that another process started.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Cheats {
         let mut config = EvmConfig::new(Chain::Base, vec![url.clone()], EvmAddress::ZERO, USDC);
         // Mining many blocks takes its time.
         config.request_timeout = Duration::from_secs(120);
-        Ok(Self { rpc: Rpc::new(&config)? })
+        Ok(Self { rpc: Rpc::new(&config.rpc_urls, config.request_timeout, config.max_head_lag, Head::Evm)? })
     }
 
     /// Gives an address USDC out of nothing.

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::super::EvmReader;
 use super::super::bindings::IUsdc;
 use super::super::blocks::quantity;
-use super::super::transport::RpcFailure;
 use super::span::Span;
 use crate::ChainError;
+use crate::transport::RpcFailure;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -15,7 +15,7 @@ use self::span::Span;
 use self::wire::{WireLog, decode_all};
 use super::EvmReader;
 use super::blocks::{Header, quantity};
-use super::transport::{RpcFailure, parse};
+use crate::transport::{RpcFailure, parse};
 use crate::{ChainError, ChainEvent, EventRange};
 
 pub(crate) use self::span::LogSpan;

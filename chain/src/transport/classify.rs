@@ -32,11 +32,11 @@ impl RpcFailure {
     }
 
     pub(super) fn from_payload(payload: ErrorPayload) -> Self {
-        if asks_too_much(&payload) {
-            return Self::TooLarge(payload.message.into_owned());
-        }
         if lacks_block(&payload) {
             return Self::Behind(payload.message.into_owned());
+        }
+        if asks_too_much(&payload) {
+            return Self::TooLarge(payload.message.into_owned());
         }
         if node_trouble(&payload) {
             return Self::Endpoint { why: format!("{} (code {})", payload.message, payload.code), slow: false };
@@ -126,7 +126,11 @@ fn asks_too_much(payload: &ErrorPayload) -> bool {
 
 /// Blocks too new or too old for the node.
 fn lacks_block(payload: &ErrorPayload) -> bool {
-    const WORDS: [&str; 6] = [
+    const WORDS: [&str; 9] = [
+        // Solana: a node that has not got as far as it was asked for, or says that it is ill.
+        "node is behind",
+        "node is unhealthy",
+        "minimum context slot has not been reached",
         "header not found",
         "missing trie node",
         "state not available",

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
+use super::Head;
 use super::classify::RpcFailure;
 
 /// Rest after the first failure; doubles with each one in a row.
@@ -139,13 +140,21 @@ impl Endpoint {
     }
 
     /// Makes sure that the endpoint has block `needed`; asks it when it was not yet seen there.
-    pub(super) async fn require_head(&self, needed: u64) -> Result<(), RpcFailure> {
+    pub(super) async fn require_head(&self, needed: u64, head: Head) -> Result<(), RpcFailure> {
         if self.head() >= needed {
             return Ok(());
         }
-        let body = self.post("eth_blockNumber", &()).await?;
-        let head: U64 = parse(&body).map_err(|failure| self.blame("eth_blockNumber", failure))?;
-        self.saw_head(head.to());
+        let head = match head {
+            Head::Evm => {
+                let body = self.post("eth_blockNumber", &()).await?;
+                parse::<U64>(&body).map_err(|failure| self.blame("eth_blockNumber", failure))?.to()
+            }
+            Head::Solana => {
+                let body = self.post("getSlot", &serde_json::json!([{"commitment": "confirmed"}])).await?;
+                parse(&body).map_err(|failure| self.blame("getSlot", failure))?
+            }
+        };
+        self.saw_head(head);
         if self.head() >= needed {
             return Ok(());
         }

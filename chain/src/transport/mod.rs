@@ -14,9 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use self::endpoint::Endpoint;
-use super::EvmConfig;
 use crate::ChainError;
 
 pub(crate) use self::classify::RpcFailure;
@@ -31,17 +31,32 @@ const ROUND_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) struct Rpc {
     endpoints: Arc<[Endpoint]>,
     max_head_lag: u64,
+    head: Head,
+}
+
+/// How an endpoint is asked how far it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Head {
+    /// By block number.
+    Evm,
+    /// By confirmed slot.
+    Solana,
 }
 
 impl Rpc {
-    pub(crate) fn new(config: &EvmConfig) -> Result<Self, ChainError> {
+    pub(crate) fn new(
+        urls: &[Url],
+        request_timeout: Duration,
+        max_head_lag: u64,
+        head: Head,
+    ) -> Result<Self, ChainError> {
         let client = reqwest::Client::builder()
-            .connect_timeout(config.request_timeout)
-            .timeout(config.request_timeout)
+            .connect_timeout(request_timeout)
+            .timeout(request_timeout)
             .build()
             .map_err(|error| ChainError::Config(format!("no HTTP client: {error}")))?;
-        let endpoints = config.rpc_urls.iter().map(|url| Endpoint::new(client.clone(), url.clone())).collect();
-        Ok(Self { endpoints, max_head_lag: config.max_head_lag })
+        let endpoints = urls.iter().map(|url| Endpoint::new(client.clone(), url.clone())).collect();
+        Ok(Self { endpoints, max_head_lag, head })
     }
 
     /// One call, decoded.
@@ -140,7 +155,7 @@ impl Rpc {
                     metrics::counter!("rpc_failovers_total").increment(1);
                 }
                 if let Some(needed) = needed
-                    && let Err(failure) = endpoint.require_head(needed).await
+                    && let Err(failure) = endpoint.require_head(needed, self.head).await
                 {
                     last = failure;
                     continue;

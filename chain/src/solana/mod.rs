@@ -1,0 +1,34 @@
+//! Solana. Accounts, instructions and events of the program: docs/adr/010-solana.md.
+//!
+//! [`SolanaReader`] reads and follows, [`SolanaWriter`] signs and posts. A block's number is its slot. What is confirmed by two
+//! thirds of the stake counts as `latest` and `safe`, rooted slots as `finalized`.
+
+mod bytes;
+mod config;
+mod event;
+mod failure;
+mod follow;
+mod instruction;
+#[cfg(feature = "local")]
+pub mod local;
+mod message;
+mod program;
+mod reader;
+mod state;
+mod writer;
+
+use compute_futures_protocol::{Address, SolanaAddress};
+
+use crate::ChainError;
+
+pub use config::SolanaConfig;
+pub use program::usdc_mint;
+pub use reader::SolanaReader;
+pub use writer::SolanaWriter;
+
+/// The address on Solana; any other is none here.
+fn solana(address: Address) -> Result<SolanaAddress, ChainError> {
+    address
+        .solana()
+        .ok_or_else(|| ChainError::Rejected(format!("{address} is no address on Solana; use 32 bytes in base58")))
+}
