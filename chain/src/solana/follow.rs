@@ -116,7 +116,11 @@ impl SolanaReader {
         }
         let params = json!([slot.saturating_sub(SKIPPED), slot, {"commitment": "confirmed"}]);
         let produced: Vec<u64> = self.rpc.call("getBlocks", params).await?;
-        let Some(&before) = produced.last() else { return Ok(None) };
+        let Some(&before) = produced.last() else {
+            return Err(ChainError::Unavailable(format!(
+                "the RPC endpoint keeps no block as old as slot {slot}; use one with older history, or set the deployment slot"
+            )));
+        };
         let Some(block) = self.block_at(before, "none").await? else { return Ok(None) };
         let (hash, timestamp) = (B256::new(block.blockhash.0), self.rpc.call("getBlockTime", [before]).await?);
         let timestamp: Option<u64> = timestamp;

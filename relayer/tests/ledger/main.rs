@@ -10,3 +10,4 @@ mod model;
 mod opening;
 mod payments;
 mod settling;
+mod surfpool;

@@ -41,6 +41,8 @@ pub struct SolanaLocal {
     pub rpc_url: Url,
     /// Its WebSocket.
     pub ws_url: Url,
+    /// Slot in which the program was placed.
+    pub deployment_slot: u64,
     cheats: SolanaCheats,
     child: Child,
 }
@@ -89,7 +91,8 @@ impl SolanaLocal {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let cheats = SolanaCheats::attach(&listening.rpc)?;
         cheats.place_fixtures().await?;
-        let local = Self { rpc_url: listening.rpc, ws_url: listening.ws, cheats, child };
+        let deployment_slot = cheats.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
+        let local = Self { rpc_url: listening.rpc, ws_url: listening.ws, deployment_slot, cheats, child };
         for index in 0..KEYS {
             local.cheats.set_lamports(local.signer(index).address(), LAMPORTS).await?;
         }
@@ -105,7 +108,9 @@ impl SolanaLocal {
     /// Settings to read it with.
     #[must_use]
     pub fn config(&self) -> SolanaConfig {
-        SolanaConfig::new(Chain::Solana, vec![self.rpc_url.clone()], PROGRAM)
+        let mut config = SolanaConfig::new(Chain::Solana, vec![self.rpc_url.clone()], PROGRAM);
+        config.deployment_slot = self.deployment_slot;
+        config
     }
 
     /// A reader of its own.
