@@ -1,11 +1,18 @@
 //! The same ledger and settlement on Solana: a real RPC and the real program.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use compute_futures_chain::solana::SolanaWriter;
 use compute_futures_chain::solana::local::SolanaLocal;
-use compute_futures_chain::{Action, ChainReader, ChainWriter};
-use compute_futures_protocol::{AccountId, B256, Chain, DepositTerms, ReceiptTree, SpendCeiling, Terms, Usdc};
+use compute_futures_chain::{
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome,
+};
+use compute_futures_protocol::{
+    AccountId, Address, B256, Chain, DepositTerms, ReceiptTree, SpendCeiling, Terms, TransactionId, Usdc,
+};
 use compute_futures_relayer::ledger::{Ledger, LedgerConfig, OperatorIdentity, SignedCeiling};
 use compute_futures_relayer::settlement::{Purpose, Settlement};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +24,7 @@ const OPERATOR: u8 = 1;
 const OWNER: u8 = 2;
 
 /// Until the ledger knows an account of the owner.
-async fn account_of(ledger: &Ledger, owner: compute_futures_protocol::Address) -> AccountId {
+async fn account_of(ledger: &Ledger, owner: Address) -> AccountId {
     for _ in 0..500 {
         if let Some(account) = ledger.accounts_of(owner).await.unwrap().last() {
             return account.id;
@@ -96,6 +103,91 @@ async fn the_whole_way_on_solana() {
     let done = settlement.flush_account_and_close(account).await.unwrap();
     assert_eq!(done.amount.micros() + state.charged.micros(), 50_000_000);
     assert_eq!(reader.token_balance(owner.sender(), None).await.unwrap(), done.amount);
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// Takes transactions and forgets the first ones, as a leader without room does.
+struct Forgetful {
+    inner: SolanaWriter,
+    /// How many different transactions were signed.
+    signed: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl ChainWriter for Forgetful {
+    fn sender(&self) -> Address {
+        self.inner.sender()
+    }
+    async fn progress(&self) -> Result<Progress, ChainError> {
+        self.inner.progress().await
+    }
+    async fn lifetime(&self, progress: Progress) -> Result<Lifetime, ChainError> {
+        self.inner.lifetime(progress).await
+    }
+    async fn suggest_fees(&self) -> Result<Fees, ChainError> {
+        self.inner.suggest_fees().await
+    }
+    async fn estimate(&self, action: &Action) -> Result<u64, ChainError> {
+        self.inner.estimate(action).await
+    }
+    fn sign(
+        &self,
+        action: &Action,
+        lifetime: Lifetime,
+        units: u64,
+        fees: Fees,
+    ) -> Result<SignedTransaction, ChainError> {
+        self.signed.fetch_add(1, Ordering::SeqCst);
+        self.inner.sign(action, lifetime, units, fees)
+    }
+    async fn broadcast(&self, transaction: &SignedTransaction) -> Result<(), ChainError> {
+        if self.signed.load(Ordering::SeqCst) > 1 { self.inner.broadcast(transaction).await } else { Ok(()) }
+    }
+    async fn outcome(&self, transaction: TransactionId) -> Result<Option<TransactionOutcome>, ChainError> {
+        self.inner.outcome(transaction).await
+    }
+    async fn execute(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
+        self.inner.execute(action).await
+    }
+}
+
+/// DESIGN §5: signed anew only when the blockhash has run out and no earlier one landed; then it lands once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blockhash_that_runs_out_is_signed_anew() {
+    let Some(database) = Empty::of(Kind::Sqlite).await else { return };
+    let chain = SolanaLocal::start(Duration::from_millis(20)).await.expect("Surfpool starts: run `npm ci` first");
+    let reader: Arc<dyn ChainReader> = chain.reader().await.unwrap();
+    let inner = chain.writer(OPERATOR).await.unwrap();
+    let terms = Terms {
+        refund_delay: 3600,
+        minimum_deposit: usdc(1_000_000),
+        rate_card_hash: B256::repeat_byte(1),
+        tiers: Terms::default_tiers(),
+    };
+    inner.execute(&Action::SetTerms { terms: terms.clone() }).await.unwrap();
+    let identity = OperatorIdentity {
+        chain: Chain::Solana,
+        domain: reader.domain(),
+        operator_index: 1,
+        signer: Arc::new(chain.signer(OPERATOR)),
+    };
+    let ledger_config = LedgerConfig { url: database.url.clone(), ..trusting() };
+    let ledger = Ledger::open(&ledger_config, identity).await.unwrap();
+    let (stop, signed) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    let writer = Arc::new(Forgetful { inner, signed: Arc::clone(&signed) });
+    let config = compute_futures_relayer::settlement::SettlementConfig {
+        follow: compute_futures_relayer::follow::FollowConfig { range: 100, window: 8 },
+        ..quick()
+    };
+    let (settlement, task) =
+        Settlement::start(ledger.clone(), reader.clone(), writer, config, stop.clone()).await.unwrap();
+    let purpose = Purpose::new("terms", "again");
+    let again = Terms { refund_delay: 7200, ..terms };
+    settlement.submit(&purpose, Action::SetTerms { terms: again }).await.unwrap();
+    settlement.wait(&purpose, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(signed.load(Ordering::SeqCst), 2, "once, and once more after it ran out");
+    assert_eq!(reader.operator(1).await.unwrap().unwrap().terms_version, 2, "and it landed once");
     stop.cancel();
     task.await.unwrap();
 }
