@@ -31,6 +31,8 @@ const HEADROOM_PERCENT: u64 = 20;
 const MOST_PLANS: usize = 256;
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
+/// The text of `TransactionError::AlreadyProcessed`, which every node passes on.
+const ALREADY_PROCESSED: &str = "already been processed";
 /// How often a transaction is sent again while it is waited for: leaders drop what they have no room for.
 const RESEND: Duration = Duration::from_secs(2);
 
@@ -325,8 +327,10 @@ impl ChainWriter for SolanaWriter {
             }
             Err(failure) => ChainError::from(failure),
         };
-        // A node refuses what it has processed already, also what failed there: the status tells.
-        if matches!(error, ChainError::Rejected(_)) && self.status(transaction.id).await?.is_some() {
+        // A node refuses what it has processed already, also what failed there: it says so, at once, or the status tells.
+        if let ChainError::Rejected(reason) = &error
+            && (reason.contains(ALREADY_PROCESSED) || self.status(transaction.id).await?.is_some())
+        {
             return Ok(());
         }
         Err(error)
