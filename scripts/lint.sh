@@ -43,5 +43,7 @@ run 'Solana program' scripts/programs.sh check
 run 'vectors' node tests/vectors/generate.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 run 'clippy: Solana program' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings
+# The benchmarks are a workspace of their own, with crates of ours in it.
+run 'lock file of the benchmarks' cargo metadata --locked --format-version 1 --manifest-path bench/Cargo.toml >/dev/null
 run 'cargo deny' advisories
 say 'lint: all clean'
