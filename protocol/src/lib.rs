@@ -11,6 +11,7 @@ mod deposit;
 mod discount;
 mod eip3009;
 mod id;
+mod job;
 mod merkle;
 mod rate_card;
 mod receipt;
@@ -33,8 +34,9 @@ pub use deposit::{DepositAuthorization, DepositTerms, deposit_address, deposit_n
 pub use discount::{BPS, DiscountFloor, charge, hold_amount};
 pub use eip3009::{ReceiveWithAuthorization, TokenDomain, TransferWithAuthorization};
 pub use id::{AccountId, FuturesId, IdError, MAX_SEQUENCE};
+pub use job::{JobKind, Usage};
 pub use merkle::{MerkleError, ReceiptTree, leaf, verify};
-pub use rate_card::{JobKind, ModelRate, RateCard, RateCardError, Usage};
+pub use rate_card::{ModelRate, PriceFault, RateCard, RateCardError};
 pub use receipt::{Authorization, AuthorizationError, ExactPayment, ReceiptFault, SignedReceipt};
 pub use refund::{refund_order, refund_order_hash};
 pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, request_hash};

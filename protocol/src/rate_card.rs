@@ -5,73 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
 
-use crate::{CanonicalJsonError, Usdc, canonical_json};
-
-/// What a model does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum JobKind {
-    TextInference,
-    Embeddings,
-    ImageGeneration,
-    VideoGeneration,
-    TextToSpeech,
-    SpeechToText,
-}
-
-impl JobKind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::TextInference,
-        Self::Embeddings,
-        Self::ImageGeneration,
-        Self::VideoGeneration,
-        Self::TextToSpeech,
-        Self::SpeechToText,
-    ];
-
-    /// Name in URLs and JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TextInference => "text-inference",
-            Self::Embeddings => "embeddings",
-            Self::ImageGeneration => "image-generation",
-            Self::VideoGeneration => "video-generation",
-            Self::TextToSpeech => "text-to-speech",
-            Self::SpeechToText => "speech-to-text",
-        }
-    }
-}
-
-impl std::fmt::Display for JobKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for JobKind {
-    type Err = RateCardError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| RateCardError::UnknownKind(name.chars().take(64).collect()))
-    }
-}
-
-/// What a job used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Tokens read.
-    pub input_tokens: u64,
-    /// Tokens written.
-    pub output_tokens: u64,
-}
+use crate::{CanonicalJsonError, JobKind, Usage, Usdc, canonical_json};
 
 /// A rate card that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +20,7 @@ pub enum RateCardError {
     #[error("the rate card has a model with an empty id; give it one")]
     EmptyModelId,
     /// No such kind.
-    #[error(
-        "unknown job kind {0:?}; use text-inference, embeddings, image-generation, video-generation, text-to-speech or speech-to-text"
-    )]
+    #[error("unknown job kind {0:?}; use one of {names}", names = JobKind::names())]
     UnknownKind(String),
     /// Not JSON.
     #[error(transparent)]
@@ -115,24 +47,100 @@ pub struct ModelRate {
     pub context_length: u64,
     /// Most tokens it writes in one job.
     pub max_output_tokens: u64,
+    /// For each image. Like the others below, left out of the JSON when it is zero, so that older cards keep their hash.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub per_image: Usdc,
+    /// For each second of audio or video, or of machine time for `gpu`.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub per_second: Usdc,
+    /// For each 1,000 characters: spoken ones, or those read out of a document.
+    #[serde(default, rename = "per1kCharacters", skip_serializing_if = "is_free")]
+    pub per_1k_characters: Usdc,
+    /// Most seconds that one job can be charged for; 0 where seconds are not metered.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub max_seconds: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_free(price: &Usdc) -> bool {
+    price.is_zero()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ModelRate {
-    /// List price of a job: per call + input tokens + output tokens, each token part rounded up to a micro-USDC.
+    /// A rate without prices, to be filled in.
+    #[must_use]
+    pub fn of(id: &str, kind: JobKind) -> Self {
+        Self {
+            id: id.to_owned(),
+            kind,
+            name: id.to_owned(),
+            per_call: Usdc::ZERO,
+            per_1k_input_tokens: Usdc::ZERO,
+            per_1k_output_tokens: Usdc::ZERO,
+            context_length: 0,
+            max_output_tokens: 0,
+            per_image: Usdc::ZERO,
+            per_second: Usdc::ZERO,
+            per_1k_characters: Usdc::ZERO,
+            max_seconds: 0,
+        }
+    }
+
+    /// List price of a job: per call + every metered unit, each part counted in thousands rounded up to a micro-USDC.
     ///
     /// # Errors
     /// When it exceeds [`Usdc::MAX`].
     pub fn price(&self, usage: &Usage) -> Result<Usdc, RateCardError> {
-        let input = per_thousand(self.per_1k_input_tokens, usage.input_tokens);
-        let output = per_thousand(self.per_1k_output_tokens, usage.output_tokens);
-        let total = u128::from(self.per_call.micros()).saturating_add(input).saturating_add(output);
+        let parts = [
+            u128::from(self.per_call.micros()),
+            per_thousand(self.per_1k_input_tokens, usage.input_tokens),
+            per_thousand(self.per_1k_output_tokens, usage.output_tokens),
+            per_thousand(self.per_1k_characters, usage.characters),
+            u128::from(self.per_image.micros()) * u128::from(usage.images),
+            u128::from(self.per_second.micros()) * u128::from(usage.seconds),
+        ];
+        let total = parts.into_iter().fold(0_u128, u128::saturating_add);
         u64::try_from(total).ok().and_then(|micros| Usdc::try_from(micros).ok()).ok_or(RateCardError::PriceTooLarge)
+    }
+
+    /// Whether it costs anything.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        [
+            self.per_call,
+            self.per_1k_input_tokens,
+            self.per_1k_output_tokens,
+            self.per_image,
+            self.per_second,
+            self.per_1k_characters,
+        ]
+        .iter()
+        .all(|price| price.is_zero())
     }
 }
 
 /// `rate × tokens / 1000`, rounded up; in 128 bits nothing overflows.
 fn per_thousand(rate: Usdc, tokens: u64) -> u128 {
     (u128::from(rate.micros()) * u128::from(tokens)).div_ceil(1000)
+}
+
+/// A list amount above the card that the account was opened under.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "charges {charged} USDC before discount for {model}; the rate card that its account was opened under asks for {listed}"
+)]
+pub struct PriceFault {
+    /// The model that ran.
+    pub model: String,
+    /// What the card asks for.
+    pub listed: Usdc,
+    /// What the receipt says.
+    pub charged: Usdc,
 }
 
 /// An operator's prices.
@@ -156,6 +164,48 @@ impl RateCard {
     #[must_use]
     pub fn model(&self, id: &str) -> Option<&ModelRate> {
         self.models.iter().find(|model| model.id == id)
+    }
+
+    /// The rate of a job of that kind on that model.
+    #[must_use]
+    pub fn rate(&self, kind: JobKind, id: &str) -> Option<&ModelRate> {
+        self.models.iter().find(|model| model.kind == kind && model.id == id)
+    }
+
+    /// List price for an account that was opened under this card: the lower of today's price and this card's. A model that
+    /// this card does not list costs what it costs today.
+    ///
+    /// # Errors
+    /// When today's price exceeds [`Usdc::MAX`].
+    pub fn locked_price(&self, today: &ModelRate, usage: &Usage) -> Result<Usdc, RateCardError> {
+        let now = today.price(usage)?;
+        Ok(match self.rate(today.kind, &today.id).map(|then| then.price(usage)) {
+            Some(Ok(then)) => now.min(then),
+            // A card whose price overflows bounds nothing.
+            Some(Err(_)) | None => now,
+        })
+    }
+
+    /// Whether a receipt's list amount keeps the promise of the card that its account was opened under: no more than this card
+    /// asks for what was used. Lower is the operator's gift. A model that came later has no price here and passes; what it
+    /// cost stands on the card of its day.
+    ///
+    /// # Errors
+    /// Says what the card asks for.
+    pub fn check_list_amount(
+        &self,
+        kind: JobKind,
+        model: &str,
+        usage: &Usage,
+        list_amount: Usdc,
+    ) -> Result<(), PriceFault> {
+        let Some(rate) = self.rate(kind, model) else { return Ok(()) };
+        match rate.price(usage) {
+            Ok(price) if list_amount > price => {
+                Err(PriceFault { model: model.to_owned(), listed: price, charged: list_amount })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Checks that every model has an id of its own.
@@ -213,6 +263,7 @@ mod tests {
             per_1k_output_tokens: micros(600),
             context_length: 32_768,
             max_output_tokens: 1024,
+            ..ModelRate::of("", JobKind::TextInference)
         }
     }
 
@@ -223,7 +274,7 @@ mod tests {
     #[test]
     fn each_part_is_rounded_up() {
         let price =
-            |input_tokens, output_tokens| model().price(&Usage { input_tokens, output_tokens }).unwrap().micros();
+            |input_tokens, output_tokens| model().price(&Usage::tokens(input_tokens, output_tokens)).unwrap().micros();
         assert_eq!(price(0, 0), 1000);
         assert_eq!(price(1, 0), 1001);
         assert_eq!(price(0, 1), 1001);
@@ -234,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_price_beyond_every_account_is_an_error() {
-        let usage = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX };
+        let usage = Usage::tokens(u64::MAX, u64::MAX);
         assert!(matches!(model().price(&usage), Err(RateCardError::PriceTooLarge)));
         let dear = ModelRate {
             per_1k_input_tokens: Usdc::MAX,
@@ -243,7 +294,7 @@ mod tests {
             ..model()
         };
         assert!(matches!(dear.price(&usage), Err(RateCardError::PriceTooLarge)));
-        assert!(matches!(dear.price(&Usage { input_tokens: 1, output_tokens: 0 }), Err(RateCardError::PriceTooLarge)));
+        assert!(matches!(dear.price(&Usage::tokens(1, 0)), Err(RateCardError::PriceTooLarge)));
         assert_eq!(dear.price(&Usage::default()).unwrap(), Usdc::MAX);
     }
 
@@ -278,12 +329,37 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_known_by_their_names() {
-        for kind in JobKind::ALL {
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
-            assert_eq!(kind.name().parse::<JobKind>().unwrap(), kind);
-        }
-        assert!("telepathy".parse::<JobKind>().is_err());
+    fn every_unit_has_its_price() {
+        let rate = ModelRate {
+            per_image: micros(7),
+            per_second: micros(11),
+            per_1k_characters: micros(13),
+            ..ModelRate::of("m", JobKind::ImageGeneration)
+        };
+        let used = Usage { images: 3, seconds: 5, characters: 1001, ..Usage::tokens(9, 9) };
+        assert_eq!(rate.price(&used).unwrap(), micros(21 + 55 + 14));
+        assert!(!rate.is_free() && ModelRate::of("m", JobKind::Gpu).is_free());
+        let text = serde_json::to_string(&rate).unwrap();
+        assert!(text.contains(r#""perImage":"7""#) && text.contains(r#""per1kCharacters":"13""#), "{text}");
+        assert!(!text.contains("maxSeconds"), "{text}");
+    }
+
+    #[test]
+    fn an_account_pays_the_lower_of_two_cards() {
+        let (then, used) = (card(), Usage::tokens(1000, 1000));
+        let dearer = ModelRate { per_call: micros(5000), ..model() };
+        let cheaper = ModelRate { per_call: micros(10), ..model() };
+        assert_eq!(then.locked_price(&dearer, &used).unwrap(), micros(1750));
+        assert_eq!(then.locked_price(&cheaper, &used).unwrap(), micros(760));
+        let unknown = ModelRate { id: "new".into(), ..dearer };
+        assert_eq!(then.locked_price(&unknown, &used).unwrap(), micros(5750));
+        let other_kind = ModelRate { kind: JobKind::Gpu, per_call: micros(5000), ..model() };
+        assert_eq!(then.locked_price(&other_kind, &used).unwrap(), micros(5750));
+
+        let check = |list| then.check_list_amount(JobKind::TextInference, "local/extract", &used, micros(list));
+        assert!(check(1750).is_ok() && check(1).is_ok());
+        assert_eq!(check(1751).unwrap_err().listed, micros(1750));
+        assert!(then.check_list_amount(JobKind::TextInference, "new", &used, Usdc::MAX).is_ok());
     }
 
     proptest! {
@@ -292,12 +368,29 @@ mod tests {
             input_tokens in 0u64..1 << 32, output_tokens in 0u64..1 << 32, more in 0u64..1 << 20,
         ) {
             let price =
-                |input_tokens, output_tokens| model().price(&Usage { input_tokens, output_tokens }).unwrap().micros();
+                |input_tokens, output_tokens| model().price(&Usage::tokens(input_tokens, output_tokens)).unwrap().micros();
             let cost = price(input_tokens, output_tokens);
             prop_assert!(cost <= price(input_tokens + more, output_tokens));
             prop_assert!(cost <= price(input_tokens, output_tokens + more));
             let exact_times_1000 = 1_000_000 + 150 * input_tokens + 600 * output_tokens;
             prop_assert!(cost * 1000 >= exact_times_1000 && cost * 1000 - exact_times_1000 < 2000);
+        }
+
+        /// The lock: never above either card.
+        #[test]
+        fn a_locked_price_is_the_minimum(
+            then in 0u64..1 << 40, now in 0u64..1 << 40, per_then in 0u64..1 << 30, per_now in 0u64..1 << 30,
+            seconds in 0u64..1 << 20, images in 0u64..1 << 20,
+        ) {
+            let rate = |call, second| ModelRate { per_call: micros(call), per_second: micros(second), per_image: micros(second), ..model() };
+            let old = RateCard { models: vec![rate(then, per_then)], ..card() };
+            let usage = Usage { seconds, images, ..Usage::default() };
+            if let Ok(today) = rate(now, per_now).price(&usage) {
+                let locked = old.locked_price(&rate(now, per_now), &usage).unwrap();
+                let before = rate(then, per_then).price(&usage).unwrap_or(Usdc::MAX);
+                prop_assert_eq!(locked, today.min(before));
+                prop_assert!(old.check_list_amount(JobKind::TextInference, "local/extract", &usage, locked).is_ok());
+            }
         }
     }
 }

@@ -1,30 +1,46 @@
 //! What is on offer and what it costs. The same functions answer `/compute/estimate`, quote a 402 and charge a job.
 
-mod parse;
+pub(crate) mod parse;
 pub mod tokens;
 
 use std::collections::BTreeMap;
 
 use compute_futures_protocol::{B256, JobKind, ModelRate, RateCard, Usage, Usdc};
 
+use serde_json::{Map, Value};
+
 use crate::{
-    config::{Config, ConfigError, LimitsConfig, ModelConfig},
+    config::{Config, ConfigError, LimitsConfig, ModelConfig, RouteConfig},
     error::{ApiError, ApiResult},
     providers::{JobInput, JobOutput},
 };
 
 /// Asks for the operator's choice of model.
 pub const AUTO: &str = "auto";
-/// Kinds of job that are served.
-pub const KINDS: [JobKind; 2] = [JobKind::TextInference, JobKind::Embeddings];
+/// Most characters that are read out of one document.
+pub const MAX_DOCUMENT_CHARACTERS: u64 = 1_000_000;
+/// A route's model that stands for whatever name the client asks for.
+pub const ANY: &str = "*";
 
 /// Where a model runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
     /// Name of the provider.
     pub provider: String,
-    /// The provider's own name of the model.
+    /// The provider's own name of the model, or [`ANY`]; never [`ANY`] where it reaches a provider.
     pub model: String,
+    /// Names of input fields where the model's differ from ours; an empty name leaves the field out.
+    pub rename: BTreeMap<String, String>,
+    /// Further input that the model is always given.
+    pub input: Map<String, Value>,
+}
+
+impl Route {
+    /// A model of a provider, with nothing special about it.
+    #[must_use]
+    pub fn new(provider: &str, model: &str) -> Self {
+        Self { provider: provider.to_owned(), model: model.to_owned(), ..Self::default() }
+    }
 }
 
 /// One model on offer.
@@ -34,10 +50,30 @@ pub struct Model {
     pub rate: ModelRate,
     /// One sentence for people who choose a model.
     pub description: String,
-    /// Providers in order of preference.
+    /// Further ids that clients may ask for.
+    pub aliases: Vec<String>,
+    /// Names of the providers that may run it, in order of preference, configured or not.
+    pub providers: Vec<String>,
+    /// Providers that are configured, in order of preference. Empty: the model is listed, and not available.
     pub routes: Vec<Route>,
     /// Whether `auto` may choose it.
     pub auto: bool,
+}
+
+impl Model {
+    /// Whether a client that asks for `id` means this model.
+    #[must_use]
+    pub fn answers_to(&self, id: &str) -> bool {
+        self.rate.id == id
+            || self.aliases.iter().any(|alias| alias == id)
+            || id.contains('/') && self.routes.iter().any(|route| route.model == ANY)
+    }
+
+    /// Whether any provider that could run it is configured.
+    #[must_use]
+    pub const fn is_configured(&self) -> bool {
+        !self.routes.is_empty()
+    }
 }
 
 /// Every model, and the rate card made of them.
@@ -119,28 +155,53 @@ impl Catalog {
         self.models.iter().find(|model| model.rate.kind == kind && model.rate.id == id)
     }
 
-    /// Models that may run `job`, in order: the one it names, or for `auto` every model marked so that can write as much as is
-    /// asked for. Never empty for a job made by [`Catalog::parse`].
+    /// Models that may run `job`, in order: the one it names, or for `auto` every configured model marked so that can write as
+    /// much as is asked for. Never empty for a job made by [`Catalog::parse`].
     pub fn candidates<'a>(&'a self, job: &'a JobInput) -> impl Iterator<Item = &'a Model> {
-        let (kind, id) = (job.kind(), job.model());
         let wanted = match job {
             JobInput::TextInference(text) => u64::from(text.max_tokens),
-            JobInput::Embeddings(_) => 0,
+            _ => 0,
         };
+        let auto = job.model() == AUTO;
+        self.named(job.kind(), job.model())
+            .filter(move |model| model.is_configured() && !(auto && wanted > model.rate.max_output_tokens))
+    }
+
+    /// Models that a client may mean by `id`. An id of its own goes before a name of the form `owner/model`.
+    fn named<'a>(&'a self, kind: JobKind, id: &'a str) -> impl Iterator<Item = &'a Model> {
+        let own = self.models.iter().any(|model| {
+            model.rate.kind == kind && (model.rate.id == id || model.aliases.iter().any(|alias| alias == id))
+        });
         self.models.iter().filter(move |model| {
             model.rate.kind == kind
-                && if id == AUTO { model.auto && wanted <= model.rate.max_output_tokens } else { model.rate.id == id }
+                && match (id, own) {
+                    (AUTO, _) => model.auto,
+                    (_, true) => model.rate.id == id || model.aliases.iter().any(|alias| alias == id),
+                    (_, false) => model.answers_to(id),
+                }
         })
     }
 
-    /// The most that `job` can use on `model`: every byte a token, and as many tokens written as it asks for.
+    /// The most that `job` can use on `model`: every byte a token, as many tokens written as it asks for, as many seconds as the
+    /// model is ever charged for.
     #[must_use]
     pub fn max_usage(&self, model: &Model, job: &JobInput) -> Usage {
-        let output_tokens = match job {
-            JobInput::TextInference(job) => u64::from(job.max_tokens),
-            JobInput::Embeddings(_) => 0,
-        };
-        Usage { input_tokens: tokens::input_upper_bound(job).min(model.rate.context_length), output_tokens }
+        let rate = &model.rate;
+        let none = Usage::default();
+        match job {
+            JobInput::TextInference(text) => {
+                Usage::tokens(tokens::input_upper_bound(job).min(rate.context_length), u64::from(text.max_tokens))
+            }
+            JobInput::Embeddings(_) => Usage::tokens(tokens::input_upper_bound(job).min(rate.context_length), 0),
+            JobInput::ImageGeneration(image) => Usage { images: u64::from(image.n), ..none },
+            JobInput::VideoGeneration(video) => {
+                let asked = video.seconds.map_or(rate.max_seconds, u64::from);
+                Usage { seconds: asked.min(rate.max_seconds), ..none }
+            }
+            JobInput::TextToSpeech(speech) => Usage { characters: speech.input.chars().count() as u64, ..none },
+            JobInput::DocumentParsing(_) => Usage { characters: MAX_DOCUMENT_CHARACTERS, ..none },
+            JobInput::SpeechToText(_) | JobInput::Gpu(_) => Usage { seconds: rate.max_seconds, ..none },
+        }
     }
 
     /// The most that `job` can cost before discount, whichever model runs it: what a hold reserves and what a payment per call
@@ -153,7 +214,7 @@ impl Catalog {
         for model in self.candidates(job) {
             most = most.max(Some(self.max_price_on(model, job)?));
         }
-        most.ok_or_else(|| self.unknown_model(job.kind(), job.model()))
+        most.ok_or_else(|| self.not_on_offer(job.kind(), job.model()))
     }
 
     /// The most that `job` can cost on one model.
@@ -171,12 +232,50 @@ impl Catalog {
     pub fn price(&self, job: &JobInput, output: &JobOutput) -> ApiResult<Usdc> {
         let model =
             self.model(job.kind(), &output.model).ok_or_else(|| self.unknown_model(job.kind(), &output.model))?;
-        let bound = self.max_usage(model, job);
-        let usage = Usage {
-            input_tokens: output.usage.input_tokens.min(bound.input_tokens),
-            output_tokens: output.usage.output_tokens.min(bound.output_tokens),
-        };
+        let usage = output.usage.min_each(&self.max_usage(model, job));
         Ok(price_at(model, &usage)?.min(self.max_price(job)?))
+    }
+
+    /// [`Catalog::price`] for an account that was opened under the rate card `opened_under`: the lower of both cards' prices.
+    ///
+    /// # Errors
+    /// When `output` names a model that is not on offer.
+    pub fn locked_price(&self, job: &JobInput, output: &JobOutput, opened_under: &RateCard) -> ApiResult<Usdc> {
+        let today = self.price(job, output)?;
+        let Some(model) = self.model(job.kind(), &output.model) else { return Ok(today) };
+        let usage = output.usage.min_each(&self.max_usage(model, job));
+        let locked = opened_under.locked_price(&model.rate, &usage).map_err(too_large)?;
+        Ok(locked.min(today))
+    }
+
+    /// Why nothing runs a job that names `id`: there is no such model, or no provider of it is configured here.
+    fn not_on_offer(&self, kind: JobKind, id: &str) -> ApiError {
+        let Some(model) = self.named(kind, id).next() else {
+            if id == AUTO {
+                return self.not_configured(kind, id, "");
+            }
+            return self.unknown_model(kind, id);
+        };
+        self.not_configured(kind, id, &model.providers.join(" or "))
+    }
+
+    /// 503 before any payment: known, and nobody here runs it.
+    fn not_configured(&self, kind: JobKind, id: &str, providers: &str) -> ApiError {
+        let usable: Vec<&str> = self
+            .models
+            .iter()
+            .filter(|model| model.rate.kind == kind && model.is_configured())
+            .map(|model| model.rate.id.as_str())
+            .collect();
+        let id: String = id.chars().take(64).collect();
+        let hint = if usable.is_empty() {
+            format!("nothing was charged; this operator runs no {kind} at present, see GET /api/v1/compute/models")
+        } else {
+            format!("nothing was charged; use \"auto\" or one of: {}", usable.join(", "))
+        };
+        let needs = if providers.is_empty() { String::new() } else { format!(" ({providers})") };
+        let error = format!("no provider of {kind} model {id:?} is configured here{needs}");
+        ApiError::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", error, hint)
     }
 
     fn unknown_model(&self, kind: JobKind, id: &str) -> ApiError {
@@ -192,34 +291,39 @@ impl Catalog {
 }
 
 fn price_at(model: &Model, usage: &Usage) -> ApiResult<Usdc> {
-    model
-        .rate
-        .price(usage)
-        .map_err(|error| ApiError::bad_request("price_too_large", error.to_string(), "ask for fewer tokens"))
+    model.rate.price(usage).map_err(too_large)
+}
+
+fn too_large(error: compute_futures_protocol::RateCardError) -> ApiError {
+    ApiError::bad_request("price_too_large", error.to_string(), "ask for less")
 }
 
 impl From<&ModelConfig> for Model {
     fn from(config: &ModelConfig) -> Self {
+        let route = |route: &RouteConfig| Route {
+            provider: route.provider.clone(),
+            model: if route.model.is_empty() { config.id.clone() } else { route.model.clone() },
+            rename: route.rename.clone(),
+            input: route.input.clone().into_iter().collect(),
+        };
         Self {
             rate: ModelRate {
-                id: config.id.clone(),
-                kind: config.kind,
                 name: if config.name.is_empty() { config.id.clone() } else { config.name.clone() },
                 per_call: config.per_call,
                 per_1k_input_tokens: config.per_1k_input,
                 per_1k_output_tokens: config.per_1k_output,
                 context_length: u64::from(config.context_length),
                 max_output_tokens: u64::from(config.max_output_tokens),
+                per_image: config.per_image,
+                per_second: config.per_second,
+                per_1k_characters: config.per_1k_characters,
+                max_seconds: u64::from(config.max_seconds),
+                ..ModelRate::of(&config.id, config.kind)
             },
             description: config.description.clone(),
-            routes: config
-                .routes
-                .iter()
-                .map(|route| Route {
-                    provider: route.provider.clone(),
-                    model: if route.model.is_empty() { config.id.clone() } else { route.model.clone() },
-                })
-                .collect(),
+            aliases: config.aliases.clone(),
+            providers: config.routes.iter().map(|route| route.provider.clone()).collect(),
+            routes: config.routes.iter().map(route).collect(),
             auto: config.auto,
         }
     }

@@ -21,6 +21,7 @@ pub fn input_upper_bound(job: &JobInput) -> u64 {
             PER_JOB + job.messages.iter().map(|message| message.content.len() as u64 + PER_MESSAGE).sum::<u64>()
         }
         JobInput::Embeddings(job) => job.input.iter().map(|text| text.len() as u64 + PER_MESSAGE).sum(),
+        _ => 0,
     }
 }
 
@@ -37,9 +38,10 @@ pub fn estimate(job: &JobInput, body: &Map<String, Value>) -> Usage {
     let input: usize = match job {
         JobInput::TextInference(job) => job.messages.iter().map(|message| message.content.len()).sum(),
         JobInput::Embeddings(job) => job.input.iter().map(String::len).sum(),
+        _ => 0,
     };
     let output: usize = output_texts(body).map(str::len).sum();
-    Usage { input_tokens: (input as u64).div_ceil(4), output_tokens: (output as u64).div_ceil(4) }
+    Usage::tokens((input as u64).div_ceil(4), (output as u64).div_ceil(4))
 }
 
 /// The texts of an answer: content and, where shown, reasoning.

@@ -77,7 +77,7 @@ fn default_models() -> Vec<ModelConfig> {
         name: name.into(),
         kind,
         description: description.into(),
-        routes: vec![RouteConfig { provider: "local".into(), model: String::new() }],
+        routes: vec![RouteConfig { provider: "local".into(), ..RouteConfig::default() }],
         per_call: Usdc::from_micros(per_call),
         context_length,
         max_output_tokens,

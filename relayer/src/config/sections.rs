@@ -201,8 +201,12 @@ section! {
     pub struct RouteConfig {
         /// Name of a provider.
         provider: String = String::new(),
-        /// The provider's own name of the model. Empty: the id of the model.
+        /// The provider's own name of the model. Empty: the id of the model. `*`: whatever name the client asks for (kind gpu).
         model: String = String::new(),
+        /// Names of input fields where the model's differ from ours (Replicate), e.g. { n = "num_outputs" }; an empty name leaves the field out.
+        rename: BTreeMap<String, String> = BTreeMap::new(),
+        /// Further input that the model is always given (Replicate), e.g. { prompt_optimizer = true }.
+        input: BTreeMap<String, serde_json::Value> = BTreeMap::new(),
     }
 }
 
@@ -213,7 +217,10 @@ section! {
         id: String = String::new(),
         /// Name for people. Empty: the id.
         name: String = String::new(),
-        /// `text-inference` or `embeddings`.
+        /// Further ids that clients may ask for.
+        aliases: Vec<String> = Vec::new(),
+        /// `text-inference`, `embeddings`, `image-generation`, `video-generation`, `text-to-speech`, `speech-to-text`, `document-parsing`
+        /// or `gpu`.
         kind: JobKind = JobKind::TextInference,
         /// One sentence for people who choose a model.
         description: String = String::new(),
@@ -228,6 +235,17 @@ section! {
         /// Price of 1,000 tokens written, in USDC, before discount.
         #[serde(with = "usdc::decimal")]
         per_1k_output: Usdc = Usdc::ZERO,
+        /// Price of an image, in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_image: Usdc = Usdc::ZERO,
+        /// Price of a second of audio or video, or of machine time (kind gpu), in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_second: Usdc = Usdc::ZERO,
+        /// Price of 1,000 characters spoken or read out of a document, in USDC, before discount.
+        #[serde(with = "usdc::decimal")]
+        per_1k_characters: Usdc = Usdc::ZERO,
+        /// Most seconds that one job is charged for; needed where per_second is set.
+        max_seconds: u32 = 0,
         /// Tokens that the model can read and write in one call.
         context_length: u32 = 131_072,
         /// Most tokens that one answer may have.
@@ -324,6 +342,10 @@ section! {
         max_embedding_inputs: usize = 1024,
         /// Tokens of an answer when the client does not say.
         default_max_tokens: u32 = 512,
+        /// Characters of a prompt for an image or a film, or of a text to speak.
+        max_prompt_characters: usize = 4096,
+        /// Bytes of a recording or a document, in the request or at the address that a job names.
+        max_file_bytes: usize = 25 * 1024 * 1024,
     }
 }
 

@@ -7,7 +7,6 @@ use compute_futures_protocol::Address;
 use url::Url;
 
 use super::{Config, ConfigError, ProviderKind};
-use crate::catalog::KINDS;
 
 impl Config {
     /// Checks everything that can be checked without the network.
@@ -136,12 +135,6 @@ impl Config {
             if model.id == crate::catalog::AUTO {
                 problems.push("models: `auto` is reserved; it means the operator's choice".into());
             }
-            if !KINDS.contains(&model.kind) {
-                problems.push(format!(
-                    "models: {id}: jobs of kind {} are not served; use text-inference or embeddings",
-                    model.kind
-                ));
-            }
             if model.routes.is_empty() {
                 problems.push(format!("models: {id} has no routes; name the provider that runs it"));
             }
@@ -151,8 +144,13 @@ impl Config {
                     route.provider
                 ));
             }
-            if model.per_call.is_zero() && model.per_1k_input.is_zero() && model.per_1k_output.is_zero() {
-                problems.push(format!("models: {id} costs nothing; set per_call, per_1k_input or per_1k_output"));
+            if crate::catalog::Model::from(model).rate.is_free() {
+                problems.push(format!("models: {id} costs nothing; set per_call or the price of a unit"));
+            }
+            if !model.per_second.is_zero() && model.max_seconds == 0 {
+                problems.push(format!(
+                    "models: {id} has a price a second and no max_seconds; nothing would bound a job's price"
+                ));
             }
             if model.context_length == 0 {
                 problems.push(format!("models: {id} has a context_length of 0"));

@@ -1,6 +1,7 @@
 //! One job: parsed, priced, run, answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use compute_futures_protocol::{AccountId, JobKind, Usage, Usdc};
@@ -11,6 +12,9 @@ use crate::error::{ApiError, ApiResult};
 use crate::payment::answer::{Template, canonical};
 use crate::payment::{Done, Draw, Payer, Service};
 use crate::providers::{JobInput, JobOutput, Providers};
+
+/// How long a request waits for a job that its provider keeps.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Who pays for the job.
 #[derive(Debug, Clone)]
@@ -101,7 +105,7 @@ impl Service for Job {
     }
 
     async fn work(&self, payer: &Payer) -> ApiResult<Done> {
-        let mut output = self.providers.run(&self.input).await?;
+        let mut output = self.providers.run(&self.input, PATIENCE).await?;
         let list_amount = self.catalog.price(&self.input, &output)?;
         let mut compute = self.compute(&mut output);
         let named = self.catalog.model(self.input.kind(), &output.model).map(|model| model.rate.name.clone());

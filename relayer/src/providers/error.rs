@@ -40,6 +40,20 @@ pub enum ProviderError {
         /// Its HTTP status.
         status: u16,
     },
+    /// The job ran there and came to nothing.
+    #[error("the job failed at provider {provider}: {reason}")]
+    Failed {
+        /// Name of the provider.
+        provider: String,
+        /// What is known.
+        reason: String,
+    },
+    /// A file that the job names by its address could not be had.
+    #[error("the file at the address that the job names cannot be used: {reason}")]
+    File {
+        /// What was seen.
+        reason: String,
+    },
 }
 
 impl ProviderError {
@@ -51,13 +65,27 @@ impl ProviderError {
             Self::Timeout { .. } => "timeout",
             Self::BadAnswer { .. } => "bad_answer",
             Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+            Self::File { .. } => "file",
         }
     }
 
     /// Whether another provider may do better.
     #[must_use]
     pub const fn worth_another_provider(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+        !matches!(self, Self::Refused { .. } | Self::File { .. })
+    }
+
+    /// Whether this is about the request and says nothing against the provider.
+    #[must_use]
+    pub const fn is_about_the_request(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::File { .. })
+    }
+
+    /// Whether a pending job is over with this: asking again would find the same.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
     }
 }
 
@@ -87,6 +115,18 @@ impl From<ProviderError> for ApiError {
                 "provider_refused",
                 message,
                 "nothing was charged; the model does not take this request: change the messages, the parameters or the model",
+            ),
+            ProviderError::Failed { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "provider_job_failed",
+                message,
+                "nothing was charged; check the input against what the model takes, retry, or choose another model",
+            ),
+            ProviderError::File { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "file_not_usable",
+                message,
+                "nothing was charged; name a public https address that answers at once, or send the file in the request",
             ),
         }
     }

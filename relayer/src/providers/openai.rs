@@ -16,7 +16,8 @@ use reqwest::{
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
-use super::{Answer, Embeddings, JobInput, Provider, ProviderError, TextInference};
+use super::{Answer, Embeddings, JobInput, Outcome, Provider, ProviderError, TextInference};
+use crate::catalog::Route;
 use crate::config::{ConfigError, ProviderConfig};
 
 /// One OpenAI-compatible API.
@@ -229,7 +230,7 @@ impl OpenAi {
             "choices".to_owned(),
             json!([{ "index": 0, "message": passed_on, "finish_reason": finish_reason }]),
         )]);
-        Ok(Answer { body, usage: read_usage(answer) })
+        Ok(Answer { body, usage: read_usage(answer), artifacts: Vec::new() })
     }
 
     /// Passes on one vector a text, in the order of the texts, all of one length.
@@ -265,7 +266,8 @@ impl OpenAi {
             .enumerate()
             .map(|(index, vector)| json!({ "object": "embedding", "index": index, "embedding": vector }))
             .collect();
-        Ok(Answer { body: Map::from_iter([("data".to_owned(), Value::Array(data))]), usage: read_usage(answer) })
+        let body = Map::from_iter([("data".to_owned(), Value::Array(data))]);
+        Ok(Answer { body, usage: read_usage(answer), artifacts: Vec::new() })
     }
 }
 
@@ -275,11 +277,12 @@ impl Provider for OpenAi {
         &self.name
     }
 
-    async fn run(&self, upstream_model: &str, job: &JobInput) -> Result<Answer, ProviderError> {
+    async fn run(&self, route: &Route, job: &JobInput) -> Result<Outcome, ProviderError> {
+        let upstream_model = route.model.as_str();
         match job {
             JobInput::TextInference(job) => {
                 let answer = self.post("chat/completions", &Self::chat_request(upstream_model, job)).await?;
-                self.read_chat(&answer)
+                self.read_chat(&answer).map(Outcome::Done)
             }
             JobInput::Embeddings(job) => {
                 let mut body = json!({ "model": upstream_model, "input": job.input, "encoding_format": "float" });
@@ -287,8 +290,9 @@ impl Provider for OpenAi {
                     object.insert("dimensions".into(), dimensions.into());
                 }
                 let answer = self.post("embeddings", &body).await?;
-                self.read_embeddings(job, &answer)
+                self.read_embeddings(job, &answer).map(Outcome::Done)
             }
+            _ => Err(self.unavailable(&format!("it does no {}", job.kind()))),
         }
     }
 }
@@ -296,10 +300,10 @@ impl Provider for OpenAi {
 /// What the provider says it used; nonsense counts as silence.
 fn read_usage(answer: &Map<String, Value>) -> Option<Usage> {
     let usage = answer.get("usage")?;
-    Some(Usage {
-        input_tokens: usage.get("prompt_tokens")?.as_u64()?,
-        output_tokens: usage.get("completion_tokens").map_or(Some(0), Value::as_u64)?,
-    })
+    Some(Usage::tokens(
+        usage.get("prompt_tokens")?.as_u64()?,
+        usage.get("completion_tokens").map_or(Some(0), Value::as_u64)?,
+    ))
 }
 
 /// https, or http to this very machine when the operator says so.

@@ -6,15 +6,42 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Answer, JobInput, JobOutput, OpenAi, Provider, ProviderError, Usage,
+    Answer, Chunk, Chunks, JobInput, JobOutput, JobStream, OpenAi, Outcome, Pending, Provider, ProviderError, Usage,
+    WebhookFault,
     breaker::{Breaker, BreakerState},
     local::Local,
 };
 use crate::{
-    catalog::{Catalog, Model},
+    catalog::{ANY, Catalog, Model, Route},
     config::{ConfigError, ProviderConfig, ProviderKind},
 };
+
+/// A job that a provider works on, as it is written down to survive a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// Name of the provider.
+    pub provider: String,
+    /// Id of the catalog model (never `auto`).
+    pub model: String,
+    /// The provider's own id of the job.
+    pub upstream_id: String,
+    /// Milliseconds to wait before asking; back off from there.
+    pub poll_after_ms: u64,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// The answer, clamped.
+    Done(JobOutput),
+    /// Ask again with [`Providers::poll`], or [`Providers::cancel`] it.
+    Pending(Ticket),
+}
 
 /// A provider and what we think of it.
 struct Entry {
@@ -76,19 +103,139 @@ impl Providers {
         );
     }
 
-    /// Runs a job on the first model and provider that can, in the catalog's order.
+    /// Runs a job to its end on the first model and provider that can, in the catalog's order. A job that its provider keeps
+    /// is waited for, at most for `patience`, and then cancelled.
+    ///
+    /// # Errors
+    /// The last failure, when none can. Nothing was delivered.
+    pub async fn run(&self, job: &JobInput, patience: Duration) -> Result<JobOutput, ProviderError> {
+        let until = Instant::now() + patience;
+        let mut ticket = match self.start(job).await? {
+            Progress::Done(output) => return Ok(output),
+            Progress::Pending(ticket) => ticket,
+        };
+        let provider = Arc::clone(&self.entry(&ticket.provider)?.provider);
+        let mut guard = CancelOnDrop { provider, upstream_id: Some(ticket.upstream_id.clone()) };
+        let mut pause = Duration::from_millis(ticket.poll_after_ms);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ProviderError::Timeout { provider: ticket.provider, seconds: patience.as_secs() });
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            match self.poll(job, &ticket).await {
+                Ok(Progress::Done(output)) => {
+                    guard.upstream_id = None;
+                    return Ok(output);
+                }
+                Ok(Progress::Pending(later)) => {
+                    ticket = later;
+                    pause = (pause * 3 / 2).min(Duration::from_secs(5));
+                }
+                Err(error) if error.is_final() => {
+                    guard.upstream_id = None;
+                    return Err(error);
+                }
+                Err(_) => pause = (pause * 2).min(Duration::from_secs(10)),
+            }
+        }
+    }
+
+    /// Runs or starts a job on the first model and provider that can, in the catalog's order.
     ///
     /// The usage in the answer is at most [`Catalog::max_usage`] of the model that ran, whatever the provider claims: nobody is
     /// ever charged above the hold (I-8).
     ///
     /// # Errors
     /// The last failure, when none can. Nothing was delivered.
-    pub async fn run(&self, job: &JobInput) -> Result<JobOutput, ProviderError> {
+    pub async fn start(&self, job: &JobInput) -> Result<Progress, ProviderError> {
+        match self.first(job, Want::Outcome).await? {
+            (entry, model, Got::Outcome(outcome)) => Ok(self.progress(entry, model, job, outcome)),
+            (entry, ..) => Err(unexpected(entry.provider.name())),
+        }
+    }
+
+    /// Asks how a pending job is.
+    ///
+    /// # Errors
+    /// [`ProviderError::is_final`] says whether it is over, or to be asked for again later.
+    pub async fn poll(&self, job: &JobInput, ticket: &Ticket) -> Result<Progress, ProviderError> {
+        let entry = self.entry(&ticket.provider)?;
+        let model = self.catalog.model(job.kind(), &ticket.model).ok_or_else(|| ProviderError::Failed {
+            provider: ticket.provider.clone(),
+            reason: format!("model {} is not on offer any more", ticket.model),
+        })?;
+        let outcome = entry.provider.poll(&ticket.upstream_id, job).await?;
+        Ok(self.progress(entry, model, job, outcome))
+    }
+
+    /// Stops a pending job. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// [`ProviderError`] when the provider could not be told.
+    pub async fn cancel(&self, ticket: &Ticket) -> Result<(), ProviderError> {
+        self.entry(&ticket.provider)?.provider.cancel(&ticket.upstream_id).await
+    }
+
+    /// Runs a chat job whose text comes in pieces, on the first model and provider that can. Once a piece came there is no
+    /// other provider: what was produced is what there is.
+    ///
+    /// # Errors
+    /// The last failure, when none can. Nothing was delivered.
+    pub async fn stream(&self, job: &JobInput) -> Result<JobStream, ProviderError> {
+        let (entry, model, chunks) = match self.first(job, Want::Chunks).await? {
+            (entry, model, Got::Chunks(chunks)) => (entry, model, chunks),
+            (entry, ..) => return Err(unexpected(entry.provider.name())),
+        };
+        let (name, id) = (entry.provider.name().to_owned(), model.rate.id.clone());
+        let (bound, sent, provider) = (self.catalog.max_usage(model, job), job.clone(), name.clone());
+        let meter = Box::new(move |answer: Answer| accept(&provider, &id, &bound, &sent, answer));
+        Ok(JobStream::new(&name, &model.rate.id, chunks, meter))
+    }
+
+    /// Which job of `provider` a webhook is about; the signature is checked first.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn webhook(
+        &self,
+        provider: &str,
+        headers: &reqwest::header::HeaderMap,
+        body: &[u8],
+    ) -> Result<String, WebhookFault> {
+        self.entries.get(provider).ok_or(WebhookFault::NotExpected)?.provider.webhook(headers, body)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, ProviderError> {
+        self.entries.get(name).ok_or_else(|| ProviderError::Unavailable {
+            provider: name.to_owned(),
+            reason: "it is not configured".to_owned(),
+        })
+    }
+
+    fn progress(&self, entry: &Entry, model: &Model, job: &JobInput, outcome: Outcome) -> Progress {
+        let provider = entry.provider.name();
+        match outcome {
+            Outcome::Done(answer) => {
+                let bound = self.catalog.max_usage(model, job);
+                Progress::Done(accept(provider, &model.rate.id, &bound, job, answer))
+            }
+            Outcome::Pending(Pending { upstream_id, poll_after }) => Progress::Pending(Ticket {
+                provider: provider.to_owned(),
+                model: model.rate.id.clone(),
+                upstream_id,
+                poll_after_ms: u64::try_from(poll_after.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    /// Tries models and their providers in order until one does it. What it does delivers nothing when it fails.
+    async fn first<'a>(&'a self, job: &'a JobInput, want: Want) -> Result<(&'a Entry, &'a Model, Got), ProviderError> {
         let mut last = None;
         for model in self.catalog.candidates(job) {
             for route in &model.routes {
-                match self.run_on(&route.provider, &route.model, model, job).await {
-                    Ok(output) => return Ok(output),
+                match self.guarded(route, model, job, want).await {
+                    Ok((entry, got)) => return Ok((entry, model, got)),
                     Err(error) if !error.worth_another_provider() => return Err(error),
                     Err(error) => last = Some(error),
                 }
@@ -100,63 +247,51 @@ impl Providers {
         }))
     }
 
-    async fn run_on(
+    /// One attempt, under the provider's breaker, counted and timed.
+    async fn guarded(
         &self,
-        name: &str,
-        upstream_model: &str,
+        route: &Route,
         model: &Model,
         job: &JobInput,
-    ) -> Result<JobOutput, ProviderError> {
-        let unavailable = |reason: &str| ProviderError::Unavailable { provider: name.into(), reason: reason.into() };
-        let entry = self.entries.get(name).ok_or_else(|| unavailable("it is not configured"))?;
+        want: Want,
+    ) -> Result<(&Entry, Got), ProviderError> {
+        let name = route.provider.as_str();
+        let entry = self.entry(name)?;
         let Some(leave) = entry.breaker.enter() else {
             count(name, "breaker_open");
-            return Err(unavailable("it failed repeatedly and is left alone for a while"));
+            return Err(ProviderError::Unavailable {
+                provider: name.into(),
+                reason: "it failed repeatedly and is left alone for a while".into(),
+            });
+        };
+        let named;
+        let route = if route.model == ANY {
+            named = Route { model: job.model().to_owned(), ..route.clone() };
+            &named
+        } else {
+            route
         };
         let started = Instant::now();
-        let result = entry.provider.run(upstream_model, job).await;
+        let result = attempt(entry.provider.as_ref(), route, job, want).await;
         metrics::histogram!("relayer_provider_seconds", "provider" => name.to_owned())
             .record(started.elapsed().as_secs_f64());
-        match result {
-            Ok(answer) => {
+        match &result {
+            Ok(_) => {
                 leave.succeed();
                 count(name, "ok");
-                Ok(self.accept(name, model, job, answer))
             }
             Err(error) => {
                 count(name, error.outcome());
                 // A refusal is about this request; it says that the provider is there and well.
-                if matches!(error, ProviderError::Refused { .. }) {
+                if error.is_about_the_request() {
                     leave.succeed();
                 } else {
                     tracing::warn!(provider = name, model = model.rate.id, %error, "a provider failed");
                     leave.fail();
                 }
-                Err(error)
             }
         }
-    }
-
-    /// Clamps the claimed usage: input by what was sent, output by what was asked for and by what was received.
-    fn accept(&self, name: &str, model: &Model, job: &JobInput, answer: Answer) -> JobOutput {
-        let bound = self.catalog.max_usage(model, job);
-        let received = crate::catalog::tokens::output_upper_bound(&answer.body);
-        let claimed = answer.usage.unwrap_or_else(|| crate::catalog::tokens::estimate(job, &answer.body));
-        let usage = Usage {
-            input_tokens: claimed.input_tokens.min(bound.input_tokens),
-            output_tokens: claimed.output_tokens.min(bound.output_tokens).min(received),
-        };
-        if usage != claimed {
-            tracing::warn!(
-                provider = name,
-                model = model.rate.id,
-                ?claimed,
-                ?usage,
-                "the provider claims more tokens than there can be; clamped"
-            );
-            metrics::counter!("relayer_provider_usage_clamped_total", "provider" => name.to_owned()).increment(1);
-        }
-        JobOutput { provider: name.to_owned(), model: model.rate.id.clone(), body: answer.body, usage }
+        result.map(|got| (entry, got))
     }
 
     /// Health of every provider, by name.
@@ -179,6 +314,88 @@ impl Providers {
             .iter()
             .filter_map(|route| self.entries.get(&route.provider))
             .any(|entry| entry.breaker.state() != BreakerState::Open)
+    }
+}
+
+/// What is wanted of a provider.
+#[derive(Debug, Clone, Copy)]
+enum Want {
+    Outcome,
+    Chunks,
+}
+
+/// What it gave.
+enum Got {
+    Outcome(Outcome),
+    Chunks(Chunks),
+}
+
+async fn attempt(provider: &dyn Provider, route: &Route, job: &JobInput, want: Want) -> Result<Got, ProviderError> {
+    Ok(match want {
+        Want::Outcome => Got::Outcome(provider.run(route, job).await?),
+        Want::Chunks => Got::Chunks(first_piece(provider.stream(route, job).await?, provider.name()).await?),
+    })
+}
+
+fn unexpected(provider: &str) -> ProviderError {
+    ProviderError::BadAnswer { provider: provider.to_owned(), reason: "it is not what was asked for".to_owned() }
+}
+
+/// Waits for the first piece of text, so that a stream which breaks before it can still go to another provider.
+async fn first_piece(mut chunks: Chunks, provider: &str) -> Result<Chunks, ProviderError> {
+    loop {
+        match chunks.next().await {
+            Some(Ok(Chunk::Delta { content, reasoning })) if content.is_empty() && reasoning.is_empty() => {}
+            Some(Ok(first @ Chunk::Delta { .. })) => {
+                return Ok(futures::stream::iter([Ok(first)]).chain(chunks).boxed());
+            }
+            Some(Err(error)) => return Err(error),
+            Some(Ok(Chunk::End { .. })) | None => {
+                return Err(ProviderError::BadAnswer {
+                    provider: provider.to_owned(),
+                    reason: "it is empty".to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Clamps the claimed usage: input by what was sent, output by what was asked for and by what was received.
+fn accept(provider: &str, model: &str, bound: &Usage, job: &JobInput, answer: Answer) -> JobOutput {
+    let received = crate::catalog::tokens::output_upper_bound(&answer.body);
+    let claimed = answer.usage.unwrap_or_else(|| crate::catalog::tokens::estimate(job, &answer.body));
+    let mut usage = claimed.min_each(bound);
+    usage.output_tokens = usage.output_tokens.min(received);
+    if usage != claimed {
+        tracing::warn!(provider, model, ?claimed, ?usage, "the provider claims more than there can be; clamped");
+        metrics::counter!("relayer_provider_usage_clamped_total", "provider" => provider.to_owned()).increment(1);
+    }
+    JobOutput {
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        body: answer.body,
+        usage,
+        artifacts: answer.artifacts,
+    }
+}
+
+/// Cancels a job at its provider when nobody waits for it any more: it would cost the operator and serve nobody.
+struct CancelOnDrop {
+    provider: Arc<dyn Provider>,
+    upstream_id: Option<String>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let Some(upstream_id) = self.upstream_id.take() else { return };
+        let provider = Arc::clone(&self.provider);
+        // Outside a runtime there is nobody to tell: the process is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = provider.cancel(&upstream_id).await {
+                tracing::warn!(provider = provider.name(), %error, "a job that nobody waits for was not cancelled");
+            }
+        });
     }
 }
 

@@ -16,14 +16,14 @@ use compute_futures_protocol::{
     AccountId, Address, B256, Chain, Domain, ExactPayment, JobAuthorization, Signer, SpendCeiling, TokenDomain, U256,
     Usdc, request_hash,
 };
-use compute_futures_relayer::catalog::Catalog;
+use compute_futures_relayer::catalog::{Catalog, Route};
 use compute_futures_relayer::config::Config;
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::http::{self, App, AppState, Limits, Readiness};
 use compute_futures_relayer::ledger::{AccountView, Ledger, LedgerConfig, OperatorIdentity};
 use compute_futures_relayer::payment::facilitator::Facilitator;
 use compute_futures_relayer::payment::{Gate, PaymentSettings};
-use compute_futures_relayer::providers::{Answer, JobInput, Provider, ProviderError, Providers};
+use compute_futures_relayer::providers::{Answer, JobInput, Outcome, Provider, ProviderError, Providers};
 use compute_futures_relayer::settlement::{Settlement, SettlementConfig};
 use compute_futures_relayer::test_util::fake_chain::{CONTRACT, FakeChain, OPERATOR};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ impl Provider for Scripted {
         "local"
     }
 
-    async fn run(&self, _: &str, job: &JobInput) -> Result<Answer, ProviderError> {
+    async fn run(&self, _: &Route, job: &JobInput) -> Result<Outcome, ProviderError> {
         let waits = *self.0.provider_waits.lock().unwrap();
         if waits {
             self.0.go.notified().await;
@@ -100,7 +100,7 @@ impl Provider for Scripted {
             JobInput::Embeddings(_) => json!({ "data": [{ "index": 0, "embedding": [0.5, -0.25] }] }),
             _ => json!({ "choices": [{ "index": 0, "message": { "role": "assistant", "content": "42 \u{20ac}" } }] }),
         };
-        Ok(Answer { body: body.as_object().unwrap().clone(), usage: None })
+        Ok(Answer { body: body.as_object().unwrap().clone(), ..Answer::default() }.into())
     }
 }
 

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use compute_futures_protocol::Usage;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, JobInput, Provider, ProviderError, Role};
+use super::{Answer, JobInput, Outcome, Provider, ProviderError, Role};
+use crate::catalog::Route;
 
 /// Id of the extractive summary.
 pub const SUMMARY_MODEL: &str = "local/extractive-summary";
@@ -38,18 +39,20 @@ impl Provider for Local {
         &self.name
     }
 
-    async fn run(&self, upstream_model: &str, job: &JobInput) -> Result<Answer, ProviderError> {
+    async fn run(&self, route: &Route, job: &JobInput) -> Result<Outcome, ProviderError> {
         let size: usize = match job {
             JobInput::TextInference(job) => job.messages.iter().map(|message| message.content.len()).sum(),
             JobInput::Embeddings(job) => job.input.iter().map(String::len).sum(),
+            _ => 0,
         };
         if size <= INLINE_BYTES {
-            return self.compute(upstream_model, job);
+            return self.compute(&route.model, job).map(Outcome::Done);
         }
-        let (this, model, job) = (self.clone(), upstream_model.to_owned(), job.clone());
-        tokio::task::spawn_blocking(move || this.compute(&model, &job)).await.map_err(|_| {
-            ProviderError::Unavailable { provider: self.name.clone(), reason: "its worker ended".into() }
-        })?
+        let (this, model, job) = (self.clone(), route.model.clone(), job.clone());
+        tokio::task::spawn_blocking(move || this.compute(&model, &job))
+            .await
+            .map_err(|_| ProviderError::Unavailable { provider: self.name.clone(), reason: "its worker ended".into() })?
+            .map(Outcome::Done)
     }
 }
 
@@ -76,7 +79,7 @@ impl Local {
                     "message": { "role": "assistant", "content": summary.text },
                     "finish_reason": if summary.cut { "length" } else { "stop" },
                 }] });
-                Ok(Answer { body: object(body), usage: Some(usage(input, sentences::count_tokens(&summary.text))) })
+                Ok(answer(body, input, sentences::count_tokens(&summary.text)))
             }
             JobInput::Embeddings(job) if upstream_model == EMBEDDINGS_MODEL => {
                 let dimensions = job.dimensions.unwrap_or(embedding::DEFAULT_DIMENSIONS) as usize;
@@ -87,20 +90,17 @@ impl Local {
                     .map(|(index, text)| json!({ "object": "embedding", "index": index, "embedding": embedding::embed(text, dimensions) }))
                     .collect();
                 let input: usize = job.input.iter().map(|text| sentences::count_tokens(text)).sum();
-                Ok(Answer { body: object(json!({ "data": data })), usage: Some(usage(input, 0)) })
+                Ok(answer(json!({ "data": data }), input, 0))
             }
             _ => Err(unknown()),
         }
     }
 }
 
-fn usage(input: usize, output: usize) -> Usage {
-    Usage { input_tokens: input as u64, output_tokens: output as u64 }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
+fn answer(body: Value, input: usize, output: usize) -> Answer {
+    let body = match body {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
+    };
+    Answer { body, usage: Some(Usage::tokens(input as u64, output as u64)), artifacts: Vec::new() }
 }

@@ -18,6 +18,8 @@ use crate::{
     providers::{JobKind, Providers},
 };
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 type Reply = Arc<dyn Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync>;
 
 /// Starts an upstream that answers with `reply(call number from 0, headers, body)`; returns its base URL and call counter.
@@ -66,7 +68,11 @@ fn model(id: &str, kind: JobKind, providers: &[&str]) -> ModelConfig {
         kind,
         routes: providers
             .iter()
-            .map(|provider| RouteConfig { provider: (*provider).into(), model: "theirs".into() })
+            .map(|provider| RouteConfig {
+                provider: (*provider).into(),
+                model: "theirs".into(),
+                ..RouteConfig::default()
+            })
             .collect(),
         per_1k_output: Usdc::from_micros(1_000_000),
         ..ModelConfig::default()
@@ -96,7 +102,7 @@ async fn outcome(
 ) -> (Result<crate::providers::JobOutput, ProviderError>, u32) {
     let (url, calls) = upstream(reply).await;
     let (catalog, providers) = providers(&[config("up", &url)]);
-    let result = providers.run(&chat(&catalog, "hello")).await;
+    let result = providers.run(&chat(&catalog, "hello"), PATIENCE).await;
     (result, calls.load(Ordering::SeqCst))
 }
 
@@ -117,10 +123,7 @@ async fn passes_on_what_was_asked_and_only_what_was_understood() {
         Value::from(output.body),
         json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi there"}, "finish_reason": "stop"}]})
     );
-    assert_eq!(
-        (output.provider.as_str(), output.model.as_str(), output.usage),
-        ("up", "chat", Usage { input_tokens: 5, output_tokens: 2 })
-    );
+    assert_eq!((output.provider.as_str(), output.model.as_str(), output.usage), ("up", "chat", Usage::tokens(5, 2)));
 }
 
 #[tokio::test]
@@ -179,7 +182,7 @@ async fn slow_answers_end_in_time_and_are_not_asked_for_twice() {
     let (url, _) = upstream(|_, _, _| Json(good("late")).into_response()).await;
     let (catalog, providers) = providers(&[ProviderConfig { timeout_seconds: 1, ..config("up", &url) }]);
     let started = std::time::Instant::now();
-    assert!(matches!(providers.run(&chat(&catalog, "slow")).await, Err(ProviderError::Timeout { .. })));
+    assert!(matches!(providers.run(&chat(&catalog, "slow"), PATIENCE).await, Err(ProviderError::Timeout { .. })));
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
@@ -190,7 +193,7 @@ async fn the_next_provider_takes_over_and_the_broken_one_is_left_alone() {
     let (catalog, providers) =
         providers(&[ProviderConfig { retries: 0, ..config("down", "http://127.0.0.1:9/v1") }, config("up", &good_url)]);
     for _ in 0..4 {
-        assert_eq!(providers.run(&chat(&catalog, "hello")).await.unwrap().provider, "up");
+        assert_eq!(providers.run(&chat(&catalog, "hello"), PATIENCE).await.unwrap().provider, "up");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 4);
     let health = serde_json::to_value(providers.health()).unwrap();
@@ -214,11 +217,7 @@ async fn a_provider_that_lies_about_usage_never_makes_us_charge_above_the_quote(
     }
     for usage in [json!(null), json!("many"), json!({"prompt_tokens": -1, "completion_tokens": 1.5})] {
         let (result, _) = outcome(lie(usage)).await;
-        assert_eq!(
-            result.unwrap().usage,
-            Usage { input_tokens: 2, output_tokens: 1 },
-            "counted here when the provider is silent"
-        );
+        assert_eq!(result.unwrap().usage, Usage::tokens(2, 1), "counted here when the provider is silent");
     }
 }
 
@@ -232,11 +231,11 @@ async fn embeddings_come_in_order_and_whole() {
         let (url, _) = upstream(answer(data)).await;
         let (catalog, providers) = providers(&[config("up", &url)]);
         let job = catalog.parse(JobKind::Embeddings, &json!({"model": "vec", "input": ["a", "b"]})).unwrap();
-        providers.run(&job).await
+        providers.run(&job, PATIENCE).await
     };
     let output = run(json!([{"index": 1, "embedding": [2.5]}, {"index": 0, "embedding": [1.5]}])).await.unwrap();
     assert_eq!(output.body["data"][0], json!({"object": "embedding", "index": 0, "embedding": [1.5]}));
-    assert_eq!(output.usage, Usage { input_tokens: 3, output_tokens: 0 });
+    assert_eq!(output.usage, Usage::tokens(3, 0));
     for data in [
         json!([{"index": 0, "embedding": [1.5]}]),
         json!([{"index": 0, "embedding": [1.5]}, {"index": 0, "embedding": [1.5]}]),
@@ -266,8 +265,8 @@ async fn the_key_is_sent_and_never_printed() {
         ..config("up", &url)
     };
     let provider = OpenAi::from_config(&config).unwrap();
-    let (catalog, _) = providers(&[]);
-    assert!(provider.run("theirs", &chat(&catalog, "hello")).await.is_ok());
+    let (catalog, _) = providers(std::slice::from_ref(&config));
+    assert!(provider.run(&Route::new("up", "theirs"), &chat(&catalog, "hello")).await.is_ok());
     assert!(!format!("{provider:?}").contains(&std::env::var("PATH").unwrap()));
 }
 

@@ -1,25 +1,38 @@
-//! From the body of a request to a checked job. Nothing is guessed: what we do not serve is refused, not ignored.
+//! Conversations and embeddings.
 
-use compute_futures_protocol::JobKind;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
-use super::{AUTO, Catalog};
-use crate::{
-    error::{ApiError, ApiResult},
-    providers::{Embeddings, JobInput, Message, Role, TextInference},
-};
+use super::fields::{Fields, invalid};
+use super::{Catalog, example};
+use crate::error::{ApiError, ApiResult};
+use crate::providers::{Embeddings, JobKind, Message, Role, TextInference};
 
-/// Parameters that change what an answer means and that are not served yet.
-const NOT_SERVED: [&str; 9] = [
+/// Parameters of a conversation.
+const TEXT: [&str; 12] = [
+    "messages",
+    "prompt",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "stop",
     "stream",
+    "stream_options",
+    "frequency_penalty",
+    "presence_penalty",
+];
+/// Parameters that change what an answer means and that are not served; harmless values pass.
+const NOT_SERVED: [&str; 9] = [
     "n",
     "tools",
     "functions",
     "tool_choice",
+    "parallel_tool_calls",
     "logprobs",
     "response_format",
     "modalities",
-    "encoding_format",
+    "store",
 ];
 
 /// Whether such a parameter asks for what is served anyway.
@@ -29,7 +42,7 @@ fn asks_for_nothing(name: &str, value: &Value) -> bool {
         ("tools" | "functions", Value::Array(items)) => items.is_empty(),
         ("n", value) => value.as_u64() == Some(1),
         ("tool_choice", Value::String(choice)) => choice == "none",
-        ("encoding_format", Value::String(format)) => format == "float",
+        ("parallel_tool_calls", Value::Bool(_)) => true,
         ("response_format", Value::Object(format)) => format.get("type").is_some_and(|kind| kind == "text"),
         ("modalities", Value::Array(items)) => items.iter().all(|item| item == "text"),
         _ => false,
@@ -37,17 +50,9 @@ fn asks_for_nothing(name: &str, value: &Value) -> bool {
 }
 
 impl Catalog {
-    /// Reads a job of `kind` from a request's body. Fields that concern the call and not the job (`futuresId`, `type`, `user` …)
-    /// are left alone.
-    ///
-    /// # Errors
-    /// 400 that says which field, what is wrong and what to write.
-    pub fn parse(&self, kind: JobKind, body: &Value) -> ApiResult<JobInput> {
-        let Some(fields) = body.as_object() else {
-            return Err(invalid("the body is not a JSON object", example(kind)));
-        };
+    pub(super) fn text(&self, model: String, fields: Fields<'_>) -> ApiResult<TextInference> {
         if let Some(name) =
-            NOT_SERVED.into_iter().find(|name| fields.get(*name).is_some_and(|value| !asks_for_nothing(name, value)))
+            NOT_SERVED.into_iter().find(|name| fields.get(name).is_some_and(|value| !asks_for_nothing(name, value)))
         {
             return Err(ApiError::bad_request(
                 "unsupported_parameter",
@@ -55,29 +60,7 @@ impl Catalog {
                 format!("leave `{name}` out"),
             ));
         }
-        let model = match fields.get("model") {
-            None | Some(Value::Null) => AUTO.to_owned(),
-            Some(Value::String(model)) => model.clone(),
-            Some(_) => return Err(invalid("`model` is not a string", "write \"auto\" or the id of a model")),
-        };
-        let job = match kind {
-            JobKind::TextInference => JobInput::TextInference(self.text(model, fields)?),
-            JobKind::Embeddings => JobInput::Embeddings(self.embeddings(model, fields)?),
-            other => {
-                return Err(ApiError::bad_request(
-                    "unsupported_job_type",
-                    format!("jobs of type {other} are not served here"),
-                    "use \"text-inference\" or \"embeddings\"",
-                ));
-            }
-        };
-        if self.candidates(&job).next().is_none() {
-            return Err(self.unknown_model(kind, job.model()));
-        }
-        Ok(job)
-    }
-
-    fn text(&self, model: String, fields: &Map<String, Value>) -> ApiResult<TextInference> {
+        let fields = fields.only(&[TEXT.as_slice(), &NOT_SERVED].concat())?;
         let messages = match (fields.get("messages"), fields.get("prompt")) {
             (Some(Value::Array(items)), None) => {
                 items.iter().enumerate().map(|(at, item)| message(at, item)).collect::<ApiResult<Vec<_>>>()?
@@ -103,14 +86,20 @@ impl Catalog {
             model,
             messages,
             max_tokens,
-            temperature: number_between(fields, "temperature", 0, 2)?,
-            top_p: number_between(fields, "top_p", 0, 1)?,
-            seed: seed(fields)?,
+            temperature: fields.number("temperature", 0.0, 2.0)?,
+            top_p: fields.number("top_p", 0.0, 1.0)?,
+            seed: fields.seed()?,
+            frequency_penalty: fields.number("frequency_penalty", -2.0, 2.0)?,
+            presence_penalty: fields.number("presence_penalty", -2.0, 2.0)?,
             stop: stop(fields)?,
+            stream: fields.flag("stream")?,
         })
     }
 
-    fn embeddings(&self, model: String, fields: &Map<String, Value>) -> ApiResult<Embeddings> {
+    pub(super) fn embeddings(&self, model: String, fields: Fields<'_>) -> ApiResult<Embeddings> {
+        let fields = fields.only(&["input", "dimensions", "encoding_format"])?;
+        // base64 is packed by the endpoint that speaks OpenAI's dialect; here vectors are lists.
+        fields.one_of("encoding_format", &["float"])?;
         let input: Vec<String> = match fields.get("input") {
             Some(Value::String(text)) => vec![text.clone()],
             Some(Value::Array(items)) => items
@@ -136,14 +125,7 @@ impl Catalog {
             return Err(invalid(format!("`input[{at}]` is empty"), "leave empty texts out"));
         }
         self.check_size(input.iter().map(String::len).sum())?;
-        let dimensions = match fields.get("dimensions") {
-            None | Some(Value::Null) => None,
-            Some(value) => {
-                Some(whole(value).filter(|dimensions| (1..=4096).contains(dimensions)).ok_or_else(|| {
-                    invalid("`dimensions` is not a whole number from 1 to 4096", "leave it out for the model's own")
-                })?)
-            }
-        };
+        let dimensions = fields.whole(&["dimensions"], 1, 4096)?;
         Ok(Embeddings { model, input, dimensions })
     }
 
@@ -160,29 +142,14 @@ impl Catalog {
     }
 
     /// The bound on the answer: what the client says, else the operator's default, within what the model can write.
-    fn max_tokens(&self, model: &str, fields: &Map<String, Value>) -> ApiResult<u32> {
+    fn max_tokens(&self, model: &str, fields: Fields<'_>) -> ApiResult<u32> {
         let most = self
-            .models
-            .iter()
-            .filter(|entry| {
-                entry.rate.kind == JobKind::TextInference
-                    && if model == AUTO { entry.auto } else { entry.rate.id == model }
-            })
+            .named(JobKind::TextInference, model)
             .map(|entry| u32::try_from(entry.rate.max_output_tokens).unwrap_or(u32::MAX))
             .max()
-            .ok_or_else(|| self.unknown_model(JobKind::TextInference, model))?;
-        let given = ["max_tokens", "max_completion_tokens"]
-            .into_iter()
-            .find_map(|name| fields.get(name).filter(|value| !value.is_null()).map(|value| (name, value)));
-        match given {
-            None => Ok(self.limits.default_max_tokens.min(most)),
-            Some((name, value)) => whole(value).filter(|tokens| (1..=most).contains(tokens)).ok_or_else(|| {
-                invalid(
-                    format!("`{name}` is not a whole number from 1 to {most}"),
-                    "leave it out, or stay in that range",
-                )
-            }),
-        }
+            .ok_or_else(|| self.not_on_offer(JobKind::TextInference, model))?;
+        let given = fields.whole(&["max_tokens", "max_completion_tokens"], 1, most)?;
+        Ok(given.unwrap_or(self.limits.default_max_tokens.min(most)))
     }
 }
 
@@ -217,53 +184,15 @@ fn message(at: usize, item: &Value) -> ApiResult<Message> {
     Ok(Message { role, content })
 }
 
-/// A whole number that fits; `3.0` is none.
-fn whole(value: &Value) -> Option<u32> {
-    value.as_u64().and_then(|number| u32::try_from(number).ok())
-}
-
-fn number_between(fields: &Map<String, Value>, name: &str, low: u8, high: u8) -> ApiResult<Option<Number>> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number))
-            if number.as_f64().is_some_and(|value| (f64::from(low)..=f64::from(high)).contains(&value)) =>
-        {
-            Ok(Some(number.clone()))
-        }
-        Some(_) => Err(invalid(
-            format!("`{name}` is not a number from {low} to {high}"),
-            "leave it out, or stay in that range",
-        )),
-    }
-}
-
-fn seed(fields: &Map<String, Value>) -> ApiResult<Option<i64>> {
-    match fields.get("seed") {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| invalid("`seed` is not a whole number", "leave it out")),
-    }
-}
-
-fn stop(fields: &Map<String, Value>) -> ApiResult<Vec<String>> {
+fn stop(fields: Fields<'_>) -> ApiResult<Vec<String>> {
     let wrong = || invalid("`stop` is not a text or a list of at most 4 texts", "leave it out");
     match fields.get("stop") {
-        None | Some(Value::Null) => Ok(Vec::new()),
+        None => Ok(Vec::new()),
         Some(Value::String(text)) if !text.is_empty() => Ok(vec![text.clone()]),
         Some(Value::Array(items)) if items.len() <= 4 => items
             .iter()
             .map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(wrong))
             .collect(),
         Some(_) => Err(wrong()),
-    }
-}
-
-fn invalid(error: impl Into<String>, hint: impl Into<String>) -> ApiError {
-    ApiError::bad_request("invalid_request", error, hint)
-}
-
-fn example(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::Embeddings => "send {\"model\": \"auto\", \"input\": [\"a text\"]}",
-        _ => "send {\"model\": \"auto\", \"messages\": [{\"role\": \"user\", \"content\": \"a text\"}]}",
     }
 }

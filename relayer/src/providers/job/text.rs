@@ -1,8 +1,7 @@
-//! What is asked of a provider and what comes back.
+//! Jobs whose input is text: conversations and embeddings.
 
-use compute_futures_protocol::{JobKind, Usage};
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde_json::Number;
 use utoipa::ToSchema;
 
 /// Who said a message.
@@ -50,9 +49,20 @@ pub struct TextInference {
     /// Passed through to the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
+    /// Passed through to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub frequency_penalty: Option<Number>,
+    /// Passed through to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub presence_penalty: Option<Number>,
     /// Sequences that end the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
+    /// Whether the client wants the answer piece by piece.
+    #[serde(default)]
+    pub stream: bool,
 }
 
 /// An embeddings job.
@@ -66,48 +76,4 @@ pub struct Embeddings {
     /// Length of each vector, where the model can choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<u32>,
-}
-
-/// One job, parsed and checked. Made by [`crate::catalog::Catalog::parse`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum JobInput {
-    /// Chat or completion.
-    TextInference(TextInference),
-    /// Vectors of texts.
-    Embeddings(Embeddings),
-}
-
-impl JobInput {
-    /// Its kind.
-    #[must_use]
-    pub const fn kind(&self) -> JobKind {
-        match self {
-            Self::TextInference(_) => JobKind::TextInference,
-            Self::Embeddings(_) => JobKind::Embeddings,
-        }
-    }
-
-    /// The model asked for: an id of the catalog, or `auto`.
-    #[must_use]
-    pub fn model(&self) -> &str {
-        match self {
-            Self::TextInference(job) => &job.model,
-            Self::Embeddings(job) => &job.model,
-        }
-    }
-}
-
-/// What a provider answered, checked and clamped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobOutput {
-    /// Name of the provider that did the work.
-    pub provider: String,
-    /// Id of the catalog model that did the work (never `auto`).
-    pub model: String,
-    /// The fields of the answer that depend on the kind: `choices`, or `data`. Merge them into the answer's `compute` object.
-    pub body: serde_json::Map<String, Value>,
-    /// Tokens used; never more than the request allows.
-    pub usage: Usage,
 }
