@@ -85,6 +85,10 @@ pub enum Command {
     /// The operator's verbs.
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Serve the OpenAI API on this machine, paid from credit.
+    Proxy(ProxyArgs),
+    /// Serve the tools of the Model Context Protocol, paid from credit.
+    Mcp(McpArgs),
     /// Run a relayer.
     Relayer(ServiceArgs),
     /// Run an indexer.
@@ -184,6 +188,49 @@ pub enum JobType {
     TextInference,
     /// One vector a line of the prompt.
     Embeddings,
+}
+
+/// `proxy`
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// The account that pays (id, or CFE-…).
+    #[arg(long)]
+    pub account: String,
+    /// Port on 127.0.0.1; 0: any free one.
+    #[arg(long, default_value_t = 4030)]
+    pub port: u16,
+    /// Most that may be spent until the proxy is stopped (net, USDC).
+    #[arg(long, default_value = "1")]
+    pub limit: Usdc,
+    /// Most that one request may cost (net, USDC).
+    #[arg(long)]
+    pub max: Option<Usdc>,
+    /// Sign a ceiling up to this (total charges, USDC) when the present one is too low.
+    #[arg(long)]
+    pub raise_ceiling: Option<Usdc>,
+    /// Stop when standard input closes: for a parent process that must not leave children behind.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}
+
+/// `mcp`
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// The account that pays (id, or CFE-…); without one only what is free works, until a deposit opens one.
+    #[arg(long)]
+    pub account: Option<String>,
+    /// Serve streamable HTTP on this port of 127.0.0.1 (0: any free one) instead of standard input and output.
+    #[arg(long, value_name = "PORT")]
+    pub http: Option<u16>,
+    /// Most that the tools may spend in this session (net, USDC).
+    #[arg(long, default_value = "1")]
+    pub limit: Usdc,
+    /// Most that the tools may deposit from the wallet in this session, in USDC; by default they only say how to.
+    #[arg(long, default_value = "0")]
+    pub deposit_limit: Usdc,
+    /// Sign a ceiling up to this (total charges, USDC) when the present one is too low.
+    #[arg(long)]
+    pub raise_ceiling: Option<Usdc>,
 }
 
 /// `refund`

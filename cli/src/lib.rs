@@ -8,7 +8,10 @@ mod demo;
 pub mod devnet;
 mod failure;
 pub mod keys;
+mod local;
+mod mcp;
 mod output;
+mod proxy;
 mod shutdown;
 
 use std::process::ExitCode;

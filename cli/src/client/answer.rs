@@ -1,12 +1,9 @@
 //! An answer over HTTP.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use compute_futures_protocol::{B256, keccak256};
+use compute_futures_protocol::B256;
+use compute_futures_x402::decode_header;
 use reqwest::Response;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::ClientError;
 
@@ -26,18 +23,12 @@ pub struct Answer {
     pub payment: Option<Value>,
 }
 
-#[derive(Deserialize)]
-struct Job<'a> {
-    #[serde(borrow)]
-    compute: &'a RawValue,
-}
-
 impl Answer {
     /// Reads a response whole.
     pub(super) async fn read(response: Response) -> Result<Self, ClientError> {
         let url = response.url().to_string();
         let status = response.status().as_u16();
-        let payment = response.headers().get(PAYMENT_RESPONSE).and_then(|header| decode(header.as_bytes()));
+        let payment = response.headers().get(PAYMENT_RESPONSE).and_then(|header| decode_header(header.as_bytes()));
         let bytes = response
             .bytes()
             .await
@@ -51,10 +42,7 @@ impl Answer {
     /// whole body.
     #[must_use]
     pub fn output_hash(&self) -> B256 {
-        match serde_json::from_slice::<Job<'_>>(&self.bytes) {
-            Ok(job) if self.body.get("receipt").is_some() => keccak256(job.compute.get()),
-            _ => keccak256(&self.bytes),
-        }
+        compute_futures_x402::output_hash(&self.bytes, &self.body)
     }
 
     /// The body of a 2xx answer.
@@ -74,9 +62,4 @@ impl Answer {
             extra: self.body.get("extra").cloned(),
         })
     }
-}
-
-/// Base64 of JSON, as x402 headers are.
-pub(super) fn decode(header: &[u8]) -> Option<Value> {
-    serde_json::from_slice(&STANDARD.decode(header).ok()?).ok()
 }

@@ -1,33 +1,15 @@
-//! Scheme `compute-futures`: a signature is the payment (docs/x402-scheme.md).
+//! Scheme `compute-futures`: a signature is the payment (docs/x402-scheme.md). The scheme itself is `compute-futures-x402`; here are
+//! the retries, and the bounds of one call.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use compute_futures_protocol::{
-    AccountId, Address, B256, Chain, Domain, JobAuthorization, Signer, SpendCeiling, Usdc, refund_order_hash,
-    request_hash,
-};
+use compute_futures_protocol::{AccountId, Address, Domain, JobAuthorization, Signer, Usdc, request_hash};
+pub use compute_futures_x402::CreditTerms;
+use compute_futures_x402::{Answered, Credit};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Answer, CheckedReceipt, ClientError, Relayer, Request, check_receipt, receipt_of};
+use super::{Answer, CheckedReceipt, ClientError, Relayer, Request};
 
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static("payment-signature");
-const SCHEME: &str = "compute-futures";
-/// The one call whose receipt covers an order, not its answer.
-const REFUND: &str = "/api/v1/compute-futures/refund";
-/// How long an authorisation stays valid: long enough for retries, short enough to forget.
-const VALID_SECONDS: u64 = 15 * 60;
-
-/// The `compute-futures` entry of an offer, checked against what the client trusts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CreditTerms {
-    /// The entry as offered; goes back as `accepted`.
-    pub entry: Value,
-    /// The highest list price this request can cost.
-    pub max_list: Usdc,
-}
 
 /// What the payer allows for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,38 +61,18 @@ impl CreditPayer {
         self.pay(relayer, request, &terms, limits).await
     }
 
+    /// The account, and whom its owner trusts.
+    #[must_use]
+    pub fn credit(&self) -> Credit {
+        Credit { account: self.account, domain: self.domain, operator: self.operator }
+    }
+
     /// The entry of this scheme in a decoded `PAYMENT-REQUIRED`, if it is for the trusted contract, chain and operator.
     ///
     /// # Errors
     /// [`ClientError::Untrusted`] when there is no such entry.
     pub fn terms(&self, offer: Option<&Value>) -> Result<CreditTerms, ClientError> {
-        let accepts = offer.and_then(|offer| offer.get("accepts")).and_then(Value::as_array);
-        let entry = accepts
-            .and_then(|entries| entries.iter().find(|entry| entry["scheme"] == SCHEME))
-            .ok_or_else(|| ClientError::Untrusted("the offer has no `compute-futures` entry".into()))?;
-        let network = self.domain.network();
-        if entry["network"] != network.as_str() {
-            return Err(ClientError::Untrusted(format!("the offer is for {}, not for {network}", entry["network"])));
-        }
-        if address(&entry["payTo"]) != Some(self.domain.contract()) {
-            return Err(ClientError::Untrusted(format!(
-                "the offer is for contract {}, not for {}",
-                entry["payTo"],
-                self.domain.contract()
-            )));
-        }
-        if entry["extra"]["operatorIndex"] != self.account.operator_index() {
-            return Err(ClientError::Untrusted(format!(
-                "the relayer works for operator {}, the account belongs to operator {}",
-                entry["extra"]["operatorIndex"],
-                self.account.operator_index()
-            )));
-        }
-        let max_list = entry["amount"]
-            .as_str()
-            .and_then(|text| Usdc::parse_micros(text).ok())
-            .ok_or_else(|| ClientError::Untrusted("the offer states no amount".into()))?;
-        Ok(CreditTerms { entry: entry.clone(), max_list })
+        Ok(self.credit().terms(offer.unwrap_or(&Value::Null))?)
     }
 
     /// Pays a known offer. The same nonce goes with every attempt, so that no lost answer is ever paid twice.
@@ -126,18 +88,31 @@ impl CreditPayer {
     ) -> Result<Paid, ClientError> {
         let max_charge = limits.max_charge.unwrap_or(terms.max_list).min(terms.max_list);
         let authorization = self.authorization(request, max_charge);
+        let (answer, ceiling_raised) = self.answer(relayer, request, terms, &authorization, limits).await?;
+        let receipt = self.check(request, &answer, &authorization)?;
+        Ok(Paid { answer, receipt, ceiling_raised })
+    }
+
+    /// Sends with this authorisation, raising the ceiling when that is allowed. The receipt is not checked yet: a job that is still
+    /// on its way (202) has none.
+    ///
+    /// # Errors
+    /// As [`CreditPayer::send`].
+    pub async fn answer(
+        &self,
+        relayer: &Relayer,
+        request: &Request,
+        terms: &CreditTerms,
+        authorization: &JobAuthorization,
+        limits: &Limits,
+    ) -> Result<(Answer, Option<Usdc>), ClientError> {
         let mut ceiling = None;
         loop {
-            let headers = self.headers(terms, &authorization, ceiling)?;
-            match relayer.send(request, &headers).await?.success() {
-                Ok(answer) => {
-                    let receipt = self.check(request, &answer, &authorization)?;
-                    return Ok(Paid { answer, receipt, ceiling_raised: ceiling });
-                }
-                Err(refused) => match (ceiling, ceiling_needed(&refused)) {
-                    (None, Some(needed)) => ceiling = Some(raise(needed, limits)?),
-                    _ => return Err(refused),
-                },
+            let answer = relayer.send(request, &self.headers(terms, authorization, ceiling)?).await?;
+            match limits.ceiling_for(&answer.body) {
+                Ok(Some(needed)) if ceiling.is_none() => ceiling = Some(needed),
+                Err(error) if ceiling.is_none() => return Err(error),
+                _ => return Ok((answer.success()?, ceiling)),
             }
         }
     }
@@ -145,13 +120,8 @@ impl CreditPayer {
     /// An authorisation of exactly this request, with a fresh nonce.
     #[must_use]
     pub fn authorization(&self, request: &Request, max_charge: Usdc) -> JobAuthorization {
-        JobAuthorization {
-            account_id: self.account,
-            request_hash: request_hash(request.method.as_str(), &request.path, &request.body),
-            nonce: B256::from(rand::random::<[u8; 32]>()),
-            max_charge,
-            valid_until: unix_now() + VALID_SECONDS,
-        }
+        let hash = request_hash(request.method.as_str(), &request.path, &request.body);
+        self.credit().authorization(hash, max_charge)
     }
 
     /// The headers that pay: [`PAYMENT_SIGNATURE`] with the signed payload, and a signed ceiling when one is given.
@@ -164,81 +134,41 @@ impl CreditPayer {
         authorization: &JobAuthorization,
         ceiling: Option<Usdc>,
     ) -> Result<HeaderMap, ClientError> {
-        let signature = alloy::hex::encode_prefixed(self.signer.sign(authorization.digest(&self.domain)));
-        let mut payload = json!({ "signature": signature, "authorization": authorization });
-        if let Some(ceiling) = ceiling {
-            let digest = SpendCeiling { account_id: self.account, ceiling }.digest(&self.domain);
-            let signature = alloy::hex::encode_prefixed(self.signer.sign(digest));
-            payload["spendCeiling"] = json!({ "ceiling": ceiling, "signature": signature });
-        }
-        let document = json!({ "x402Version": 2, "accepted": terms.entry, "payload": payload });
-        let value = HeaderValue::from_str(&STANDARD.encode(document.to_string()))
-            .map_err(|error| ClientError::Signing(error.to_string()))?;
+        let payment = self.credit().payment(&self.signer, terms, authorization, ceiling);
+        let value = HeaderValue::from_str(&payment).map_err(|error| ClientError::Signing(error.to_string()))?;
         Ok(HeaderMap::from_iter([(PAYMENT_SIGNATURE, value)]))
     }
 
-    fn check(
+    /// The receipt of an answer that was paid with this authorisation, if it holds.
+    ///
+    /// # Errors
+    /// [`ClientError::BadReceipt`] names the first thing that does not hold.
+    pub fn check(
         &self,
         request: &Request,
         answer: &Answer,
         authorization: &JobAuthorization,
     ) -> Result<CheckedReceipt, ClientError> {
-        let signed = receipt_of(answer)?;
-        if signed.receipt.authorization_hash != authorization.digest(&self.domain) {
-            return Err(ClientError::BadReceipt("it names another authorisation than the one signed".into()));
-        }
-        if signed.receipt.charged > authorization.max_charge {
-            return Err(ClientError::BadReceipt(format!(
-                "it charges {} USDC, above the {} USDC that were signed",
-                signed.receipt.charged, authorization.max_charge
-            )));
-        }
-        check_receipt(
-            signed,
-            &self.domain,
-            self.operator,
-            self.account,
-            authorization.request_hash,
-            self.attested(request, answer)?,
-        )
+        let path = request.path.split('?').next().unwrap_or_default();
+        let answered = Answered { path, bytes: &answer.bytes, body: &answer.body, report: answer.payment.as_ref() };
+        Ok(CheckedReceipt { signed: self.credit().check(&answered, authorization)? })
     }
 }
 
-impl CreditPayer {
-    /// What the receipt must attest: the answer. A refund is charged before the account can close, so there it is the order to
-    /// refund this account, and what came of it is in the answer and on chain.
-    fn attested(&self, request: &Request, answer: &Answer) -> Result<B256, ClientError> {
-        if request.path != REFUND {
-            return Ok(answer.output_hash());
+impl Limits {
+    /// The ceiling to sign after this refusal; `None` when it is about something else.
+    ///
+    /// # Errors
+    /// [`ClientError::CeilingTooLow`] when it asks for more than may be signed.
+    pub fn ceiling_for(&self, refusal: &Value) -> Result<Option<Usdc>, ClientError> {
+        if refusal["code"] != "ceiling_too_low" {
+            return Ok(None);
         }
-        let network = self.domain.network();
-        let chain: Chain =
-            network.parse().map_err(|_| ClientError::Untrusted(format!("chain {network} is not one of ours")))?;
-        let named = &answer.body["refund"]["accountId"];
-        if named.as_str() != Some(self.account.to_string().as_str()) {
-            return Err(ClientError::BadReceipt(format!("the answer refunds account {named}, not {}", self.account)));
+        let needed = refusal.pointer("/extra/ceilingNeeded").and_then(Value::as_str);
+        let Some(needed) = needed.and_then(|text| Usdc::parse_micros(text).ok()) else { return Ok(None) };
+        match self.raise_ceiling_to.filter(|most| *most >= needed) {
+            Some(_) => Ok(Some(needed)),
+            None => Err(ClientError::CeilingTooLow { needed }),
         }
-        Ok(refund_order_hash(self.account, chain))
     }
-}
-
-fn raise(needed: Usdc, limits: &Limits) -> Result<Usdc, ClientError> {
-    limits.raise_ceiling_to.filter(|most| *most >= needed).ok_or(ClientError::CeilingTooLow { needed })
-}
-
-fn ceiling_needed(error: &ClientError) -> Option<Usdc> {
-    match error {
-        ClientError::Refused { code, extra: Some(extra), .. } if code == "ceiling_too_low" => {
-            extra.get("ceilingNeeded").and_then(Value::as_str).and_then(|text| Usdc::parse_micros(text).ok())
-        }
-        _ => None,
-    }
-}
-
-fn address(value: &Value) -> Option<Address> {
-    value.as_str()?.parse().ok()
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

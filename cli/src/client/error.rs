@@ -1,6 +1,7 @@
 //! What can go wrong between a client and a relayer.
 
 use compute_futures_protocol::Usdc;
+use compute_futures_x402::CreditError;
 use serde_json::Value;
 
 /// Failure of a call. Unless it says otherwise nothing was paid.
@@ -42,6 +43,16 @@ pub enum ClientError {
     /// The price is above the client's own bound; nothing was signed.
     #[error("nothing was signed: {0}")]
     TooExpensive(String),
+    /// The session has spent what it may.
+    #[error(
+        "nothing was signed: this costs up to {needed} USDC, more than is left of the session's limit of {limit} USDC"
+    )]
+    SessionLimit {
+        /// What the session may spend in all.
+        limit: Usdc,
+        /// What this may cost.
+        needed: Usdc,
+    },
     /// The account's ceiling is too low for this job, and the client was not told to raise it so far.
     #[error("the account's ceiling must rise to {needed} USDC for this job; nothing was charged")]
     CeilingTooLow {
@@ -69,6 +80,7 @@ impl ClientError {
             Self::Untrusted(_) => {
                 "check --network, --contract and --operator against what the operator publishes".into()
             }
+            Self::SessionLimit { .. } => "ask for less, or start again with a higher --limit".into(),
             Self::TooExpensive(_) => "raise --max if the price is right".into(),
             Self::BadReceipt(_) => {
                 "keep the answer; compare it with `compute-futures verify`, and take it up with the operator".into()
@@ -88,10 +100,20 @@ impl ClientError {
             Self::Refused { code, .. } => code,
             Self::BadAnswer { .. } => "bad_answer",
             Self::Untrusted(_) => "untrusted_offer",
+            Self::SessionLimit { .. } => "session_limit",
             Self::TooExpensive(_) => "too_expensive",
             Self::CeilingTooLow { .. } => "ceiling_too_low",
             Self::BadReceipt(_) => "bad_receipt",
             Self::Signing(_) => "signing_failed",
+        }
+    }
+}
+
+impl From<CreditError> for ClientError {
+    fn from(error: CreditError) -> Self {
+        match error {
+            CreditError::Untrusted(what) => Self::Untrusted(what),
+            CreditError::BadReceipt(what) => Self::BadReceipt(what),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! never above its own bounds, and checks each receipt before it believes it.
 
 mod answer;
+mod budget;
 mod credit;
 mod deposit;
 mod error;
@@ -12,9 +13,10 @@ mod receipts;
 mod relayer;
 
 pub use answer::Answer;
+pub use budget::{Budget, Hold};
 pub use credit::{CreditPayer, CreditTerms, Limits, Paid};
 pub use deposit::{GaslessDeposit, sign_gasless};
 pub use error::ClientError;
 pub use exact::ExactPayer;
-pub use receipts::{CheckedReceipt, check_receipt, receipt_of};
+pub use receipts::{CheckedReceipt, receipt_of};
 pub use relayer::{Relayer, Request};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode, header::HeaderMap};
+use compute_futures_x402::decode_header;
+use reqwest::{Client, Method, Response, StatusCode, header::CONTENT_TYPE, header::HeaderMap};
 use serde_json::Value;
 use url::Url;
 
-use super::answer::decode;
 use super::{Answer, ClientError};
 
 /// Header of an offer (x402 V2).
@@ -91,7 +91,7 @@ impl Relayer {
             Answer::read(response).await?.success()?;
             return Err(ClientError::BadAnswer { url, reason: "it does not ask for a payment".into() });
         }
-        response.headers().get(PAYMENT_REQUIRED).and_then(|header| decode(header.as_bytes())).ok_or_else(|| {
+        response.headers().get(PAYMENT_REQUIRED).and_then(|header| decode_header(header.as_bytes())).ok_or_else(|| {
             ClientError::BadAnswer {
                 url: self.url(&request.path),
                 reason: "its 402 has no readable PAYMENT-REQUIRED".into(),
@@ -122,12 +122,18 @@ impl Relayer {
         }
     }
 
-    /// One attempt, unread.
-    pub(super) async fn once(&self, request: &Request, headers: &HeaderMap) -> Result<Response, ClientError> {
+    /// One attempt, unread: for answers that stream.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when there is no answer.
+    pub async fn once(&self, request: &Request, headers: &HeaderMap) -> Result<Response, ClientError> {
         let url = self.url(&request.path);
         let mut builder = self.http.request(request.method.clone(), &url).headers(headers.clone());
         if !request.body.is_empty() {
-            builder = builder.header("content-type", "application/json").body(request.body.clone());
+            if !headers.contains_key(CONTENT_TYPE) {
+                builder = builder.header(CONTENT_TYPE, "application/json");
+            }
+            builder = builder.body(request.body.clone());
         }
         builder.send().await.map_err(|error| ClientError::Unreachable { url, reason: reason_of(&error) })
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::events::{Done, post};
 use crate::args::DepositArgs;
-use crate::client::{ExactPayer, Request, sign_gasless};
+use crate::client::{Answer, ExactPayer, Request, sign_gasless};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
@@ -216,6 +216,26 @@ async fn x402(context: &Context, args: &DepositArgs, account: Option<AccountId>)
 }
 
 async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()> {
+    let answer = pay(context, body, amount).await?;
+    context.output.result(&answer.body, || {
+        let text = |name: &str| {
+            answer.body.pointer(&format!("/computeFuture/{name}")).and_then(Value::as_str).unwrap_or("?").to_owned()
+        };
+        facts([
+            ("futures id", text("id")),
+            ("account", text("accountId")),
+            ("tier", format!("{} ({})", text("tier"), text("discount"))),
+            ("balance", text("balanceRemaining")),
+        ])
+    });
+    Ok(())
+}
+
+/// Pays what the relayer asks for a deposit of `amount`, and waits until it is credit.
+///
+/// # Errors
+/// When it is refused, or paid and not credit yet.
+pub(crate) async fn pay(context: &Context, body: &Value, amount: Usdc) -> Outcome<Answer> {
     let key = context.key()?;
     let most =
         amount.checked_add(MOST_FEE).ok_or_else(|| Failure::new("usage", "the amount is too large", "deposit less"))?;
@@ -230,18 +250,7 @@ async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()>
             "it becomes credit by itself: compute-futures balance shows it",
         ));
     }
-    context.output.result(&answer.body, || {
-        let text = |name: &str| {
-            answer.body.pointer(&format!("/computeFuture/{name}")).and_then(Value::as_str).unwrap_or("?").to_owned()
-        };
-        facts([
-            ("futures id", text("id")),
-            ("account", text("accountId")),
-            ("tier", format!("{} ({})", text("tier"), text("discount"))),
-            ("balance", text("balanceRemaining")),
-        ])
-    });
-    Ok(())
+    Ok(answer)
 }
 
 fn credited(context: &Context, done: &Done) -> Outcome<()> {

@@ -16,7 +16,10 @@ use crate::args::{Cli, Command};
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::{demo, devnet};
+use crate::{demo, devnet, mcp, proxy};
+pub(crate) use deposit::pay as pay_deposit;
+pub(crate) use run::payer;
+pub(crate) use verify::of as verify_receipt;
 
 /// Runs one command.
 ///
@@ -44,6 +47,8 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome<()> {
         Command::Ceiling(args) => ceiling::run(&Context::new(global)?, args).await,
         Command::Delegate(args) => delegate::run(&Context::new(global)?, args).await,
         Command::Audit(args) => audit::run(&Context::new(global)?, args).await,
+        Command::Proxy(args) => proxy::run(&Context::new(global)?, args).await,
+        Command::Mcp(args) => mcp::run(Context::new(global)?, args).await,
         Command::Operator(args) => operator::run(&Context::new(global)?, args).await,
     }
 }

@@ -77,7 +77,7 @@ fn in_our_flags(error: ClientError) -> Failure {
 }
 
 /// Pays from `account` with the user's key, trusting the operator that the chain names.
-pub(super) async fn payer(context: &Context, account: AccountId) -> Outcome<CreditPayer> {
+pub(crate) async fn payer(context: &Context, account: AccountId) -> Outcome<CreditPayer> {
     let operator = context.reader().await?.operator(account.operator_index()).await?.ok_or_else(|| {
         Failure::new("unknown_operator", "the account's operator does not exist", "check the id and the network")
     })?;

@@ -32,20 +32,8 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Outcome<()> {
         None => by_hash(context, args.hash.unwrap_or_default(), args.batch.unwrap_or_default()).await?,
     };
     let checks = check(context, &signed, document.as_ref()).await?;
-    let holds = checks.iter().all(|check| check.holds.is_ok());
-    let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
-    let result = json!({
-        "holds": holds,
-        "receiptHash": signed.receipt_hash,
-        "operatorIndex": signed.receipt.account_id.operator_index(),
-        "batchNumber": signed.receipt.batch_number.to_string(),
-        "proof": proof,
-        "checks": checks.iter().map(|check| json!({
-            "check": check.what,
-            "holds": check.holds.is_ok(),
-            "detail": check.holds.clone().unwrap_or_else(|detail| detail),
-        })).collect::<Vec<_>>(),
-    });
+    let result = report(&signed, document.as_ref(), &checks);
+    let holds = result["holds"] == true;
     context.output.result(&result, || {
         let rows = checks.iter().map(|check| match &check.holds {
             Ok(detail) => (check.what, format!("holds: {detail}")),
@@ -61,6 +49,39 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> Outcome<()> {
         "the receipt does not hold, see above",
         "if its batch is not posted yet, try again after the operator's next batch; otherwise take it up with the operator",
     ))
+}
+
+/// Checks a receipt, or an answer that holds one; for programs.
+///
+/// # Errors
+/// When it cannot be read, or there is nothing to compare it with. That it does not hold is a result.
+pub(crate) async fn of(context: &Context, value: Value) -> Outcome<Value> {
+    let signed = receipt_in(value).map_err(|error| {
+        Failure::new(
+            "bad_receipt",
+            format!("that is no receipt: {error}"),
+            "pass the `receipt` of an answer, or the answer",
+        )
+    })?;
+    let document = batch(context, signed.receipt.account_id.operator_index(), signed.receipt.batch_number).await?;
+    let checks = check(context, &signed, document.as_ref()).await?;
+    Ok(report(&signed, document.as_ref(), &checks))
+}
+
+fn report(signed: &SignedReceipt, document: Option<&BatchDocument>, checks: &[Check]) -> Value {
+    let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
+    json!({
+        "holds": checks.iter().all(|check| check.holds.is_ok()),
+        "receiptHash": signed.receipt_hash,
+        "operatorIndex": signed.receipt.account_id.operator_index(),
+        "batchNumber": signed.receipt.batch_number.to_string(),
+        "proof": proof,
+        "checks": checks.iter().map(|check| json!({
+            "check": check.what,
+            "holds": check.holds.is_ok(),
+            "detail": check.holds.clone().unwrap_or_else(|detail| detail),
+        })).collect::<Vec<_>>(),
+    })
 }
 
 async fn check(context: &Context, signed: &SignedReceipt, document: Option<&BatchDocument>) -> Outcome<Vec<Check>> {
@@ -177,8 +198,12 @@ fn read(path: &std::path::Path) -> Outcome<SignedReceipt> {
         )
     };
     let value: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    receipt_in(value).map_err(|error| bad(error.to_string()))
+}
+
+fn receipt_in(value: Value) -> Result<SignedReceipt, serde_json::Error> {
     let receipt = value.get("receipt").cloned().unwrap_or(value);
-    serde_json::from_value(receipt).map_err(|error| bad(error.to_string()))
+    serde_json::from_value(receipt)
 }
 
 /// The receipts of a batch: from the relayer that issued them, or an indexer that kept them. Either is only believed as far as

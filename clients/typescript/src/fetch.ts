@@ -64,7 +64,9 @@ async function checked(scheme: ComputeFuturesScheme, url: string, payload: Credi
   const body = json ? (JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>) : undefined;
   const report = response.headers.get(REPORT);
   const inHeader = report ? decode<{ extra?: { receipt?: SignedReceipt } }>(report).extra?.receipt : undefined;
-  const signed = (body?.['receipt'] as SignedReceipt | undefined) ?? inHeader;
+  // A job that is looked up later has its own receipt in the body, and the one of the look-up in the header.
+  const inBody = body && 'compute' in body ? (body['receipt'] as SignedReceipt | undefined) : undefined;
+  const signed = inBody ?? inHeader;
   if (!signed) throw new ReceiptError('the answer holds no receipt');
   const output = new URL(url).pathname === REFUND ? refundOrder(scheme.accountId, body) : outputHash(bytes, body);
   const { options } = scheme;
