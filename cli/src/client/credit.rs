@@ -166,9 +166,7 @@ impl Limits {
         }
         let needed = refusal.pointer("/extra/ceilingNeeded").and_then(Value::as_str);
         let Some(needed) = needed.and_then(|text| Usdc::parse_micros(text).ok()) else { return Ok(None) };
-        match self.raise_ceiling_to.filter(|most| *most >= needed) {
-            Some(_) => Ok(Some(needed)),
-            None => Err(ClientError::CeilingTooLow { needed }),
-        }
+        // As high as it may be: the next job then needs no signature of its own.
+        self.raise_ceiling_to.filter(|most| *most >= needed).map(Some).ok_or(ClientError::CeilingTooLow { needed })
     }
 }

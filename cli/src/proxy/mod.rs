@@ -6,7 +6,8 @@
 mod error;
 mod forward;
 mod passing;
-mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,10 +102,14 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome<()> {
         ];
         facts(rows)
     });
-    let app = Router::new().route("/v1/{*path}", any(forward::handle)).fallback(nothing).with_state(Arc::new(proxy));
+    let app = router(Arc::new(proxy));
     let stop = shutdown::token(args.with_parent);
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     served.map_err(|error| port_lost(&error))
+}
+
+fn router(proxy: Arc<Proxy>) -> Router {
+    Router::new().route("/v1/{*path}", any(forward::handle)).fallback(nothing).with_state(proxy)
 }
 
 fn port_lost(error: &std::io::Error) -> Failure {

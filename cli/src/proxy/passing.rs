@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
-use compute_futures_protocol::{B256, SignedReceipt};
-use compute_futures_x402::{CreditError, decode_header};
+use compute_futures_protocol::B256;
+use compute_futures_x402::{CreditError, Passing, decode_header};
 use futures::StreamExt;
-use serde::Deserialize;
 
-use super::tap::Tap;
 use super::{Payment, Proxy};
 
 /// Watches one paid answer. When the client is gone before the end, the payment waits for its retry.
@@ -29,40 +27,28 @@ impl Check {
 
     /// The body as it comes; an answer whose receipt does not hold ends in a broken connection, not in a proper end.
     pub(super) fn body(self, response: reqwest::Response) -> Body {
-        let header = |name| response.headers().get(name);
-        let events = header(header::CONTENT_TYPE.as_str())
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-        let stated = header("payment-response").and_then(|value| {
-            let report = decode_header(value.as_bytes())?;
-            SignedReceipt::deserialize(report.pointer("/extra/receipt")?).ok()
-        });
-        let start = (response.bytes_stream(), Tap::new(events), Some((self, stated)));
-        Body::from_stream(futures::stream::unfold(start, |(mut bytes, mut tap, check)| async move {
-            let (check, stated) = check?;
+        let header = |name| response.headers().get(name).map_or(&[][..], |value| value.as_bytes());
+        let passing = Passing::new(header(header::CONTENT_TYPE.as_str()), decode_header(header("payment-response")));
+        let start = (response.bytes_stream(), Some((self, passing)));
+        Body::from_stream(futures::stream::unfold(start, |(mut bytes, state)| async move {
+            let (check, mut passing) = state?;
             match bytes.next().await {
                 Some(Ok(piece)) => {
-                    tap.feed(&piece);
-                    Some((Ok::<Bytes, Cut>(piece), (bytes, tap, Some((check, stated)))))
+                    passing.feed(&piece);
+                    Some((Ok::<Bytes, Cut>(piece), (bytes, Some((check, passing)))))
                 }
                 // The payment waits for a retry: `check` is dropped.
-                Some(Err(error)) => Some((Err(error.without_url().into()), (bytes, tap, None))),
-                None => {
-                    let (hash, last) = tap.finish();
-                    let error = check.finish(hash, last.or(stated)).err()?;
-                    Some((Err(error.into()), (bytes, Tap::new(false), None)))
-                }
+                Some(Err(error)) => Some((Err(error.without_url().into()), (bytes, None))),
+                None => check.finish(passing).err().map(|error| (Err(error.into()), (bytes, None))),
             }
         }))
     }
 
     /// The answer has passed: is it what was paid for?
-    fn finish(mut self, output_hash: B256, receipt: Option<SignedReceipt>) -> Result<(), CreditError> {
+    fn finish(mut self, passing: Passing) -> Result<(), CreditError> {
         let Some(Payment { authorization, hold }) = self.payment.take() else { return Ok(()) };
         let proxy = &self.proxy;
-        let checked = receipt
-            .ok_or_else(|| CreditError::BadReceipt("the answer holds no receipt".into()))
-            .and_then(|signed| proxy.payer.credit().check_receipt(signed, &authorization, output_hash));
-        match checked {
+        match passing.finish(&proxy.payer.credit(), &authorization) {
             Ok(signed) => {
                 hold.settle(signed.receipt.charged);
                 let (charged, spent, limit) = (signed.receipt.charged, proxy.budget.spent(), proxy.budget.limit());

@@ -17,10 +17,12 @@
 
 mod credit;
 mod error;
+mod passing;
 mod receipt;
 mod scheme;
 
 pub use credit::{Credit, CreditTerms, SCHEME, decode_header};
 pub use error::CreditError;
+pub use passing::Passing;
 pub use receipt::{Answered, output_hash, receipt_of};
 pub use scheme::CreditScheme;

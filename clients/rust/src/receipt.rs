@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::passing::attested;
 use crate::{Credit, CreditError};
 
 /// The one call whose receipt covers an order, not its answer.
@@ -48,9 +49,8 @@ pub fn receipt_of(body: &Value, report: Option<&Value>) -> Result<SignedReceipt,
     // A job that is looked up later has its own receipt in the body, and the one of the look-up in the header.
     let in_body = body.get("receipt").filter(|_| body.get("compute").is_some());
     let in_header = || report?.get("extra")?.get("receipt");
-    let receipt = in_body
-        .or_else(in_header)
-        .ok_or_else(|| CreditError::BadReceipt("the answer holds no receipt".into()))?;
+    let receipt =
+        in_body.or_else(in_header).ok_or_else(|| CreditError::BadReceipt("the answer holds no receipt".into()))?;
     SignedReceipt::deserialize(receipt).map_err(|error| CreditError::BadReceipt(error.to_string()))
 }
 
@@ -127,7 +127,8 @@ impl Credit {
     /// refund this account, and what came of it is in the answer and on chain.
     fn attested(&self, answer: &Answered<'_>) -> Result<B256, CreditError> {
         if answer.path != REFUND {
-            return Ok(output_hash(answer.bytes, answer.body));
+            let output = output_hash(answer.bytes, answer.body);
+            return answer.report.map_or(Ok(output), |report| attested(report, output));
         }
         let network = self.domain.network();
         let chain: Chain =

@@ -4,7 +4,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use compute_futures_protocol::{B256, JobAuthorization, SignedReceipt, Signer, U256, Usdc, request_hash};
+use futures::StreamExt;
+use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderName, HeaderValue, StatusCode};
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next};
@@ -14,7 +17,7 @@ use x402_types::proto::PaymentRequired;
 use x402_types::scheme::X402SchemeId;
 use x402_types::scheme::client::{PaymentCandidate, PaymentCandidateSigner, X402Error, X402SchemeClient};
 
-use crate::{Answered, Credit, CreditError, CreditTerms, SCHEME, decode_header};
+use crate::{Answered, Credit, CreditError, CreditTerms, Passing, SCHEME, decode_header};
 
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static("payment-signature");
 const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static("payment-response");
@@ -107,6 +110,12 @@ impl CreditScheme {
 impl Shared {
     fn asked(&self, hash: B256) -> bool {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).hashes.contains(&hash)
+    }
+
+    fn observe(&self, signed: &SignedReceipt) {
+        if let Some(observer) = &self.observer {
+            observer(signed);
+        }
     }
 
     fn remember(&self, hash: B256) {
@@ -209,14 +218,54 @@ impl Middleware for CreditScheme {
         if !response.status().is_success() {
             return Ok(response);
         }
+        if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+            return Ok(self.streamed(response, payment.authorization));
+        }
         let whole = Whole::read(response).await?;
+        let unpaid = whole.response.status() == StatusCode::ACCEPTED
+            && crate::receipt_of(&whole.body, whole.report.as_ref()).is_err();
+        if unpaid {
+            // A job that is still on its way is charged when it ends.
+            return Ok(whole.response);
+        }
         let answered =
             Answered { path: url.path(), bytes: &whole.bytes, body: &whole.body, report: whole.report.as_ref() };
         let signed = self.shared.credit.check(&answered, &payment.authorization).map_err(Error::middleware)?;
-        if let Some(observer) = &self.shared.observer {
-            observer(&signed);
-        }
+        self.shared.observe(&signed);
         Ok(whole.response)
+    }
+}
+
+/// Why a stream is cut: it is not what was paid for, or there is no more of it.
+type Cut = Box<dyn std::error::Error + Send + Sync>;
+
+impl CreditScheme {
+    /// The stream as it comes; one whose receipt does not hold ends in an error.
+    fn streamed(&self, response: Response, authorization: JobAuthorization) -> Response {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let start =
+            (response.bytes_stream(), Some((Passing::new(b"text/event-stream", None), self.clone(), authorization)));
+        let body = futures::stream::unfold(start, |(mut bytes, state)| async move {
+            let (mut passing, scheme, authorization) = state?;
+            match bytes.next().await {
+                Some(Ok(piece)) => {
+                    passing.feed(&piece);
+                    Some((Ok::<Bytes, Cut>(piece), (bytes, Some((passing, scheme, authorization)))))
+                }
+                Some(Err(error)) => Some((Err(error.into()), (bytes, None))),
+                None => match passing.finish(&scheme.shared.credit, &authorization) {
+                    Ok(signed) => {
+                        scheme.shared.observe(&signed);
+                        None
+                    }
+                    Err(error) => Some((Err(error.into()), (bytes, None))),
+                },
+            }
+        });
+        let mut passed = http::Response::new(reqwest::Body::wrap_stream(body));
+        *passed.status_mut() = status;
+        *passed.headers_mut() = headers;
+        passed.into()
     }
 }
 
@@ -225,7 +274,8 @@ impl CreditScheme {
     fn ceiling(&self, refusal: &Value) -> Option<Usdc> {
         let needed = refusal.pointer("/extra/ceilingNeeded").filter(|_| refusal["code"] == "ceiling_too_low")?;
         let needed = Usdc::parse_micros(needed.as_str()?).ok()?;
-        self.shared.raise_ceiling_to.filter(|most| *most >= needed).map(|_| needed)
+        // As high as it may be: the next request then needs no signature of its own.
+        self.shared.raise_ceiling_to.filter(|most| *most >= needed)
     }
 }
 

@@ -1,8 +1,9 @@
 // What stands between `wrapFetchWithPayment` and the network: it sees each request before it is offered and each answer after it is paid.
-import { keccak256, type Hex } from 'viem';
+import { keccak256, stringToHex, type Hex } from 'viem';
 
 import { canonical, checkReceipt, outputHash, ReceiptError, type SignedReceipt } from './receipt.js';
 import type { ComputeFuturesScheme, CreditPayload } from './scheme.js';
+import { passing } from './stream.js';
 import { requestHash, type JobAuthorization } from './typed-data.js';
 
 /** As the global `fetch`. */
@@ -57,22 +58,38 @@ function authorizationOf({ authorization }: CreditPayload): JobAuthorization {
   return { ...hashes, accountId: BigInt(accountId), maxCharge: BigInt(maxCharge), validUntil: BigInt(validUntil) };
 }
 
-/** The answer, once its receipt holds. */
+/** The answer, once its receipt holds; of a stream, while it passes. */
 async function checked(scheme: ComputeFuturesScheme, url: string, payload: CreditPayload, response: Response): Promise<Response> {
+  const { options } = scheme;
+  const believe = async (signed: SignedReceipt, output: Hex): Promise<void> => {
+    const receipt = await checkReceipt(signed, options, options.operator, authorizationOf(payload), output);
+    options.onReceipt?.(receipt, signed);
+  };
+  const type = response.headers.get('content-type') ?? '';
+  if (type.startsWith('text/event-stream')) return passing(response, believe);
   const bytes = new Uint8Array(await response.clone().arrayBuffer());
-  const json = response.headers.get('content-type')?.includes('json');
-  const body = json ? (JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>) : undefined;
+  const body = type.includes('json') ? (JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>) : undefined;
   const report = response.headers.get(REPORT);
-  const inHeader = report ? decode<{ extra?: { receipt?: SignedReceipt } }>(report).extra?.receipt : undefined;
+  const extra = report ? decode<{ extra?: { receipt?: SignedReceipt; answer?: string } }>(report).extra : undefined;
   // A job that is looked up later has its own receipt in the body, and the one of the look-up in the header.
   const inBody = body && 'compute' in body ? (body['receipt'] as SignedReceipt | undefined) : undefined;
-  const signed = inBody ?? inHeader;
+  const signed = inBody ?? extra?.receipt;
+  // A job that is still on its way is charged when it ends.
+  if (!signed && response.status === 202) return response;
   if (!signed) throw new ReceiptError('the answer holds no receipt');
-  const output = new URL(url).pathname === REFUND ? refundOrder(scheme.accountId, body) : outputHash(bytes, body);
-  const { options } = scheme;
-  const receipt = await checkReceipt(signed, options, options.operator, authorizationOf(payload), output);
-  options.onReceipt?.(receipt, signed);
+  const output = new URL(url).pathname === REFUND ? refundOrder(scheme.accountId, body) : attested(bytes, body, extra?.answer);
+  await believe(signed, output);
   return response;
+}
+
+/** The body, or an answer in the header that names the body by its hash (a file) or as its text. */
+function attested(bytes: Uint8Array, body: Record<string, unknown> | undefined, answer: string | undefined): Hex {
+  if (answer === undefined) return outputHash(bytes, body);
+  const { audio, text } = JSON.parse(answer) as { audio?: { hash?: string }; text?: string };
+  if (audio?.hash !== keccak256(bytes) && text !== Buffer.from(bytes).toString()) {
+    throw new ReceiptError('the receipt covers another output than the one received');
+  }
+  return keccak256(stringToHex(answer));
 }
 
 /** A refund is charged before the account can close: its receipt covers the order to refund this account. */

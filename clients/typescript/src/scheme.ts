@@ -112,12 +112,12 @@ export class ComputeFuturesScheme implements SchemeNetworkClient {
     return { x402Version, payload };
   }
 
-  /** A signed ceiling for the payload, if `needed` is within what this client may sign. */
+  /** A signed ceiling for the payload, if `needed` is within what this client may sign: as high as it may be, so that the next request needs none. */
   async signCeiling(needed: bigint): Promise<CreditPayload['spendCeiling']> {
     const most = this.options.raiseCeilingTo;
     if (most === undefined || most < needed) return undefined;
-    const message = { accountId: this.accountId, ceiling: needed };
+    const message = { accountId: this.accountId, ceiling: most };
     const signature = await sign(this.options.signer, this.options, { primaryType: 'SpendCeiling', message });
-    return { ceiling: String(needed), signature };
+    return { ceiling: String(most), signature };
   }
 }

@@ -45,7 +45,7 @@ function relayer(deployment: { network: string; contract: string }, honest: Sign
     }
     const payment = JSON.parse(Buffer.from(header, 'base64').toString());
     seen.push(payment.payload);
-    if (lies.ceilingNeeded && payment.payload.spendCeiling?.ceiling !== lies.ceilingNeeded) {
+    if (lies.ceilingNeeded && !(BigInt(payment.payload.spendCeiling?.ceiling ?? 0) >= BigInt(lies.ceilingNeeded))) {
       const refusal = { error: 'too low', code: 'ceiling_too_low', hint: 'sign', extra: { ceilingNeeded: lies.ceilingNeeded } };
       return new Response(JSON.stringify(refusal), { status: 402, headers: { 'PAYMENT-REQUIRED': base64({ x402Version: 2, accepts: [] }) } });
     }
@@ -171,7 +171,7 @@ test('raises the ceiling only as far as it was told to', async () => {
   const [first, second] = seen as [Record<string, any>, Record<string, any>];
   assert.deepEqual(first['authorization'], second['authorization'], 'the same nonce: it can only be paid once');
   const { ceiling, signature } = second['spendCeiling'];
-  assert.equal(ceiling, '50000000');
-  const message = { accountId: ACCOUNT, ceiling: 50000000n };
+  assert.equal(ceiling, '60000000');
+  const message = { accountId: ACCOUNT, ceiling: 60_000_000n };
   assert.ok(await verify(owner.address, EVM, { primaryType: 'SpendCeiling', message }, signature));
 });
