@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes sure of what a target needs, installing what is missing and saying so.
-#   scripts/need.sh rust node npm nextest deny postgres python x402_python
+#   scripts/need.sh rust node npm nextest deny postgres python x402_python schemathesis
 # Nothing is installed outside the repository except Debian packages (as root or with sudo).
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 NEXTEST=0.9.151
 DENY=0.20.2
 X402_PYTHON='x402[evm,httpx]==2.25.0'
+SCHEMATHESIS=schemathesis==4.32.5
+OPENAI_PYTHON='openai==3.54.0'
 
 # apt <why> <package…>
 apt() {
@@ -75,16 +77,28 @@ need_python() {
     apt 'what comes from PyPI' python3 python3-venv
 }
 
-# The stock x402 client for Python, in an environment of its own.
+# The stock x402 and OpenAI clients for Python, in an environment of their own.
 need_x402_python() {
     need_python
-    local venv=target/tools/x402-python
-    if [ "$(cat "$venv/.installed" 2>/dev/null || true)" = "$X402_PYTHON" ]; then return; fi
-    say "installing $X402_PYTHON from PyPI into $venv"
+    local venv=target/tools/x402-python wanted="$X402_PYTHON $OPENAI_PYTHON"
+    if [ "$(cat "$venv/.installed" 2>/dev/null || true)" = "$wanted" ]; then return; fi
+    say "installing $wanted from PyPI into $venv"
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$X402_PYTHON"
-    echo "$X402_PYTHON" >"$venv/.installed"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$X402_PYTHON" "$OPENAI_PYTHON"
+    echo "$wanted" >"$venv/.installed"
+}
+
+# Requests made up from the OpenAPI document.
+need_schemathesis() {
+    need_python
+    local venv=target/tools/schemathesis
+    if [ "$(cat "$venv/.installed" 2>/dev/null || true)" = "$SCHEMATHESIS" ]; then return; fi
+    say "installing $SCHEMATHESIS from PyPI into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$SCHEMATHESIS"
+    echo "$SCHEMATHESIS" >"$venv/.installed"
 }
 
 for thing in "$@"; do

@@ -47,8 +47,9 @@ export function payingFetch(scheme: ComputeFuturesScheme, fetch: Fetch): Fetch {
 
 async function ceilingFor(scheme: ComputeFuturesScheme, response: Response): Promise<CreditPayload['spendCeiling']> {
   if (response.status !== 402) return undefined;
-  const refusal = (await response.clone().json().catch(() => ({}))) as { code?: string; extra?: { ceilingNeeded?: string } };
-  if (refusal.code !== 'ceiling_too_low' || !refusal.extra?.ceilingNeeded) return undefined;
+  const refusal = (await response.clone().json().catch(() => ({}))) as { code?: string; error?: { code?: string }; extra?: { ceilingNeeded?: string } };
+  // The relayer's own form, or OpenAI's.
+  if ((refusal.code ?? refusal.error?.code) !== 'ceiling_too_low' || !refusal.extra?.ceilingNeeded) return undefined;
   return scheme.signCeiling(BigInt(refusal.extra.ceilingNeeded));
 }
 
