@@ -87,6 +87,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let operator =
         OperatorIdentity { chain: config.chain.network, domain, operator_index, signer: Arc::clone(&signer) };
     let ledger = Ledger::open(&config.ledger(), operator.clone()).await.context("ledger.url")?;
+    // Before any terms name it: whoever opens an account under it must find it.
+    ledger.keep_rate_card(catalog.rate_card()).await.context("ledger.url")?;
 
     let stop_settlement = CancellationToken::new();
     let (settlement, settling) = Settlement::start(
