@@ -1,6 +1,6 @@
 # Every target installs what it lacks and says what it installs.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all bench gen gen-check gas programs fmt lint clean
+.PHONY: help build demo test test-all bench gen gen-check schema gas programs fmt lint clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -13,26 +13,33 @@ demo: build ## The whole story on a local chain (ONCE=1 exits after it)
 	@scripts/demo.sh
 
 test: ## Every test of the everyday set
-	@scripts/need.sh rust npm nextest postgres x402_python
+	@scripts/need.sh rust npm nextest postgres x402_python schemathesis
 	@scripts/test.sh
 
 test-all: ## The same with long fuzzing and the slow tests
-	@scripts/need.sh rust npm nextest postgres x402_python
+	@scripts/need.sh rust npm nextest postgres x402_python schemathesis
 	@scripts/test.sh --all
 
 bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md
 	@scripts/need.sh rust npm postgres python
 	@scripts/bench.sh
 
-gen: ## Write what is generated and committed (ABI, verification input, vectors)
-	@scripts/need.sh npm
+gen: ## Write what is generated and committed (ABI, verification input, vectors, docs/openapi.json)
+	@scripts/need.sh npm rust
 	@node contracts/script/gen.mjs
 	@node tests/vectors/generate.mjs
+	@UPDATE_GENERATED=1 cargo test --quiet --locked -p compute-futures-relayer --test compute the_committed_document
+
+schema: ## Requests made up from the OpenAPI document, many of them (EXAMPLES=200)
+	@scripts/need.sh rust schemathesis
+	@SCHEMA_EXAMPLES=$${EXAMPLES:-200} cargo test --quiet --locked -p compute-futures-relayer --test compute requests_made_up
+	@node skills/gen.mjs
 
 gen-check: ## Fail when a generated file is out of date
 	@scripts/need.sh npm
 	@node contracts/script/gen.mjs --check
 	@node tests/vectors/generate.mjs --check
+	@node skills/gen.mjs --check
 
 gas: ## Write new gas snapshots
 	@scripts/need.sh npm

@@ -41,6 +41,7 @@ run 'generated files' node contracts/script/gen.mjs --check
 run 'fixtures' node contracts/script/fixtures.mjs --check
 run 'Solana program' scripts/programs.sh check
 run 'vectors' node tests/vectors/generate.mjs --check
+run 'reference of the skill' node skills/gen.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 run 'clippy: Solana program' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings
 # The benchmarks are a workspace of their own, with crates of ours in it.

@@ -99,6 +99,17 @@ pub fn signer_among(digest: B256, signature: &[u8], candidates: &[Address]) -> R
     if candidates.contains(&recovered) { Ok(recovered) } else { Err(SignatureError::Stranger(Some(recovered))) }
 }
 
+/// Whether `signature` (64 bytes in base58) is a Solana wallet's over a text, as wallets sign messages.
+#[must_use]
+pub fn signed_message(wallet: SolanaAddress, message: &[u8], signature: &str) -> bool {
+    let mut bytes = [0; 64];
+    if bs58::decode(signature).onto(&mut bytes) != Ok(64) {
+        return false;
+    }
+    let signature = ed25519_dalek::Signature::from_bytes(&bytes);
+    VerifyingKey::from_bytes(&wallet.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+}
+
 pub(crate) fn address_of(key: &PublicKey) -> EvmAddress {
     // The first byte says "uncompressed" and is not part of the key.
     EvmAddress::from_slice(&keccak256(&key.serialize_uncompressed()[1..])[12..])

@@ -12,6 +12,7 @@ pub mod follow;
 pub mod http;
 pub mod jobs;
 pub mod ledger;
+pub mod outbound;
 pub mod payment;
 pub mod providers;
 pub mod settlement;

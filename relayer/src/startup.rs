@@ -15,6 +15,10 @@ use crate::{
     catalog::Catalog,
     config::Config,
     http::{self, App, AppState, Limits},
+    jobs::{
+        Artifacts,
+        queue::{Queue, Worker},
+    },
     ledger::{Ledger, OperatorIdentity},
     payment::{
         Gate, PaymentSettings,
@@ -87,6 +91,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let operator =
         OperatorIdentity { chain: config.chain.network, domain, operator_index, signer: Arc::clone(&signer) };
     let ledger = Ledger::open(&config.ledger(), operator.clone()).await.context("ledger.url")?;
+    // Before any terms name it: whoever opens an account under it must find it.
+    ledger.keep_rate_card(catalog.rate_card()).await.context("ledger.url")?;
 
     let stop_settlement = CancellationToken::new();
     let (settlement, settling) = Settlement::start(
@@ -126,6 +132,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     };
     let limits = Limits::new(&config.server);
     let server = config.server.clone();
+    let artifacts = Artifacts::new(ledger.clone(), config.outputs.clone(), public_url.clone());
     let state = AppState::new(App {
         config,
         reader,
@@ -134,6 +141,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         gate: payments.clone(),
         catalog,
         providers,
+        queue: Queue::new(ledger.clone()),
+        artifacts,
         operator,
         public_url: public_url.clone(),
         readiness: http::Readiness::default(),
@@ -144,6 +153,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         tokio::spawn(recover::run(payments, stop.clone())),
         tokio::spawn(http::futures::sweeper::run(state.clone(), stop.clone())),
         tokio::spawn(housekeeping(limits.clone(), stop.clone())),
+        tokio::spawn(Worker::of(&state).context("jobs")?.run(stop.clone())),
     ];
     let router = http::router(state, limits, admin);
     let metrics_addr = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;

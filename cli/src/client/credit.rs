@@ -3,7 +3,7 @@
 
 use compute_futures_protocol::{AccountId, Address, Domain, JobAuthorization, Signer, Usdc, request_hash};
 pub use compute_futures_x402::CreditTerms;
-use compute_futures_x402::{Answered, Credit};
+use compute_futures_x402::{Answered, Credit, code_of};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -161,7 +161,7 @@ impl Limits {
     /// # Errors
     /// [`ClientError::CeilingTooLow`] when it asks for more than may be signed.
     pub fn ceiling_for(&self, refusal: &Value) -> Result<Option<Usdc>, ClientError> {
-        if refusal["code"] != "ceiling_too_low" {
+        if code_of(refusal) != Some("ceiling_too_low") {
             return Ok(None);
         }
         let needed = refusal.pointer("/extra/ceilingNeeded").and_then(Value::as_str);

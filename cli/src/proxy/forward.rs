@@ -8,7 +8,7 @@ use axum::extract::{Request as Incoming, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use compute_futures_protocol::{B256, request_hash};
-use compute_futures_x402::decode_header;
+use compute_futures_x402::{code_of, decode_header};
 use serde_json::Value;
 
 use super::error::ProxyError;
@@ -79,8 +79,12 @@ async fn pay(
     let response = match attempts(&proxy, request, &headers, terms, &payment).await {
         Ok(response) => response,
         Err(error) => {
-            // Nobody knows what became of it, unless there never was a connection.
-            proxy.unanswered(hash, payment);
+            match &error {
+                // Told so by the relayer: nothing was charged.
+                ClientError::CeilingTooLow { .. } => payment.hold.release(),
+                // Nobody knows what became of it.
+                _ => proxy.unanswered(hash, payment),
+            }
             return Err(error.into());
         }
     };
@@ -123,7 +127,7 @@ async fn attempts(
         if let Ok(response) = outcome {
             // A conflict passes only while the first delivery is being worked on.
             let (answer, body) = whole(response).await?;
-            if answer.status() == StatusCode::CONFLICT && body["code"] != "in_progress" {
+            if answer.status() == StatusCode::CONFLICT && code_of(&body) != Some("in_progress") {
                 return Ok(answer);
             }
         }
@@ -142,11 +146,11 @@ async fn refused(
 ) -> Result<Response, ProxyError> {
     let (response, body) = whole(response).await?;
     let bounded = payment.hold.amount();
-    match body["code"].as_str() {
+    match code_of(&body) {
         Some("in_progress") => proxy.unanswered(hash, payment),
         _ => payment.hold.release(),
     }
-    if body["code"] == "max_charge_too_low" && bounded < terms.max_list {
+    if code_of(&body) == Some("max_charge_too_low") && bounded < terms.max_list {
         let limit = proxy.budget.limit();
         return Err(match proxy.limits.max_charge {
             Some(most) if bounded == most => {

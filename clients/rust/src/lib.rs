@@ -24,5 +24,5 @@ mod scheme;
 pub use credit::{Credit, CreditTerms, SCHEME, decode_header};
 pub use error::CreditError;
 pub use passing::Passing;
-pub use receipt::{Answered, output_hash, receipt_of};
+pub use receipt::{Answered, code_of, output_hash, receipt_of};
 pub use scheme::CreditScheme;

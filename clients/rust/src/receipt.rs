@@ -41,6 +41,12 @@ pub fn output_hash(bytes: &[u8], body: &Value) -> B256 {
     }
 }
 
+/// The code of a refusal: of the relayer's own form, or of OpenAI's.
+#[must_use]
+pub fn code_of(refusal: &Value) -> Option<&str> {
+    refusal.get("code").or_else(|| refusal.pointer("/error/code")).and_then(Value::as_str)
+}
+
 /// The receipt of an answer: in the body of an `execute`, in `PAYMENT-RESPONSE` of everything else.
 ///
 /// # Errors

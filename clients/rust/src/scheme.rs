@@ -272,7 +272,8 @@ impl CreditScheme {
 impl CreditScheme {
     /// The ceiling to sign after this refusal, when it asks for one within what may be signed.
     fn ceiling(&self, refusal: &Value) -> Option<Usdc> {
-        let needed = refusal.pointer("/extra/ceilingNeeded").filter(|_| refusal["code"] == "ceiling_too_low")?;
+        let needed =
+            refusal.pointer("/extra/ceilingNeeded").filter(|_| crate::code_of(refusal) == Some("ceiling_too_low"))?;
         let needed = Usdc::parse_micros(needed.as_str()?).ok()?;
         // As high as it may be: the next request then needs no signature of its own.
         self.shared.raise_ceiling_to.filter(|most| *most >= needed)

@@ -56,6 +56,8 @@ pub struct Model {
     pub providers: Vec<String>,
     /// Providers that are configured, in order of preference. Empty: the model is listed, and not available.
     pub routes: Vec<Route>,
+    /// Whether it stands for every model of its provider, by the name `owner/model`.
+    pub open: bool,
     /// Whether `auto` may choose it.
     pub auto: bool,
 }
@@ -64,9 +66,13 @@ impl Model {
     /// Whether a client that asks for `id` means this model.
     #[must_use]
     pub fn answers_to(&self, id: &str) -> bool {
-        self.rate.id == id
-            || self.aliases.iter().any(|alias| alias == id)
-            || id.contains('/') && self.routes.iter().any(|route| route.model == ANY)
+        self.rate.id == id || self.aliases.iter().any(|alias| alias == id) || self.open && id.contains('/')
+    }
+
+    /// Whether it makes several images in one job: no route leaves their number out.
+    #[must_use]
+    pub fn makes_several(&self) -> bool {
+        self.routes.iter().all(|route| route.rename.get("n").is_none_or(|name| !name.is_empty()))
     }
 
     /// Whether any provider that could run it is configured.
@@ -117,12 +123,14 @@ impl Catalog {
     /// # Errors
     /// Names what is wrong with which model.
     pub fn from_config(config: &Config) -> Result<Self, ConfigError> {
-        Self::new(
-            &config.models,
-            crate::http::endpoints::gate_prices(&config.gates),
-            &config.limits,
-            config.terms.rate_card_version,
-        )
+        let gates = crate::http::endpoints::gate_prices(&config.gates);
+        let mut catalog = Self::new(&config.models, gates, &config.limits, config.terms.rate_card_version)?;
+        for (model, configured) in catalog.models.iter_mut().zip(&config.models) {
+            let open = configured.routes.iter().map(|route| config.leads_somewhere(configured, route));
+            let mut open: std::collections::VecDeque<bool> = open.collect();
+            model.routes.retain(|_| open.pop_front().unwrap_or(false));
+        }
+        Ok(catalog)
     }
 
     /// Every model, in file order.
@@ -163,8 +171,12 @@ impl Catalog {
             _ => 0,
         };
         let auto = job.model() == AUTO;
-        self.named(job.kind(), job.model())
-            .filter(move |model| model.is_configured() && !(auto && wanted > model.rate.max_output_tokens))
+        let several = matches!(job, JobInput::ImageGeneration(image) if image.n > 1);
+        self.named(job.kind(), job.model()).filter(move |model| {
+            model.is_configured()
+                && !(auto && wanted > model.rate.max_output_tokens)
+                && (!several || model.makes_several())
+        })
     }
 
     /// Models that a client may mean by `id`. An id of its own goes before a name of the form `owner/model`.
@@ -175,7 +187,7 @@ impl Catalog {
         self.models.iter().filter(move |model| {
             model.rate.kind == kind
                 && match (id, own) {
-                    (AUTO, _) => model.auto,
+                    (AUTO, _) => model.auto && model.is_configured(),
                     (_, true) => model.rate.id == id || model.aliases.iter().any(|alias| alias == id),
                     (_, false) => model.answers_to(id),
                 }
@@ -237,15 +249,15 @@ impl Catalog {
     }
 
     /// [`Catalog::price`] for an account that was opened under the rate card `opened_under`: the lower of both cards' prices.
+    /// Without a card (a payment per call, or terms set from elsewhere) it is today's.
     ///
     /// # Errors
     /// When `output` names a model that is not on offer.
-    pub fn locked_price(&self, job: &JobInput, output: &JobOutput, opened_under: &RateCard) -> ApiResult<Usdc> {
+    pub fn price_under(&self, job: &JobInput, output: &JobOutput, opened_under: Option<&RateCard>) -> ApiResult<Usdc> {
         let today = self.price(job, output)?;
-        let Some(model) = self.model(job.kind(), &output.model) else { return Ok(today) };
+        let (Some(card), Some(model)) = (opened_under, self.model(job.kind(), &output.model)) else { return Ok(today) };
         let usage = output.usage.min_each(&self.max_usage(model, job));
-        let locked = opened_under.locked_price(&model.rate, &usage).map_err(too_large)?;
-        Ok(locked.min(today))
+        Ok(card.locked_price(&model.rate, &usage).map_err(too_large)?.min(today))
     }
 
     /// Why nothing runs a job that names `id`: there is no such model, or no provider of it is configured here.
@@ -324,6 +336,7 @@ impl From<&ModelConfig> for Model {
             aliases: config.aliases.clone(),
             providers: config.routes.iter().map(|route| route.provider.clone()).collect(),
             routes: config.routes.iter().map(route).collect(),
+            open: config.routes.iter().any(|route| route.model == ANY),
             auto: config.auto,
         }
     }

@@ -58,6 +58,21 @@ fn auto_is_quoted_at_the_dearest_model_that_may_run() {
 }
 
 #[test]
+fn an_account_keeps_the_prices_it_was_opened_under() {
+    let (then, now) = (catalog(vec![metered("m", 10, 100)]), catalog(vec![metered("m", 5, 900)]));
+    let job = text(&now, json!({"messages": [{"role": "user", "content": "hello"}], "model": "m"})).unwrap();
+    let usage = Usage::tokens(10, 100);
+    let output = JobOutput { provider: "p".into(), model: "m".into(), body: Map::new(), usage, artifacts: vec![] };
+    let price = |card| now.price_under(&job, &output, card).unwrap().micros();
+    assert_eq!(price(None), 1 + 90);
+    assert_eq!(price(Some(then.rate_card())), 1 + 10, "the lower of both cards for this job");
+    let dear = catalog(vec![metered("m", 1_000_000, 1_000_000)]);
+    assert_eq!(price(Some(dear.rate_card())), 1 + 90, "today is cheaper");
+    let other = catalog(vec![]);
+    assert_eq!(price(Some(other.rate_card())), 1 + 90, "a model that came later costs what it costs");
+}
+
+#[test]
 fn the_hash_follows_every_price() {
     let a = catalog(vec![metered("m", 1, 1)]);
     let b = catalog(vec![metered("m", 1, 2)]);

@@ -6,7 +6,7 @@
 use compute_futures_protocol::Usage;
 use serde_json::{Map, Value};
 
-use crate::providers::JobInput;
+use crate::providers::{Answer, JobInput};
 
 /// Room for the marks that a chat template puts around a message.
 pub const PER_MESSAGE: u64 = 16;
@@ -32,16 +32,27 @@ pub fn output_upper_bound(body: &Map<String, Value>) -> u64 {
     output_texts(body).map(|text| text.len() as u64 + 1).sum()
 }
 
-/// Usage for a provider that states none: four bytes a token, rounded up.
+/// Usage as it can be counted here: images and characters exactly, tokens at four bytes each, rounded up, and as many seconds of
+/// film as were asked for.
 #[must_use]
-pub fn estimate(job: &JobInput, body: &Map<String, Value>) -> Usage {
-    let input: usize = match job {
-        JobInput::TextInference(job) => job.messages.iter().map(|message| message.content.len()).sum(),
-        JobInput::Embeddings(job) => job.input.iter().map(String::len).sum(),
-        _ => 0,
-    };
-    let output: usize = output_texts(body).map(str::len).sum();
-    Usage::tokens((input as u64).div_ceil(4), (output as u64).div_ceil(4))
+pub fn estimate(job: &JobInput, answer: &Answer) -> Usage {
+    let tokens = |bytes: usize| (bytes as u64).div_ceil(4);
+    let none = Usage::default();
+    match job {
+        JobInput::TextInference(job) => {
+            let input = job.messages.iter().map(|message| message.content.len()).sum();
+            Usage::tokens(tokens(input), tokens(output_texts(&answer.body).map(str::len).sum()))
+        }
+        JobInput::Embeddings(job) => Usage::tokens(tokens(job.input.iter().map(String::len).sum()), 0),
+        JobInput::ImageGeneration(_) => Usage { images: answer.artifacts.len() as u64, ..none },
+        JobInput::VideoGeneration(job) => Usage { seconds: job.seconds.map_or(u64::MAX, u64::from), ..none },
+        JobInput::TextToSpeech(job) => Usage { characters: job.input.chars().count() as u64, ..none },
+        JobInput::DocumentParsing(_) => {
+            let text = answer.body.get("text").and_then(Value::as_str).unwrap_or_default();
+            Usage { characters: text.chars().count() as u64, ..none }
+        }
+        JobInput::SpeechToText(_) | JobInput::Gpu(_) => none,
+    }
 }
 
 /// The texts of an answer: content and, where shown, reasoning.

@@ -75,7 +75,19 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment.merge(Environment::new(variables)).extract().map_err(explain)
+        let figment = figment.merge(Environment::new(variables));
+        let mut config: Self = figment.extract().map_err(explain)?;
+        if !config.catalog.rates.is_empty() {
+            let rates = super::rates::Rates::read(Path::new(&config.catalog.rates))?;
+            // What the configuration names itself goes before the file.
+            if figment.find_value("models").is_err() {
+                config.models = rates.models;
+            }
+            if figment.find_value("providers").is_err() && !rates.providers.is_empty() {
+                config.providers = rates.providers;
+            }
+        }
+        Ok(config)
     }
 
     /// Reads TOML text alone.
@@ -88,7 +100,7 @@ impl Config {
 }
 
 /// Turns figment's error into ours.
-fn explain(error: figment::Error) -> ConfigError {
+pub(super) fn explain(error: figment::Error) -> ConfigError {
     let place = match &error.metadata {
         Some(metadata) => metadata
             .source

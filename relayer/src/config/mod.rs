@@ -6,6 +6,7 @@
 mod convert;
 mod load;
 pub mod print;
+mod rates;
 pub mod section;
 mod sections;
 mod validate;
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use compute_futures_chain::KeySource;
 pub use load::{ConfigError, ENV_PREFIX};
 pub use sections::{
-    AdminConfig, ChainConfig, FacilitatorConfig, GatesConfig, KeysConfig, LedgerConfig, LimitsConfig, LogConfig,
-    LogFormat, ModelConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig, TermsConfig,
+    AdminConfig, CatalogConfig, ChainConfig, FacilitatorConfig, GatesConfig, JobsConfig, KeysConfig, LedgerConfig, LimitsConfig,
+    LogConfig, LogFormat, ModelConfig, OutputsConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig, TermsConfig,
     TierConfig, TreasuryConfig,
 };
 
@@ -35,6 +36,9 @@ pub struct Config {
     pub terms: TermsConfig,
     pub gates: GatesConfig,
     pub limits: LimitsConfig,
+    pub catalog: CatalogConfig,
+    pub jobs: JobsConfig,
+    pub outputs: OutputsConfig,
     pub admin: AdminConfig,
     pub log: LogConfig,
     pub providers: Vec<ProviderConfig>,
@@ -54,56 +58,15 @@ impl Default for Config {
             terms: TermsConfig::default(),
             gates: GatesConfig::default(),
             limits: LimitsConfig::default(),
+            catalog: CatalogConfig::default(),
+            jobs: JobsConfig::default(),
+            outputs: OutputsConfig::default(),
             admin: AdminConfig::default(),
             log: LogConfig::default(),
-            providers: vec![ProviderConfig { name: "local".into(), ..ProviderConfig::default() }],
-            models: default_models(),
+            providers: rates::BUILT_IN.providers.clone(),
+            models: rates::BUILT_IN.models.clone(),
         }
     }
-}
-
-/// What the embedded provider offers, at the prices of the seeds: $0.03 a text, $0.005 an embeddings call.
-fn default_models() -> Vec<ModelConfig> {
-    use crate::providers::local::{EMBEDDINGS_MODEL, SUMMARY_MODEL};
-    use compute_futures_protocol::{JobKind, Usdc};
-    let local = |id: &str,
-                 name: &str,
-                 kind: JobKind,
-                 description: &str,
-                 per_call: u64,
-                 context_length: u32,
-                 max_output_tokens: u32| ModelConfig {
-        id: id.into(),
-        name: name.into(),
-        kind,
-        description: description.into(),
-        routes: vec![RouteConfig { provider: "local".into(), ..RouteConfig::default() }],
-        per_call: Usdc::from_micros(per_call),
-        context_length,
-        max_output_tokens,
-        auto: true,
-        ..ModelConfig::default()
-    };
-    vec![
-        local(
-            SUMMARY_MODEL,
-            "Extractive summary",
-            JobKind::TextInference,
-            "Extractive summary: picks the sentences of the last message that carry it. Deterministic, no neural weights involved.",
-            30_000,
-            1_048_576,
-            4096,
-        ),
-        local(
-            EMBEDDINGS_MODEL,
-            "Hashed embeddings",
-            JobKind::Embeddings,
-            "Hashed lexical embeddings: signed feature hashing of words and character n-grams. Deterministic, no neural weights involved.",
-            5_000,
-            1_048_576,
-            0,
-        ),
-    ]
 }
 
 #[cfg(test)]

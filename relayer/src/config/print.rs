@@ -18,7 +18,7 @@ pub fn render(config: &Config) -> String {
     macro_rules! tables {
         ($($name:ident),+) => { $( table(&mut out, stringify!($name), section_doc::<_>(&config.$name), &config.$name, &defaults.$name); )+ };
     }
-    tables!(server, chain, keys, ledger, settlement, facilitator, treasury, terms, gates, limits, admin, log);
+    tables!(server, chain, keys, ledger, settlement, facilitator, treasury, terms, gates, limits, catalog, jobs, outputs, admin, log);
     let _ = write!(
         out,
         "\n# Providers: who does the work. Naming any replaces the default one. As one environment variable: {ENV_PREFIX}PROVIDERS='[{{name=\"local\",kind=\"local\"}}]'\n"
@@ -26,52 +26,36 @@ pub fn render(config: &Config) -> String {
     list(&mut out, "providers", &config.providers, &ProviderConfig::default());
     let _ = write!(
         out,
-        "\n# Models: what is on offer and at what price. Naming any replaces the default ones. As one environment variable: {ENV_PREFIX}MODELS\n"
+        "\n# Models: what is on offer and at what price. Naming any replaces those of the price list. As one environment variable: {ENV_PREFIX}MODELS\n"
     );
-    list(&mut out, "models", &config.models, &ModelConfig::default());
+    if config.models == defaults.models {
+        out.push_str("# Not named here: those of relayer/rates.toml, which is built in.\n");
+    } else {
+        list(&mut out, "models", &config.models, &ModelConfig::default());
+    }
     out
 }
 
 /// What can be added to the example: lines that start with `#| ` are settings, to be taken in by removing these three characters.
 const REMOTE_EXAMPLE: &str = r##"
-# Remote inference, as examples. Put the keys into the environment variables named here and remove `#| ` from what you use.
-# Prices are yours to set; keep them above what the provider charges you.
+# A model of your own, as an example: any server that speaks OpenAI's API. Remove `#| ` from what you use; naming models replaces all
+# others, so keep a copy of relayer/rates.toml instead (catalog.rates) when you want to change only a few.
 #| [[providers]]
-#| name = "openrouter"
+#| name = "vllm"
 #| kind = "openai"
-#| base_url = "https://openrouter.ai/api/v1"
-#| api_key_env = "OPENROUTER_API_KEY"
-#| headers = { "HTTP-Referer" = "https://relayer.example", "X-Title" = "compute futures" }
-#|
-#| [[providers]]
-#| name = "chutes"
-#| kind = "openai"
-#| base_url = "https://llm.chutes.ai/v1"
-#| api_key_env = "CHUTES_API_KEY"
+#| base_url = "https://vllm.example/v1"
 #|
 #| [[models]]
-#| id = "deepseek-v3"
-#| name = "DeepSeek V3"
+#| id = "my-model"
 #| kind = "text-inference"
-#| description = "Large chat model; served by Chutes (Bittensor subnet 64), by OpenRouter when that fails."
-#| routes = [{ provider = "chutes", model = "deepseek-ai/DeepSeek-V3" }, { provider = "openrouter", model = "deepseek/deepseek-chat" }]
+#| description = "Chat model of your own; the built-in summary when it is down."
+#| routes = [{ provider = "vllm", model = "served-name" }, { provider = "local", model = "local/extractive-summary" }]
 #| per_call = "0.001"
 #| per_1k_input = "0.0008"
 #| per_1k_output = "0.0016"
 #| context_length = 131072
-#| max_output_tokens = 8192
-#| auto = false
-#|
-#| [[models]]
-#| id = "llama-3.3-70b"
-#| name = "Llama 3.3 70B"
-#| kind = "text-inference"
-#| description = "Chat model of 70 billion weights."
-#| routes = [{ provider = "openrouter", model = "meta-llama/llama-3.3-70b-instruct" }]
-#| per_call = "0.03"
-#| context_length = 131072
 #| max_output_tokens = 4096
-#| auto = false
+#| auto = true
 "##;
 
 /// `config.example.toml`: the defaults explained, with remote providers to take in.

@@ -161,11 +161,13 @@ section! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
-    /// Built in: extractive summaries and hashed embeddings, no network, no weights.
+    /// Built in: extractive summaries, hashed embeddings, documents, and speech through espeak-ng; no network, no weights.
     #[default]
     Local,
-    /// Anything that speaks OpenAI's chat/completions and embeddings.
+    /// Anything that speaks OpenAI's API.
     OpenAi,
+    /// Replicate.
+    Replicate,
 }
 
 section! {
@@ -173,7 +175,7 @@ section! {
     pub struct ProviderConfig {
         /// Name of your choice; models refer to it, answers and metrics show it.
         name: String = String::new(),
-        /// `local` (built in) or `openai` (any OpenAI-compatible API).
+        /// `local` (built in), `openai` (any OpenAI-compatible API) or `replicate`.
         kind: ProviderKind = ProviderKind::Local,
         /// Base URL up to and including /v1. https, unless allow_insecure and the host is this machine.
         base_url: String = String::new(),
@@ -191,7 +193,17 @@ section! {
         breaker_failures: u32 = 5,
         /// How long it is left alone, in seconds.
         breaker_seconds: u64 = 30,
-        /// Allow plain http to a loopback host.
+        /// Leave it out, instead of refusing to start, when its key is not set: its models are then listed and not available.
+        optional: bool = false,
+        /// Largest file in bytes that it may make, or that a job may bring by its address.
+        file_limit_bytes: usize = 64 * 1024 * 1024,
+        /// Seconds after which it cancels a job by itself (replicate): the bound on what one job can cost you.
+        job_seconds: u64 = 900,
+        /// Address of this relayer that it tells when a job is done (replicate), as https://relayer.example/webhooks/replicate. Empty: it is asked.
+        webhook_url: String = String::new(),
+        /// Name of the environment variable that holds the secret it signs webhooks with (replicate), as whsec_….
+        webhook_secret_env: String = String::new(),
+        /// Allow plain http, and addresses that are not public, for files: with a base_url of this machine, for tests.
         allow_insecure: bool = false,
     }
 }
@@ -276,6 +288,15 @@ section! {
         /// GET /api/v1/compute-futures/pricing
         #[serde(with = "usdc::decimal")]
         pricing: Usdc = Usdc::from_micros(1_000),
+        /// POST /api/v1/compute/batch, when paid with `exact`: the least that a batch costs. From credit its jobs alone count.
+        #[serde(with = "usdc::decimal")]
+        batch: Usdc = Usdc::from_micros(50_000),
+        /// GET /api/v1/compute/status/{jobId}
+        #[serde(with = "usdc::decimal")]
+        status: Usdc = Usdc::from_micros(1_000),
+        /// GET /api/v1/gpu/status/{id}
+        #[serde(with = "usdc::decimal")]
+        gpu_status: Usdc = Usdc::from_micros(5_000),
     }
 }
 
@@ -311,6 +332,14 @@ section! {
 impl From<&Tier> for TierConfig {
     fn from(tier: &Tier) -> Self {
         Self { minimum_deposit: tier.minimum_deposit, discount_bps: tier.discount_bps }
+    }
+}
+
+section! {
+    /// Where the models and their prices come from, when they are not named here.
+    pub struct CatalogConfig {
+        /// A file with [[providers]] and [[models]], such as relayer/rates.toml. Empty: the built-in one.
+        rates: String = String::new(),
     }
 }
 
@@ -367,5 +396,39 @@ section! {
         format: LogFormat = LogFormat::Pretty,
         /// What to log, as in `info,compute_futures_relayer=debug`.
         filter: String = "info".into(),
+    }
+}
+
+section! {
+    /// Jobs that outlive their request: long predictions and batches.
+    pub struct JobsConfig {
+        /// Items worked on at once by this process.
+        concurrency: usize = 32,
+        /// Milliseconds between two looks at the queue; new work is seen at once.
+        poll_ms: u64 = 500,
+        /// Seconds after which another relayer takes over from one that died.
+        lease_seconds: u64 = 60,
+        /// Seconds a request waits for its job to end before it is answered 202 with a job id.
+        wait_seconds: u64 = 20,
+        /// Seconds a job may take; then it is cancelled, and its hold released.
+        timeout_seconds: u64 = 1800,
+        /// Days for which an ended job can be asked for.
+        keep_days: u64 = 7,
+        /// Deliveries of a webhook before it is given up; the pauses between them double, from 5 seconds to an hour.
+        webhook_attempts: u64 = 8,
+        /// Deliver webhooks to any address, over http too. For development only: by default only public https addresses are called.
+        webhooks_anywhere: bool = false,
+    }
+}
+
+section! {
+    /// Files that jobs make: audio, images, films.
+    pub struct OutputsConfig {
+        /// Days for which they are served.
+        keep_days: u64 = 7,
+        /// Largest file in bytes.
+        max_bytes: u64 = 64 * 1024 * 1024,
+        /// Directory that keeps them; relayers that share a ledger must share it too. Empty: the ledger's database.
+        directory: String = String::new(),
     }
 }

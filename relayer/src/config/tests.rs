@@ -36,9 +36,7 @@ fn the_example_providers_parse_when_they_are_taken_in() {
         EXAMPLE.lines().map(|line| line.strip_prefix("#| ").unwrap_or(line).to_owned() + "\n").collect();
     let config = Config::parse(&lines).unwrap();
     config.validate().unwrap();
-    let names: Vec<_> =
-        config.providers.iter().map(|provider| (provider.name.as_str(), provider.api_key_env.as_str())).collect();
-    assert_eq!(names, [("local", ""), ("openrouter", "OPENROUTER_API_KEY"), ("chutes", "CHUTES_API_KEY")]);
+    assert!(config.providers.iter().any(|provider| provider.name == "vllm"));
     assert!(config.models.iter().any(|model| model.routes.len() == 2), "a model with a fallback is shown");
 }
 

@@ -126,10 +126,11 @@ impl Config {
                     "providers: the name {name:?} is empty or used twice; give each provider a name of its own"
                 ));
             }
-            if provider.kind == ProviderKind::OpenAi && provider.base_url.is_empty() {
+            if provider.kind != ProviderKind::Local && provider.base_url.is_empty() {
                 problems.push(format!("providers: {name} has no base_url; write https://host/v1"));
             }
         }
+        let built_in = self.has_built_in_models();
         for model in &self.models {
             let id = &model.id;
             if model.id == crate::catalog::AUTO {
@@ -138,7 +139,8 @@ impl Config {
             if model.routes.is_empty() {
                 problems.push(format!("models: {id} has no routes; name the provider that runs it"));
             }
-            for route in model.routes.iter().filter(|route| !names.contains(&route.provider)) {
+            let stray = |route: &&super::RouteConfig| !built_in && !names.contains(&route.provider);
+            for route in model.routes.iter().filter(stray) {
                 problems.push(format!(
                     "models: {id} is routed to provider `{}`, which [[providers]] does not name",
                     route.provider

@@ -12,6 +12,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{
     config::ServerConfig,
@@ -26,12 +27,30 @@ const DRAIN: u64 = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     limit: usize,
+    /// For bodies that carry a file, in base64.
+    with_file: usize,
     patience: Duration,
 }
 
+/// Where files are sent.
+const WITH_FILE: [&str; 6] = [
+    "/api/v1/compute/speech-to-text",
+    "/api/v1/compute/document-parsing",
+    "/api/v1/compute/batch",
+    "/api/v1/compute-futures/execute",
+    "/v1/audio/transcriptions",
+    "/run",
+];
+
+/// Bodies beyond the ordinary limit that are in memory at once: nobody has paid for them yet.
+static LARGE: Semaphore = Semaphore::const_new(16);
+
 impl Bounds {
-    pub(super) fn new(config: &ServerConfig) -> Self {
-        Self { limit: config.body_limit_bytes, patience: Duration::from_secs(config.body_timeout_seconds.max(1)) }
+    pub(super) fn new(config: &ServerConfig, max_file_bytes: usize) -> Self {
+        let limit = config.body_limit_bytes;
+        // Base64 makes four bytes of three; the rest of the body is ordinary.
+        let with_file = (max_file_bytes / 3 + 1).saturating_mul(4).saturating_add(limit);
+        Self { limit, with_file, patience: Duration::from_secs(config.body_timeout_seconds.max(1)) }
     }
 }
 
@@ -40,7 +59,17 @@ pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    match tokio::time::timeout(bounds.patience, read(request, bounds.limit)).await {
+    let with_file = WITH_FILE.contains(&request.uri().path());
+    let announced = announced(&request);
+    let large = with_file && announced.is_none_or(|size| size > bounds.limit as u64);
+    // Kept until the answer.
+    let _turn = match large.then(|| LARGE.try_acquire()) {
+        Some(Err(_)) => return busy().into_response(),
+        Some(Ok(turn)) => Some(turn),
+        None => None,
+    };
+    let limit = if large { bounds.with_file } else { bounds.limit };
+    match tokio::time::timeout(bounds.patience, read(request, limit)).await {
         Ok(Ok(request)) => next.run(request).await,
         Ok(Err(error)) => error.into_response(),
         Err(_) => {
@@ -52,11 +81,19 @@ pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next
     }
 }
 
+/// The body's size, as its sender says.
+fn announced(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+fn busy() -> ApiError {
+    ApiError::unavailable("busy", "too many files are being taken in", "retry in a moment; nothing was taken")
+}
+
 /// The request with its body in memory.
 async fn read(request: Request, limit: usize) -> ApiResult<Request> {
+    let announced = announced(&request);
     let (parts, body) = request.into_parts();
-    let announced =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let most = (limit as u64).saturating_mul(DRAIN);
     if announced.is_some_and(|size| size > most) {
         return Err(too_large());

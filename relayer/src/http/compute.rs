@@ -1,43 +1,158 @@
-//! Jobs paid per call, or from the credit of whoever signs: `compute/text-inference`, `compute/embeddings`.
+//! Jobs paid per call, or from the credit of whoever signs: one endpoint a kind.
+//!
+//! Short ones are answered at once. Long ones (films, predictions of a GPU cloud) go to the queue: the request waits for a while,
+//! then it is answered 202 with the job's id.
 
-use axum::extract::State;
+use std::time::Duration;
+
+use futures::FutureExt as _;
 use axum::response::Response;
 use compute_futures_protocol::{JobKind, Usdc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::paid::json_object;
 use super::state::AppState;
-use crate::error::ApiError;
-use crate::jobs::{Job, Paying};
+use super::streaming;
+use crate::error::{ApiError, ApiResult};
+use crate::jobs::queue::Spec;
+use crate::jobs::{Job, Paying, webhook};
 use crate::payment::PaidRequest;
+use crate::payment::later::Work;
 use crate::payment::offer::{ExactOffer, Offer};
 
-/// `POST /api/v1/compute/text-inference`.
-pub async fn text_inference(State(state): State<AppState>, request: PaidRequest) -> Response {
-    direct(&state, &request, JobKind::TextInference, "a text inference").await
+/// What the quote of a kind is for, in a sentence.
+pub(super) const fn description(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::TextInference => "a text inference",
+        JobKind::Embeddings => "embeddings",
+        JobKind::ImageGeneration => "an image generation",
+        JobKind::VideoGeneration => "a video generation",
+        JobKind::TextToSpeech => "a text spoken",
+        JobKind::SpeechToText => "a transcription",
+        JobKind::DocumentParsing => "a document's text",
+        _ => "a prediction of a GPU model",
+    }
 }
 
-/// `POST /api/v1/compute/embeddings`.
-pub async fn embeddings(State(state): State<AppState>, request: PaidRequest) -> Response {
-    direct(&state, &request, JobKind::Embeddings, "embeddings").await
+/// The handler of a kind's own endpoint.
+pub(super) async fn serve(state: AppState, request: PaidRequest, kind: JobKind) -> Response {
+    match json_object(&request) {
+        Ok(fields) => run(&state, &request, kind, fields).await,
+        Err(error) => refuse(&state, &request, error),
+    }
 }
 
-async fn direct(state: &AppState, request: &PaidRequest, kind: JobKind, description: &'static str) -> Response {
-    let job = json_object(request)
-        .and_then(|fields| Job::new(&state.catalog, &state.providers, kind, &Value::Object(fields), Paying::Directly));
-    match job {
-        Ok(job) => {
-            let offer = quote(state, description, job.max_list());
-            state.gate.serve(request, offer, job).await
+/// A job paid directly, whatever endpoint it came by.
+pub(super) async fn run(
+    state: &AppState,
+    request: &PaidRequest,
+    kind: JobKind,
+    fields: Map<String, Value>,
+) -> Response {
+    match Prepared::new(state, kind, fields, Paying::Directly) {
+        Ok(prepared) => {
+            let offer = quote(state, description(kind), prepared.max_list());
+            prepared.serve(state, request, offer).boxed().await
         }
         Err(error) => refuse(state, request, error),
     }
 }
 
+/// A job that is priced, and how it will be run.
+pub(super) enum Prepared {
+    Now(Box<Job>),
+    Streamed(Box<Job>),
+    Queued(Box<Work>),
+}
+
+impl Prepared {
+    /// Reads a job from the fields of a body.
+    ///
+    /// # Errors
+    /// 400 that says which field is wrong; 503 for a model that nobody runs here.
+    pub(super) fn new(
+        state: &AppState,
+        kind: JobKind,
+        mut fields: Map<String, Value>,
+        paying: Paying,
+    ) -> ApiResult<Self> {
+        let webhook = match fields.remove("webhookUrl") {
+            None | Some(Value::Null) => None,
+            Some(url) if kind.is_long() => Some(webhook::check(&state.config.jobs, &url)?),
+            Some(_) => {
+                return Err(ApiError::bad_request(
+                    "unsupported_parameter",
+                    "`webhookUrl` is for jobs that outlive their request",
+                    "leave it out: the answer comes at once; video generation, gpu/run and batches take it",
+                ));
+            }
+        };
+        let body = Value::Object(fields);
+        if !kind.is_long() {
+            let job = Job::new(&state.catalog, &state.providers, &state.artifacts, kind, &body, paying)?;
+            return Ok(if job.wants_stream() { Self::Streamed(job.into()) } else { Self::Now(job.into()) });
+        }
+        let input = state.catalog.parse(kind, &body)?;
+        let max_list = state.catalog.max_price(&input)?;
+        let spec = Spec {
+            kind: kind.name().to_owned(),
+            model: input.model().to_owned(),
+            batch: false,
+            futures_id: paying.futures_id(),
+            quote: max_list,
+            webhook,
+        };
+        Ok(Self::Queued(Box::new(work(state, spec, vec![input], max_list, paying))))
+    }
+
+    /// Most it can cost before discount.
+    pub(super) const fn max_list(&self) -> Usdc {
+        match self {
+            Self::Now(job) | Self::Streamed(job) => job.max_list(),
+            Self::Queued(work) => work.max_list,
+        }
+    }
+
+    pub(super) async fn serve(self, state: &AppState, request: &PaidRequest, mut offer: Offer) -> Response {
+        match self {
+            Self::Now(job) => state.gate.serve(request, offer, *job).boxed().await,
+            Self::Streamed(job) => streaming::serve(state, request, offer, *job, streaming::Shape::Compute).boxed().await,
+            Self::Queued(work) => {
+                offer.max_timeout_seconds = Some(lasting(state));
+                state.gate.accept(request, &offer, &state.queue, *work).boxed().await
+            }
+        }
+    }
+}
+
+/// Work for the queue, with the times of the settings.
+pub(super) fn work(
+    state: &AppState,
+    spec: Spec,
+    items: Vec<crate::providers::JobInput>,
+    max_list: Usdc,
+    paying: Paying,
+) -> Work {
+    let jobs = &state.config.jobs;
+    Work {
+        spec,
+        items,
+        max_list,
+        paying,
+        timeout: Duration::from_secs(jobs.timeout_seconds),
+        wait: Duration::from_secs(jobs.wait_seconds.min(state.config.server.request_timeout_seconds / 2)),
+    }
+}
+
+/// `maxTimeoutSeconds` of work that goes to the queue: its signed payment settles when it is done.
+pub(super) fn lasting(state: &AppState) -> u64 {
+    state.config.jobs.timeout_seconds.saturating_add(120).max(state.gate.settings().max_timeout_seconds)
+}
+
 /// A job costs its quote, in either scheme.
-fn quote(state: &AppState, description: &'static str, max_list: Usdc) -> Offer {
+pub(super) fn quote(state: &AppState, description: &'static str, max_list: Usdc) -> Offer {
     let pay_to = state.gate.settings().pay_to;
-    Offer { description, exact: ExactOffer::price(max_list, pay_to), credit: Some(max_list) }
+    Offer { description, exact: ExactOffer::price(max_list, pay_to), credit: Some(max_list), max_timeout_seconds: None }
 }
 
 /// A request that cannot be priced is refused before any payment is asked for.

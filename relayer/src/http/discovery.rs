@@ -77,9 +77,23 @@ fn describe(
         "price": price(endpoint.price, catalog, gates),
         "accepts": endpoint.schemes.names().iter().map(|scheme| json!({ "scheme": scheme, "network": network })).collect::<Vec<_>>(),
         "params": params,
+        "mayTakeLong": endpoint.later,
+        "extensions": extensions(endpoint),
         "input": endpoint.input.map(inline),
         "output": endpoint.output.map(inline),
     })
+}
+
+/// The x402 extensions of an endpoint, without what only a 402 can know.
+fn extensions(endpoint: &Endpoint) -> Value {
+    if endpoint.schemes.names().is_empty() {
+        return json!({});
+    }
+    let mut extensions = json!({ "bazaar": super::extensions::bazaar(endpoint), "payment-identifier": {} });
+    if endpoint.sign_in {
+        extensions[super::siwx::EXTENSION] = json!({});
+    }
+    extensions
 }
 
 fn price(price: Price, catalog: &Catalog, gates: &crate::config::GatesConfig) -> Value {
@@ -87,16 +101,24 @@ fn price(price: Price, catalog: &Catalog, gates: &crate::config::GatesConfig) ->
     match price {
         Price::Free => json!({ "kind": "free" }),
         Price::Gate(gate) => fixed(gate.price(gates)),
-        Price::Job(kind) => by_model(kind, catalog),
+        Price::Job(kind) => by_model(Some(kind), catalog),
+        Price::AnyJob => by_model(None, catalog),
+        Price::Batch => json!({
+            "kind": "batch",
+            "discountBps": crate::jobs::batch::DISCOUNT_BPS,
+            "atLeast": format!("${}", gates.batch),
+            "atLeastMicroUsdc": gates.batch.micros().to_string(),
+            "quote": "POST /api/v1/compute/estimate",
+        }),
     }
 }
 
 /// One price when every model of the kind has the same flat one, else a price by model.
-fn by_model(kind: JobKind, catalog: &Catalog) -> Value {
+fn by_model(kind: Option<JobKind>, catalog: &Catalog) -> Value {
     let models: Vec<Value> = catalog
         .models()
         .iter()
-        .filter(|model| model.rate.kind == kind)
+        .filter(|model| kind.is_none_or(|kind| model.rate.kind == kind))
         .map(|model| {
             json!({
                 "model": model.rate.id,
@@ -104,6 +126,10 @@ fn by_model(kind: JobKind, catalog: &Catalog) -> Value {
                 "perCallMicroUsdc": model.rate.per_call.micros().to_string(),
                 "per1kInputTokensMicroUsdc": model.rate.per_1k_input_tokens.micros().to_string(),
                 "per1kOutputTokensMicroUsdc": model.rate.per_1k_output_tokens.micros().to_string(),
+                "perImageMicroUsdc": model.rate.per_image.micros().to_string(),
+                "perSecondMicroUsdc": model.rate.per_second.micros().to_string(),
+                "per1kCharactersMicroUsdc": model.rate.per_1k_characters.micros().to_string(),
+                "configured": model.is_configured(),
             })
         })
         .collect();
@@ -165,8 +191,8 @@ mod tests {
             .collect();
         assert_eq!(
             prices,
-            ["0.01", "0.001", "0.001", "0.002", "0.01", "0.001"],
-            "deposit, balance, execute, history, refund, pricing as in the seeds"
+            ["0.001", "0.005", "0.01", "0.001", "0.001", "0.002", "0.01", "0.001"],
+            "both statuses, then deposit, balance, execute, history, refund, pricing"
         );
     }
 }

@@ -4,23 +4,33 @@
 //! goes wrong, the answer is `{error, code, hint}`.
 
 mod admin;
+mod artifacts;
+mod batch;
 mod body;
-pub mod compute;
+mod compute;
 mod discovery;
 pub mod endpoints;
 mod estimate;
+mod extensions;
 pub mod futures;
+mod gpu;
 mod health;
+mod job_status;
 mod limit;
+mod llms;
 mod models;
 mod observe;
-mod openapi;
+mod openai;
+pub mod openapi;
 pub mod paid;
 mod ready;
 mod receipts;
+mod run;
 mod serve;
 pub mod shapes;
+pub mod siwx;
 pub mod state;
+mod streaming;
 
 use std::time::Duration;
 
@@ -40,16 +50,34 @@ pub use ready::Readiness;
 pub use serve::serve;
 pub use state::{App, AppState};
 
-use crate::{config::ServerConfig, error::ApiError, payment::wire};
+use compute_futures_protocol::JobKind;
+
+use crate::{
+    config::ServerConfig,
+    error::ApiError,
+    payment::{PaidRequest, wire},
+};
 use endpoints::{ENDPOINTS, Id};
 
 /// The handler of each endpoint. Exhaustive: an endpoint in the table without a handler does not compile.
 fn handler(id: Id) -> MethodRouter<AppState> {
     match id {
-        Id::TextInference => post(compute::text_inference),
-        Id::Embeddings => post(compute::embeddings),
+        Id::TextInference => job(JobKind::TextInference),
+        Id::ImageGeneration => job(JobKind::ImageGeneration),
+        Id::VideoGeneration => job(JobKind::VideoGeneration),
+        Id::TextToSpeech => job(JobKind::TextToSpeech),
+        Id::SpeechToText => job(JobKind::SpeechToText),
+        Id::Embeddings => job(JobKind::Embeddings),
+        Id::DocumentParsing => job(JobKind::DocumentParsing),
+        Id::Batch => post(batch::batch),
+        Id::Status => get(job_status::compute),
         Id::Models => get(models::list),
         Id::Estimate => post(estimate::estimate),
+        Id::GpuRun => job(JobKind::Gpu),
+        Id::GpuStatus => get(job_status::gpu),
+        Id::GpuModels => get(gpu::models),
+        Id::Run => post(run::run),
+        Id::Artifact => get(artifacts::artifact),
         Id::Deposit => post(futures::deposit),
         Id::DepositAddress => get(futures::deposit_address),
         Id::Balance => get(futures::balance),
@@ -58,17 +86,30 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::Refund => post(futures::refund),
         Id::Pricing => get(futures::pricing),
         Id::Receipts => get(receipts::batch),
+        Id::ChatCompletions => post(openai::chat),
+        Id::OpenAiEmbeddings => post(openai::embeddings),
+        Id::OpenAiImages => post(openai::images),
+        Id::OpenAiSpeech => post(openai::speech),
+        Id::OpenAiTranscriptions => post(openai::transcriptions),
+        Id::OpenAiModels => get(openai::models),
         Id::Discovery => get(discovery::x402),
         Id::OpenApi => get(openapi::document),
+        Id::Llms => get(llms::page),
         Id::Health => get(health::health),
         Id::Ready => get(ready::ready),
         Id::Metrics => get(health::metrics),
     }
 }
 
+/// The endpoint of a kind of job.
+fn job(kind: JobKind) -> MethodRouter<AppState> {
+    post(move |State(state): State<AppState>, request: PaidRequest| compute::serve(state, request, kind))
+}
+
 /// Every route, with everything that surrounds it.
 pub fn router(state: AppState, limits: Limits, admin: Option<AdminToken>) -> Router {
     let config = state.config.server.clone();
+    let files = state.config.limits.max_file_bytes;
     let routes = ENDPOINTS
         .iter()
         // With an address of their own, metrics are not shown to clients.
@@ -78,7 +119,8 @@ pub fn router(state: AppState, limits: Limits, admin: Option<AdminToken>) -> Rou
         Some(token) => routes.merge(admin::routes(token)),
         None => routes,
     };
-    surround(routes, &config, limits).with_state(state)
+    let routes = routes.layer(from_fn_with_state(state.clone(), extensions::announce));
+    surround(routes, &config, files, limits).with_state(state)
 }
 
 /// `/metrics` alone, for `server.metrics_bind`.
@@ -87,13 +129,18 @@ pub fn metrics_router() -> Router {
 }
 
 /// What stands around every route, inside first.
-fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, config: &ServerConfig, limits: Limits) -> Router<S> {
+fn surround<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    config: &ServerConfig,
+    files: usize,
+    limits: Limits,
+) -> Router<S> {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // The limit that counts is ours.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(body::Bounds::new(config), body::take_in))
+        .layer(from_fn_with_state(body::Bounds::new(config, files), body::take_in))
         .layer(from_fn_with_state(Duration::from_secs(config.request_timeout_seconds), in_time))
         .layer(from_fn_with_state(limits, limit::guard))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
@@ -103,8 +150,12 @@ fn surround<S: Clone + Send + Sync + 'static>(routes: Router<S>, config: &Server
 
 /// Browsers may call from anywhere: nothing here rests on cookies, and payments are signed.
 fn cors() -> cors::CorsLayer {
-    let request_headers =
-        wire::ACCEPTED_HEADERS.into_iter().chain([header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION]);
+    let request_headers = wire::ACCEPTED_HEADERS.into_iter().chain([
+        header::CONTENT_TYPE,
+        header::ACCEPT,
+        header::AUTHORIZATION,
+        siwx::HEADER,
+    ]);
     cors::CorsLayer::new()
         .allow_origin(cors::Any)
         .allow_methods([Method::GET, Method::POST])

@@ -7,16 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{
-        Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
-        RefOr, Required, ResponseBuilder,
-        extensions::ExtensionsBuilder,
-        path::{OperationBuilder, ParameterBuilder, ParameterIn},
-        request_body::RequestBodyBuilder,
-        schema::{ObjectBuilder, Schema, Type},
-    },
+use utoipa::openapi::{
+    Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr,
+    Required, ResponseBuilder,
+    extensions::ExtensionsBuilder,
+    path::{OperationBuilder, ParameterBuilder, ParameterIn},
+    request_body::RequestBodyBuilder,
+    schema::{ObjectBuilder, Schema, Type},
 };
 
 use super::{
@@ -32,10 +29,13 @@ pub(super) async fn document() -> Response {
 
 /// The interface as OpenAPI.
 #[must_use]
-pub(super) fn build() -> OpenApi {
+pub fn build() -> OpenApi {
     let mut components = Components::default();
-    let error = Shape { name: shapes::Error::name, schema: shapes::Error::schema, nested: shapes::Error::schemas };
+    let error = Shape::of::<shapes::Error>();
     register(&mut components, error);
+    register(&mut components, pending());
+    let openai_error = openai_error();
+    register(&mut components, openai_error);
     let mut paths = PathsBuilder::new();
     for endpoint in ENDPOINTS {
         for shape in [endpoint.input, endpoint.output].into_iter().flatten() {
@@ -45,7 +45,13 @@ pub(super) fn build() -> OpenApi {
             Method::Get => HttpMethod::Get,
             Method::Post => HttpMethod::Post,
         };
-        paths = paths.path(endpoint.path, PathItem::new(method, operation(endpoint, error)));
+        paths = paths.path(
+            endpoint.path,
+            PathItem::new(
+                method,
+                operation(endpoint, if endpoint.path.starts_with("/v1/") { openai_error } else { error }),
+            ),
+        );
     }
     let description = "Every error is `{error, code, hint}`. Paid calls answer 402 with what they cost and how to pay (x402 V1 and V2); \
                        amounts named …MicroUsdc are decimal strings of millionths of a USDC.";
@@ -82,7 +88,7 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         operation = operation.request_body(Some(
             RequestBodyBuilder::new()
                 .required(Some(Required::True))
-                .content("application/json", ContentBuilder::new().schema(Some(refer(input))).build())
+                .content(endpoint.body.content_type(), ContentBuilder::new().schema(Some(refer(input))).build())
                 .build(),
         ));
     }
@@ -90,15 +96,32 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         Some(output) => ResponseBuilder::new()
             .description("The answer")
             .content("application/json", ContentBuilder::new().schema(Some(refer(output))).build()),
-        None => ResponseBuilder::new().description("Text").content(
-            "text/plain",
+        None => ResponseBuilder::new()
+            .description("Text, or a file")
+            .content("*/*", ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build()),
+    };
+    let ok = if endpoint.streams() {
+        ok.content(
+            "text/event-stream",
             ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build(),
-        ),
+        )
+    } else {
+        ok
     };
     operation = operation.response("200", ok.build());
     if matches!(endpoint.id, Id::Deposit | Id::Refund) {
         let later = "Paid, and not done on chain yet: it goes on by itself. The identical request shows the end and is not charged again";
         operation = operation.response("202", ResponseBuilder::new().description(later).build());
+    }
+    if endpoint.later {
+        let later = "The job goes on: ask for its status. The identical request gets the same job, and its answer once it is done";
+        operation = operation.response(
+            "202",
+            ResponseBuilder::new()
+                .description(later)
+                .content("application/json", ContentBuilder::new().schema(Some(refer(pending()))).build())
+                .build(),
+        );
     }
     let refused = |description: &str| {
         ResponseBuilder::new()
@@ -113,12 +136,20 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         );
         let price = match endpoint.price {
             Price::Gate(_) => "fixed",
-            Price::Free | Price::Job(_) => "by-model",
+            Price::Free | Price::Job(_) | Price::AnyJob | Price::Batch => "by-model",
         };
         let payment = serde_json::json!({ "schemes": endpoint.schemes.names(), "price": price });
         operation = operation.extensions(Some(ExtensionsBuilder::new().add("x-payment", payment).build()));
     }
     operation.response("default", refused("An error, with what to do about it"))
+}
+
+fn pending() -> Shape {
+    Shape::of::<shapes::jobs::PendingAnswer>()
+}
+
+fn openai_error() -> Shape {
+    Shape::of::<shapes::OpenAiError>()
 }
 
 fn refer(shape: Shape) -> RefOr<Schema> {
@@ -147,6 +178,12 @@ fn tag(path: &str) -> &'static str {
     if path.starts_with("/api/v1/compute-futures") {
         "compute futures"
     } else if path.starts_with("/api/v1/compute") {
+        "compute"
+    } else if path.starts_with("/api/v1/gpu") {
+        "gpu"
+    } else if path.starts_with("/v1/") {
+        "openai"
+    } else if path == "/run" || path.starts_with("/api/v1/artifacts") {
         "compute"
     } else if path.starts_with("/api/v1/receipts") {
         "receipts"

@@ -8,6 +8,7 @@ use super::ready::Readiness;
 use crate::{
     catalog::Catalog,
     config::Config,
+    jobs::{Artifacts, queue::Queue},
     ledger::{Ledger, OperatorIdentity},
     payment::Gate,
     providers::Providers,
@@ -34,6 +35,10 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who does the work.
     pub providers: Arc<Providers>,
+    /// Jobs that outlive their request.
+    pub queue: Queue,
+    /// Files that jobs made.
+    pub artifacts: Artifacts,
     /// Who we are on-chain.
     pub operator: OperatorIdentity,
     /// Where clients reach us, without trailing slash.

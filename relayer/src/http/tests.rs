@@ -35,7 +35,7 @@ async fn start(change: impl FnOnce(&mut ServerConfig)) -> Server {
         .route("/slow", get(slow))
         .route("/broken", get(broken))
         .route("/echo", post(|body: String| async { body }));
-    let app = surround(routes, &config, Limits::new(&config));
+    let app = surround(routes, &config, 1024 * 1024, Limits::new(&config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let task = tokio::spawn({

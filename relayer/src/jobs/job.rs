@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use compute_futures_protocol::{AccountId, JobKind, Usage, Usdc};
-use serde_json::{Map, Value, json};
+use futures::FutureExt as _;
+use compute_futures_protocol::{JobKind, Usdc};
+use serde_json::{Map, Value};
 
+use super::answer::{price_fields, single};
+use super::artifacts::Artifacts;
+use super::form::Form;
 use crate::catalog::Catalog;
 use crate::error::{ApiError, ApiResult};
 use crate::payment::answer::{Template, canonical};
 use crate::payment::{Done, Draw, Payer, Service};
-use crate::providers::{JobInput, JobOutput, Providers};
+use crate::providers::{JobInput, JobOutput, JobStream, Providers};
 
 /// How long a request waits for a job that its provider keeps.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -25,31 +28,60 @@ pub enum Paying {
     FromAccount(Arc<crate::ledger::AccountView>, String),
 }
 
+impl Paying {
+    /// Futures id of the account that the body names.
+    #[must_use]
+    pub fn futures_id(&self) -> Option<String> {
+        match self {
+            Self::Directly => None,
+            Self::FromAccount(_, futures_id) => Some(futures_id.clone()),
+        }
+    }
+}
+
 /// A job, ready to run.
 #[derive(Debug)]
 pub struct Job {
     catalog: Arc<Catalog>,
     providers: Arc<Providers>,
+    artifacts: Artifacts,
     input: JobInput,
     max_list: Usdc,
     paying: Paying,
+    form: Form,
 }
 
 impl Job {
     /// Reads a job from the fields of a body and prices it.
     ///
     /// # Errors
-    /// 400 that says which field is wrong.
+    /// 400 that says which field is wrong; 503 when nobody runs the model here.
     pub fn new(
         catalog: &Arc<Catalog>,
         providers: &Arc<Providers>,
+        artifacts: &Artifacts,
         kind: JobKind,
         body: &Value,
         paying: Paying,
     ) -> ApiResult<Self> {
         let input = catalog.parse(kind, body)?;
         let max_list = catalog.max_price(&input)?;
-        Ok(Self { catalog: Arc::clone(catalog), providers: Arc::clone(providers), input, max_list, paying })
+        Ok(Self {
+            catalog: Arc::clone(catalog),
+            providers: Arc::clone(providers),
+            artifacts: artifacts.clone(),
+            input,
+            max_list,
+            paying,
+            form: Form::Compute,
+        })
+    }
+
+    /// Answers in another form than our own.
+    #[must_use]
+    pub fn answered_as(mut self, form: Form) -> Self {
+        self.form = form;
+        self
     }
 
     /// Most it can cost before discount.
@@ -58,22 +90,56 @@ impl Job {
         self.max_list
     }
 
-    /// The part of the answer that the provider did: `{provider, model, usage, choices | data}`.
-    fn compute(&self, output: &mut JobOutput) -> Map<String, Value> {
-        let mut compute = std::mem::take(&mut output.body);
-        compute.insert("provider".to_owned(), Value::from(output.provider.as_str()));
-        compute.insert("usage".to_owned(), usage(&output.usage));
-        compute
+    /// Whether the client wants the answer piece by piece.
+    #[must_use]
+    pub const fn wants_stream(&self) -> bool {
+        self.input.wants_stream()
     }
-}
 
-/// Usage as OpenAI writes it.
-fn usage(usage: &Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens.saturating_add(usage.output_tokens),
-    })
+    /// Whether a body names the account: the answer of `execute`.
+    #[must_use]
+    pub const fn is_from_account(&self) -> bool {
+        matches!(self.paying, Paying::FromAccount(..))
+    }
+
+    /// Starts the job piece by piece.
+    ///
+    /// # Errors
+    /// Nothing was delivered and nothing may be charged (I-8).
+    pub async fn open(&self) -> ApiResult<JobStream> {
+        Ok(self.providers.stream(&self.input).boxed().await?)
+    }
+
+    /// Prices what was produced, and writes the answer.
+    ///
+    /// # Errors
+    /// When a file cannot be kept; nothing may be charged then.
+    pub async fn done(&self, payer: &Payer, mut output: JobOutput) -> ApiResult<Done> {
+        let list_amount = self.catalog.price(&self.input, &output)?;
+        self.artifacts.keep(&mut output).boxed().await?;
+        let (answer, output_hash) = match &self.paying {
+            Paying::FromAccount(_, futures_id) => {
+                let compute = single(&self.input, &output, &self.catalog, true);
+                let (compute, hash) = canonical(&Value::Object(compute))?;
+                (Template::Job { futures_id: futures_id.clone(), compute }, hash)
+            }
+            Paying::Directly => {
+                // A payment per call pays the quote; from credit the metered price counts.
+                let price = if payer.account.is_some() { list_amount } else { self.max_list };
+                let body = self.direct(&output, price);
+                let (body, hash) = canonical(&Value::Object(body))?;
+                (Template::Whole(body), hash)
+            }
+        };
+        let usage = serde_json::to_value(output.usage).map_err(ApiError::internal)?;
+        Ok(Done { list_amount, output_hash, usage, model: Some(output.model), answer })
+    }
+
+    fn direct(&self, output: &JobOutput, price: Usdc) -> Map<String, Value> {
+        let mut body = single(&self.input, output, &self.catalog, false);
+        price_fields(&mut body, price);
+        self.form.write(body)
+    }
 }
 
 impl Service for Job {
@@ -86,56 +152,11 @@ impl Service for Job {
     }
 
     async fn authorise(&self, payer: &Payer) -> ApiResult<Option<Draw>> {
-        match (&self.paying, &payer.account) {
-            (Paying::Directly, _) => Ok(None),
-            (Paying::FromAccount(account, _), Some(signed_for)) => {
-                if signed_for.id == account.id {
-                    Ok(None)
-                } else {
-                    Err(other_account(signed_for.id))
-                }
-            }
-            (Paying::FromAccount(account, _), None) => {
-                if payer.address != account.owner && account.delegate != Some(payer.address) {
-                    return Err(crate::payment::credit::not_spender(account.id, payer.address));
-                }
-                Ok(Some(Draw { account: account.id, max_list: self.max_list }))
-            }
-        }
+        self.paying.draw(payer, self.max_list)
     }
 
     async fn work(&self, payer: &Payer) -> ApiResult<Done> {
-        let mut output = self.providers.run(&self.input, PATIENCE).await?;
-        let list_amount = self.catalog.price(&self.input, &output)?;
-        let mut compute = self.compute(&mut output);
-        let named = self.catalog.model(self.input.kind(), &output.model).map(|model| model.rate.name.clone());
-        let (answer, output_hash) = match &self.paying {
-            Paying::FromAccount(_, futures_id) => {
-                compute.insert("model".to_owned(), Value::from(named.unwrap_or_else(|| output.model.clone())));
-                compute.insert("modelId".to_owned(), Value::from(output.model.as_str()));
-                let (compute, hash) = canonical(&Value::Object(compute))?;
-                (Template::Job { futures_id: futures_id.clone(), compute }, hash)
-            }
-            Paying::Directly => {
-                // A payment per call pays the quote; from credit the metered price counts.
-                let price = if payer.account.is_some() { list_amount } else { self.max_list };
-                compute.insert("model".to_owned(), Value::from(output.model.as_str()));
-                compute.insert("price_usdc".to_owned(), Value::from(price.to_string()));
-                compute.insert("priceMicroUsdc".to_owned(), json!(price));
-                let (body, hash) = canonical(&Value::Object(compute))?;
-                (Template::Whole(body), hash)
-            }
-        };
-        let usage = serde_json::to_value(output.usage).map_err(ApiError::internal)?;
-        Ok(Done { list_amount, output_hash, usage, model: Some(output.model), answer })
+        let output = self.providers.run(&self.input, PATIENCE).boxed().await?;
+        self.done(payer, output).await
     }
-}
-
-fn other_account(signed_for: AccountId) -> ApiError {
-    ApiError::new(
-        StatusCode::FORBIDDEN,
-        "account_mismatch",
-        format!("`futuresId` names another account than the authorisation ({signed_for})"),
-        "sign for the account that you name; nothing was taken",
-    )
 }

@@ -87,7 +87,8 @@ async fn round(db: &Db, context: &Context, queue: &mpsc::Sender<Queued>) -> Resu
 }
 
 /// Jobs whose process stopped, or that run for longer than any job may; also forgets payments such a process worked on.
-/// Jobs attached to a payment that may have settled are left alone: the payment decides about them.
+/// Jobs attached to a payment that may have settled are left alone: the payment decides about them. So are durable jobs, and
+/// their payments: the queue decides about those.
 pub(crate) async fn orphans(db: &Db, context: &Context) -> Result<Vec<B256>, LedgerError> {
     let now = now_ms();
     let too_old = now.saturating_sub(context.config.hold_seconds * 1000);
@@ -95,7 +96,8 @@ pub(crate) async fn orphans(db: &Db, context: &Context) -> Result<Vec<B256>, Led
     sqlx::query("DELETE FROM leases WHERE expires_ms < $1").bind(int(now)).execute(tx.connection()).await?;
     sqlx::query(
         "UPDATE payments SET state = 'failed', reason = 'the process that worked on it stopped' \
-         WHERE state = 'working' AND (created_ms < $1 OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.id = payments.lease))",
+         WHERE state = 'working' AND (created_ms < $1 OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.id = payments.lease)) \
+         AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.state = 'open' AND queue.payment = payments.id)",
     )
     .bind(int(too_old))
     .execute(tx.connection())
@@ -103,6 +105,7 @@ pub(crate) async fn orphans(db: &Db, context: &Context) -> Result<Vec<B256>, Led
     let rows = sqlx::query(
         "SELECT job_id FROM holds WHERE (held_at_ms < $1 OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.id = holds.lease)) \
          AND NOT EXISTS (SELECT 1 FROM payments WHERE payments.state = 'ready' AND payments.job_id = holds.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.state = 'open' AND queue.job_id = holds.job_id) \
          ORDER BY job_id",
     )
     .bind(int(too_old))

@@ -21,6 +21,7 @@ mod history;
 mod holds;
 mod leases;
 mod payments;
+mod rate_cards;
 pub(crate) mod receipts;
 pub(crate) mod sql;
 mod types;
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) progress: Progress,
     /// Terms by version, as followed; for the names of tiers.
     pub(crate) terms: std::sync::RwLock<std::collections::HashMap<u32, Terms>>,
+    /// Rate cards by hash, as they were offered.
+    pub(crate) cards: rate_cards::Cards,
 }
 
 /// What the batcher and the risk limits watch without asking the database.
@@ -142,6 +145,7 @@ impl Ledger {
             lease,
             progress: Progress::default(),
             terms: std::sync::RwLock::new(terms),
+            cards: rate_cards::Cards::default(),
         });
         let (queue, commands) = mpsc::channel(writer::QUEUE);
         writer::start(db.clone(), Arc::clone(&context), commands).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use compute_futures_protocol::{
-    AccountId, Address, Authorization, B256, Chain, Domain, SignedReceipt, Signer, TransactionId, Usdc,
+    AccountId, Address, Authorization, B256, Chain, Domain, RateCard, SignedReceipt, Signer, TransactionId, Usdc,
 };
 use serde::{Deserialize, Serialize};
 
@@ -209,6 +209,8 @@ pub struct AccountView {
     pub frozen: Option<String>,
     /// Terms the account was opened under.
     pub terms_version: u32,
+    /// The rate card of those terms, where it was kept here: no price rises above it.
+    pub rate_card: Option<Arc<RateCard>>,
     /// Block time of the opening, unix seconds.
     pub opened_at: u64,
 }

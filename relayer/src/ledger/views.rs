@@ -9,16 +9,23 @@ use super::account::{self, Account};
 use super::db::Db;
 use super::sql::{Columns, int};
 use super::types::AccountView;
-use super::{Context, LedgerError};
+use super::{Context, LedgerError, rate_cards};
 
 pub(crate) async fn account(db: &Db, context: &Context, id: AccountId) -> Result<Option<AccountView>, LedgerError> {
     let row = sqlx::query(account::SELECT_ONE).bind(int(id.get())).fetch_optional(&db.pool).await?;
-    row.map(|row| Ok(view(context, &account::read(&row)?))).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let account = account::read(&row)?;
+    rate_cards::require(db, context, account.terms_version).await?;
+    Ok(Some(view(context, &account)))
 }
 
 pub(crate) async fn accounts_of(db: &Db, context: &Context, owner: Address) -> Result<Vec<AccountView>, LedgerError> {
     let rows = sqlx::query(account::SELECT_OF_OWNER).bind(owner.to_vec()).fetch_all(&db.pool).await?;
-    rows.iter().map(|row| Ok(view(context, &account::read(row)?))).collect()
+    let accounts = rows.iter().map(account::read).collect::<Result<Vec<_>, _>>()?;
+    for account in &accounts {
+        rate_cards::require(db, context, account.terms_version).await?;
+    }
+    Ok(accounts.iter().map(|account| view(context, account)).collect())
 }
 
 fn view(context: &Context, account: &Account) -> AccountView {
@@ -51,6 +58,7 @@ fn view(context: &Context, account: &Account) -> AccountView {
         closed: account.closed,
         frozen: account.frozen.clone(),
         terms_version: account.terms_version,
+        rate_card: rate_cards::of_terms(context, account.terms_version),
         opened_at: account.opened_at,
     }
 }

@@ -106,15 +106,7 @@ impl Gate {
 
     /// Checks a payment up to the facilitator's word, or finds what it was answered with before.
     async fn admit(&self, request: &PaidRequest, asked: Asked<'_>, presented: Presented) -> ApiResult<Admitted> {
-        let Payload::Exact(payload) = &presented.payload else {
-            return Err(payment_required(
-                "scheme_not_accepted",
-                "this request cannot be paid from credit",
-                "pay with the scheme `exact`",
-            ));
-        };
-        let payment = payload.on(self.settings().chain, self.settings().token.token);
-        let checked = Checked::new(asked, &presented, payment)?;
+        let checked = self.checked(asked, &presented)?;
         if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
@@ -123,9 +115,22 @@ impl Gate {
         Ok(Admitted::Fresh(checked))
     }
 
+    /// The payment, as far as its own text tells.
+    pub(super) fn checked(&self, asked: Asked<'_>, presented: &Presented) -> ApiResult<Checked> {
+        let Payload::Exact(payload) = &presented.payload else {
+            return Err(payment_required(
+                "scheme_not_accepted",
+                "this request cannot be paid from credit",
+                "pay with the scheme `exact`",
+            ));
+        };
+        let payment = payload.on(self.settings().chain, self.settings().token.token);
+        Checked::new(asked, presented, payment)
+    }
+
     /// Takes the payment for this request, and its `payment-identifier` with it: the same payer, identifier and request get
     /// the same answer, whatever payment comes along. [`Standing::Unused`]: it is ours, do the work.
-    async fn take(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
+    pub(super) async fn take(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
         if let settled @ Standing::Settled { .. } = self.begin(checked, request_hash).await? {
             return Ok(settled);
         }
@@ -210,7 +215,7 @@ impl Gate {
     }
 
     /// Settles a payment whose answer is stored, and gets the final answer.
-    async fn finish(&self, checked: &Checked) -> Result<Charged, Refusal> {
+    pub(super) async fn finish(&self, checked: &Checked) -> Result<Charged, Refusal> {
         match self.settle(checked).await {
             Ok(transaction) => {
                 let answer = self.conclude(checked.id, &transaction).await?;

@@ -60,7 +60,7 @@ impl ContractWallets {
         Self { reader, turns: Arc::new(Semaphore::new(CONTRACT_CHECKS)), answers: answers.build() }
     }
 
-    async fn accepts(&self, wallet: Address, digest: B256, signature: &[u8]) -> ApiResult<bool> {
+    pub(super) async fn accepts(&self, wallet: Address, digest: B256, signature: &[u8]) -> ApiResult<bool> {
         let key = keccak256([wallet.as_slice(), digest.as_slice(), signature].concat());
         if let Some(answer) = self.answers.get(&key).await {
             return Ok(answer);

@@ -187,7 +187,7 @@ impl Checked {
     }
 
     /// From what the ledger stored, after a crash or a lost answer.
-    fn stored(payment: &NewPayment) -> Option<Self> {
+    pub(super) fn stored(payment: &NewPayment) -> Option<Self> {
         let details = &payment.details;
         let version = if details.get("version")?.as_u64()? == 1 { Version::V1 } else { Version::V2 };
         Some(Self {

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
@@ -201,6 +202,19 @@ impl Gate {
         &*self.0.reader
     }
 
+    /// Whether a contract wallet says that a signature is its own (EIP-1271).
+    ///
+    /// # Errors
+    /// When the chain cannot be asked.
+    pub(crate) async fn is_signed_by_contract(
+        &self,
+        wallet: Address,
+        digest: B256,
+        signature: &[u8],
+    ) -> ApiResult<bool> {
+        self.contract_wallets().accepts(wallet, digest, signature).await
+    }
+
     pub(super) fn contract_wallets(&self) -> &ContractWallets {
         &self.0.contract_wallets
     }
@@ -353,7 +367,8 @@ where
     T: Send + 'static,
     E: From<ApiError> + Send + 'static,
 {
-    match IN_FLIGHT.spawn(work).await {
+    // Boxed: what it is made of is then checked once, here, and not again by everybody who awaits it.
+    match IN_FLIGHT.spawn(work.boxed()).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(error).into()),
     }

@@ -10,6 +10,7 @@ pub mod credit;
 mod exact;
 pub mod facilitator;
 pub mod gate;
+pub mod later;
 pub mod offer;
 #[cfg(test)]
 mod offer_tests;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod service;
 pub mod settings;
 mod spend;
+pub(crate) mod streamed;
 pub mod wire;
 
 pub use gate::{Gate, PaidRequest};

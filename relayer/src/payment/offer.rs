@@ -21,6 +21,8 @@ pub struct Offer {
     pub exact: ExactOffer,
     /// Highest list price when paid from credit; `None` where credit is not taken.
     pub credit: Option<Usdc>,
+    /// `maxTimeoutSeconds`, where the work takes longer than usual.
+    pub max_timeout_seconds: Option<u64>,
 }
 
 /// A plain payment.
@@ -55,7 +57,16 @@ impl Offer {
     /// A gate price, payable in both schemes.
     #[must_use]
     pub const fn gate(description: &'static str, amount: Usdc, settings: &PaymentSettings) -> Self {
-        Self { description, exact: ExactOffer::price(amount, settings.pay_to), credit: Some(amount) }
+        Self {
+            description,
+            exact: ExactOffer::price(amount, settings.pay_to),
+            credit: Some(amount),
+            max_timeout_seconds: None,
+        }
+    }
+
+    fn timeout(&self, settings: &PaymentSettings) -> u64 {
+        self.max_timeout_seconds.unwrap_or(settings.max_timeout_seconds)
     }
 
     /// Entries of `accepts` in V2. `exact` comes first: clients take the first entry they can pay.
@@ -66,7 +77,7 @@ impl Offer {
             network: network(settings),
             amount: amount.micros().to_string(),
             pay_to: pay_to.to_string(),
-            max_timeout_seconds: settings.max_timeout_seconds,
+            max_timeout_seconds: self.timeout(settings),
             asset: settings.token.token.to_string(),
             extra: Some(extra),
         };
@@ -159,7 +170,7 @@ impl Offer {
             Some("asset")
         } else if !is(&accepted.pay_to, pay_to) {
             Some("payTo")
-        } else if accepted.max_timeout_seconds != settings.max_timeout_seconds {
+        } else if accepted.max_timeout_seconds != self.timeout(settings) {
             Some("maxTimeoutSeconds")
         } else if !extra_fits(settings, resource, presented, accepted.extra.as_ref()) {
             Some("extra")

@@ -102,7 +102,7 @@ impl Gate {
     }
 }
 
-fn nonce_reused() -> ApiError {
+pub(super) fn nonce_reused() -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
         "nonce_reused",

@@ -4,9 +4,12 @@ mod breaker;
 mod error;
 mod job;
 pub mod local;
+mod multipart;
 mod openai;
+mod replicate;
 mod router;
 mod stream;
+mod upstream;
 
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ pub use job::{
     SpeechToText, TextInference, TextToSpeech, VideoGeneration,
 };
 pub use openai::OpenAi;
+pub use replicate::Replicate;
 pub use router::{Progress, ProviderHealth, Providers, Ticket};
 pub use stream::{Delta, JobStream};
 

@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Chunk, Chunks, JobInput, JobOutput, JobStream, OpenAi, Outcome, Pending, Provider, ProviderError, Usage,
-    WebhookFault,
+    Answer, Chunk, Chunks, JobInput, JobOutput, JobStream, OpenAi, Outcome, Pending, Provider, ProviderError,
+    Replicate, Usage, WebhookFault,
     breaker::{Breaker, BreakerState},
     local::Local,
 };
@@ -74,23 +74,16 @@ impl Providers {
     /// Builds the configured providers; keys are read from the environment here, once.
     ///
     /// # Errors
-    /// A missing key, a base URL that cannot be used, or a route to a provider that is not configured.
+    /// A missing key of a provider that is not optional, or a base URL that cannot be used.
     pub fn from_config(configs: &[ProviderConfig], catalog: Arc<Catalog>) -> Result<Self, ConfigError> {
         let mut providers = Self { catalog, entries: HashMap::new() };
-        for config in configs {
+        for config in configs.iter().filter(|config| config.is_usable()) {
             let provider: Arc<dyn Provider> = match config.kind {
-                ProviderKind::Local => Arc::new(Local::new(&config.name)),
+                ProviderKind::Local => Arc::new(Local::new(config)),
                 ProviderKind::OpenAi => Arc::new(OpenAi::from_config(config)?),
+                ProviderKind::Replicate => Arc::new(Replicate::from_config(config)?),
             };
             providers.add(provider, config.breaker_failures, Duration::from_secs(config.breaker_seconds));
-        }
-        for model in providers.catalog.models() {
-            if let Some(route) = model.routes.iter().find(|route| !providers.entries.contains_key(&route.provider)) {
-                return Err(ConfigError::Invalid(vec![format!(
-                    "models: {} is routed to provider `{}`, which [[providers]] does not name; add it or change the route",
-                    model.rate.id, route.provider
-                )]));
-            }
         }
         Ok(providers)
     }
@@ -363,10 +356,14 @@ async fn first_piece(mut chunks: Chunks, provider: &str) -> Result<Chunks, Provi
 /// Clamps the claimed usage: input by what was sent, output by what was asked for and by what was received.
 fn accept(provider: &str, model: &str, bound: &Usage, job: &JobInput, answer: Answer) -> JobOutput {
     let received = crate::catalog::tokens::output_upper_bound(&answer.body);
-    let claimed = answer.usage.unwrap_or_else(|| crate::catalog::tokens::estimate(job, &answer.body));
+    let ours = crate::catalog::tokens::estimate(job, &answer);
+    let stated = answer.usage.is_some();
+    let claimed = answer.usage.unwrap_or(ours);
     let mut usage = claimed.min_each(bound);
     usage.output_tokens = usage.output_tokens.min(received);
-    if usage != claimed {
+    // What was delivered can be counted here; nobody's word is needed.
+    (usage.images, usage.characters) = (ours.images.min(bound.images), ours.characters.min(bound.characters));
+    if stated && usage != claimed {
         tracing::warn!(provider, model, ?claimed, ?usage, "the provider claims more than there can be; clamped");
         metrics::counter!("relayer_provider_usage_clamped_total", "provider" => provider.to_owned()).increment(1);
     }

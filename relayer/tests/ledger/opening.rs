@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use compute_futures_protocol::AccountId;
+use compute_futures_protocol::{AccountId, B256, RateCard, keccak256};
 use compute_futures_relayer::ledger::{Engine, HoldOutcome, Ledger, LedgerConfig, LedgerError};
+use compute_futures_relayer::test_util::fake_chain::rate_card;
 
 use crate::both_engines;
 use crate::fixture::{Fixture, Kind, hold_request, identity, usdc};
@@ -36,6 +37,22 @@ both_engines! {
             }
         };
         assert!(error.to_string().contains("belongs to operator 1"), "{error}");
+    }
+
+    /// A price is promised for as long as the account lives: the card must survive whatever the process does.
+    async fn rate_cards_are_kept_for_the_accounts_opened_under_them(f) {
+        let account = f.account(50_000_000).await;
+        assert_eq!(f.view(account).await.rate_card, None, "nobody kept it");
+        let card = rate_card();
+        for _ in 0..2 {
+            assert_eq!(f.ledger.keep_rate_card(&card).await.unwrap(), card.hash().unwrap());
+        }
+        f.ledger.keep_rate_card(&RateCard { version: 2, ..card.clone() }).await.unwrap();
+        f.reopen().await;
+        assert_eq!(f.view(account).await.rate_card.as_deref(), Some(&card));
+        let text = f.ledger.rate_card(card.hash().unwrap()).await.unwrap().unwrap();
+        assert_eq!(keccak256(&text), card.hash().unwrap(), "what is published hashes to what stands on chain");
+        assert_eq!(f.ledger.rate_card(B256::ZERO).await.unwrap(), None);
     }
 
     async fn holds_that_outlive_every_job_are_released(f) {

@@ -20,6 +20,8 @@ use compute_futures_relayer::catalog::{Catalog, Route};
 use compute_futures_relayer::config::Config;
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::http::{self, App, AppState, Limits, Readiness};
+use compute_futures_relayer::jobs::Artifacts;
+use compute_futures_relayer::jobs::queue::{Queue, Worker};
 use compute_futures_relayer::ledger::{AccountView, Ledger, LedgerConfig, OperatorIdentity};
 use compute_futures_relayer::payment::facilitator::Facilitator;
 use compute_futures_relayer::payment::{Gate, PaymentSettings};
@@ -169,10 +171,22 @@ pub struct World {
     pub delegate: Signer,
     stop: CancellationToken,
     folder: Arc<tempfile::TempDir>,
+    setup: Setup,
+}
+
+/// What a test has otherwise: settings, and providers beside the scripted one.
+#[derive(Clone)]
+pub struct Setup {
+    pub change: Arc<dyn Fn(&mut Config) + Send + Sync>,
+    pub providers: Vec<Arc<dyn Provider>>,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(Setup { change: Arc::new(|_| ()), providers: Vec::new() }).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
         let operator = key(7);
         let chain = Arc::new(TokenChain {
             inner: Arc::new(FakeChain::new(operator.address())),
@@ -180,19 +194,19 @@ impl World {
             wallets: Mutex::default(),
             asked: AtomicUsize::new(0),
         });
-        Self::on(chain, Arc::new(tempfile::tempdir().unwrap())).await
+        Self::on(chain, Arc::new(tempfile::tempdir().unwrap()), setup).await
     }
 
     /// As after kill -9 and a restart: the same chain and file, a new process.
     pub async fn restart(self) -> Self {
         self.stop.cancel();
-        let (chain, folder) = (Arc::clone(&self.chain), Arc::clone(&self.folder));
+        let (chain, folder, setup) = (Arc::clone(&self.chain), Arc::clone(&self.folder), self.setup.clone());
         self.ledger.close().await;
         drop(self);
-        Self::on(chain, folder).await
+        Self::on(chain, folder, setup).await
     }
 
-    async fn on(chain: Arc<TokenChain>, folder: Arc<tempfile::TempDir>) -> Self {
+    async fn on(chain: Arc<TokenChain>, folder: Arc<tempfile::TempDir>, setup: Setup) -> Self {
         let operator = key(7);
         let script = Arc::new(Script {
             settling: Mutex::new(Settling::Works),
@@ -234,9 +248,14 @@ impl World {
 
         let mut config = Config::default();
         config.server.free_requests_per_second = 0;
+        config.jobs.poll_ms = 20;
+        (setup.change)(&mut config);
         let catalog = Arc::new(Catalog::from_config(&config).unwrap());
         let mut providers = Providers::from_config(&config.providers, Arc::clone(&catalog)).unwrap();
         providers.add(Arc::new(Scripted(Arc::clone(&script))), 1000, Duration::from_secs(1));
+        for provider in &setup.providers {
+            providers.add(Arc::clone(provider), 1000, Duration::from_secs(1));
+        }
         let settings = PaymentSettings {
             chain: Chain::Base,
             domain,
@@ -250,6 +269,7 @@ impl World {
         };
         let gate = Gate::new(settings, ledger.clone(), facilitator, Arc::clone(&reader));
         let limits = Limits::new(&config.server);
+        let artifacts = Artifacts::new(ledger.clone(), config.outputs.clone(), "http://relayer.test".into());
         let state = AppState::new(App {
             config,
             reader,
@@ -258,12 +278,15 @@ impl World {
             gate,
             catalog,
             providers: Arc::new(providers),
+            queue: Queue::new(ledger.clone()),
+            artifacts,
             operator: identity,
             public_url: "http://relayer.test".into(),
             readiness: Readiness::default(),
         });
+        tokio::spawn(Worker::of(&state).unwrap().run(stop.clone()));
         let router = http::router(state.clone(), limits, None);
-        Self { chain, script, ledger, state, router, owner: key(1), delegate: key(2), stop, folder }
+        Self { chain, script, ledger, state, router, owner: key(1), delegate: key(2), stop, folder, setup }
     }
 
     /// An account of `owner` with this credit, known to the ledger.

@@ -30,13 +30,22 @@ impl Catalog {
                 invalid("`size` is not width x height in pixels, each from 64 to 2048", "write \"1024x1024\"")
             })?),
         };
+        let n = fields.whole(&["n"], 1, 4)?.unwrap_or(1);
+        let able: Vec<bool> = self
+            .named(kind, &model)
+            .filter(|entry| entry.is_configured())
+            .map(super::super::Model::makes_several)
+            .collect();
+        if n > 1 && !able.is_empty() && !able.contains(&true) {
+            return Err(invalid("this model makes one image at a time", "leave `n` out, and ask again for more"));
+        }
         Ok(ImageGeneration {
-            model,
             prompt: fields.text(&["prompt"], self.limits.max_prompt_characters, example(kind))?,
-            n: fields.whole(&["n"], 1, 4)?.unwrap_or(1),
+            n,
             size,
             seed: fields.seed()?,
             inline: fields.one_of("response_format", &["url", "b64_json"])? == Some("b64_json"),
+            model,
         })
     }
 

@@ -9,6 +9,7 @@ use compute_futures_protocol::JobKind;
 use serde_json::Value;
 
 use self::fields::{Fields, invalid};
+pub(crate) use self::source::sniff;
 use super::{AUTO, Catalog};
 use crate::{error::ApiResult, providers::JobInput};
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::account::account_json;
 use crate::error::ApiResult;
 use crate::http::compute::refuse;
-use crate::http::paid::{find_account, invalid, parse_account, parse_address, query};
+use crate::http::paid::{find_account, invalid, parse_account, parse_address, query, require_same, require_spender};
+use crate::http::siwx::{self, Read};
 use crate::http::state::AppState;
 use crate::payment::answer::{Template, canonical};
 use crate::payment::offer::Offer;
@@ -46,7 +47,7 @@ pub async fn balance(State(state): State<AppState>, request: PaidRequest) -> Res
         Ok(whose) => {
             let offer = Offer::gate("an account's balance", state.config.gates.balance, state.gate.settings());
             let service = Balance { state: state.clone(), whose };
-            state.gate.serve(&request, offer, service).await
+            siwx::or_paid(&state, &request, offer, service).await
         }
         Err(error) => refuse(&state, &request, error),
     }
@@ -82,6 +83,17 @@ impl Service for Balance {
     }
 }
 
+impl Read for Balance {
+    /// Balances are public on chain; free they are for whoever may spend the account.
+    async fn is_mine(&self, reader: Address) -> ApiResult<()> {
+        match self.whose {
+            Whose::Account(id) => require_spender(&find_account(&self.state, id).await?, reader),
+            Whose::Owner(owner) => require_same("depositor", owner, reader),
+            Whose::Payer => Ok(()),
+        }
+    }
+}
+
 async fn one(state: &AppState, id: AccountId) -> ApiResult<Value> {
     Ok(json!({ "balance": account_json(state, &find_account(state, id).await?) }))
 }
@@ -95,7 +107,7 @@ async fn all(state: &AppState, owner: Address) -> ApiResult<Value> {
 }
 
 /// A read that costs its gate price from credit; the receipt covers the whole answer.
-pub(super) fn read(price: compute_futures_protocol::Usdc, body: &Value) -> ApiResult<Done> {
+pub(in crate::http) fn read(price: compute_futures_protocol::Usdc, body: &Value) -> ApiResult<Done> {
     let (body, output_hash) = canonical(body)?;
     Ok(Done { list_amount: price, output_hash, usage: json!({}), model: None, answer: Template::Whole(body) })
 }

@@ -90,7 +90,8 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
             (Route::Address { terms, address }, ExactOffer { amount: total, price: gate_price, pay_to: address })
         }
     };
-    let offer = Offer { description: "a deposit of prepaid compute credit", exact, credit: None };
+    let offer =
+        Offer { description: "a deposit of prepaid compute credit", exact, credit: None, max_timeout_seconds: None };
     Ok((Deposit { state: state.clone(), depositor, amount, route }, offer))
 }
 

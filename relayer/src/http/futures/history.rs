@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use compute_futures_protocol::Address;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use super::balance::read;
 use crate::error::ApiResult;
 use crate::http::compute::refuse;
 use crate::http::paid::{find_account, futures_id, invalid, parse_account, query, require_spender};
+use crate::http::siwx::{self, Read};
 use crate::http::state::AppState;
 use crate::ledger::{AccountView, HistoryEntry, HistoryKind};
 use crate::payment::offer::Offer;
@@ -43,7 +45,7 @@ pub async fn history(State(state): State<AppState>, request: PaidRequest) -> Res
     match prepare(&state, &request).await {
         Ok(service) => {
             let offer = Offer::gate("an account's history", state.config.gates.history, state.gate.settings());
-            state.gate.serve(&request, offer, service).await
+            siwx::or_paid(&state, &request, offer, service).await
         }
         Err(error) => refuse(&state, &request, error),
     }
@@ -80,6 +82,13 @@ impl History {
             .clone()
             .or_else(|| payer.account.clone())
             .ok_or_else(|| invalid("no account is named", format!("use {EXAMPLE}")))
+    }
+}
+
+impl Read for History {
+    /// Who may not read it is refused by the service itself.
+    async fn is_mine(&self, _: Address) -> ApiResult<()> {
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ mod refund;
 pub mod sweeper;
 
 pub use balance::balance;
+pub(super) use balance::read;
 pub use deposit::deposit;
 pub use deposit_address::deposit_address;
 pub use execute::execute;

@@ -96,6 +96,9 @@ fn body(state: &AppState) -> Value {
             "history": gates.history,
             "refund": gates.refund,
             "pricing": gates.pricing,
+            "batch": gates.batch,
+            "status": gates.status,
+            "gpuStatus": gates.gpu_status,
         },
     })
 }

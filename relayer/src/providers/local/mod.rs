@@ -1,35 +1,99 @@
 //! The embedded provider: real work with no network and no weights. It is named for what it is (ADR 007).
 
+mod documents;
 mod embedding;
 mod sentences;
+mod speech;
 mod summary;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use compute_futures_protocol::Usage;
+use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{Answer, JobInput, Outcome, Provider, ProviderError, Role};
+use super::stream::finish_reason;
+use super::upstream::fetch_source;
+use super::{Answer, Chunk, Chunks, DocumentParsing, JobInput, Outcome, Provider, ProviderError, Role, Source};
 use crate::catalog::Route;
+use crate::config::ProviderConfig;
+use crate::outbound::Reach;
 
 /// Id of the extractive summary.
 pub const SUMMARY_MODEL: &str = "local/extractive-summary";
 /// Id of the hashed embeddings.
 pub const EMBEDDINGS_MODEL: &str = "local/hashed-embeddings";
 
+/// Id of the parser of documents.
+pub const DOCUMENTS_MODEL: &str = "local/document-text";
+/// Id of the voice, which needs espeak-ng.
+pub const SPEECH_MODEL: &str = "local/espeak-ng";
+
+/// Whether this machine can run a model of the embedded provider.
+#[must_use]
+pub fn can_run(model: &str) -> bool {
+    match model {
+        SUMMARY_MODEL | EMBEDDINGS_MODEL | DOCUMENTS_MODEL => true,
+        SPEECH_MODEL => speech::is_installed(),
+        _ => false,
+    }
+}
+
+/// Documents that are parsed at once. A parser that hangs keeps its place; it cannot take all threads.
+static PARSERS: Semaphore = Semaphore::const_new(4);
+/// Time to fetch a document from a stranger's address.
+const FETCH_TIME: Duration = Duration::from_secs(20);
+
 /// Above this many bytes a job leaves the async threads.
 const INLINE_BYTES: usize = 16 * 1024;
 
-/// Extractive summaries and hashed lexical embeddings, computed here.
+/// Summaries, embeddings, documents and, with espeak-ng, speech: computed here.
 #[derive(Debug, Clone)]
 pub struct Local {
     name: String,
+    reach: Reach,
+    file_limit: usize,
 }
 
 impl Local {
     /// The embedded provider under the operator's name for it.
     #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned() }
+    pub fn new(config: &ProviderConfig) -> Self {
+        let reach = if config.allow_insecure { Reach::Anywhere } else { Reach::Public };
+        Self { name: config.name.clone(), reach, file_limit: config.file_limit_bytes }
+    }
+
+    async fn document(&self, job: &DocumentParsing) -> Result<Answer, ProviderError> {
+        let blob = match &job.document {
+            Source::Inline(blob) => blob.clone(),
+            Source::Url(url) => {
+                let client = self.reach.client(FETCH_TIME).map_err(|_| self.unavailable("no HTTP client"))?;
+                fetch_source(&client, self.reach, url, self.file_limit).await?
+            }
+        };
+        let place = tokio::time::timeout(documents::TIME, PARSERS.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| self.unavailable("too many documents are being parsed"))?;
+        let work = tokio::task::spawn_blocking(move || {
+            // Kept until the parser is done, however long anybody waits for it.
+            let _place = place;
+            documents::parse(&blob)
+        });
+        match tokio::time::timeout(documents::TIME + Duration::from_secs(5), work).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(reason))) => Err(ProviderError::File { reason: reason.to_owned() }),
+            Ok(Err(_)) => Err(ProviderError::File { reason: "the parser does not get along with it".to_owned() }),
+            Err(_) => Err(ProviderError::File { reason: "it takes too long to parse".to_owned() }),
+        }
+    }
+
+    fn unavailable(&self, reason: &str) -> ProviderError {
+        ProviderError::Unavailable { provider: self.name.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -41,6 +105,12 @@ impl Provider for Local {
 
     async fn run(&self, route: &Route, job: &JobInput) -> Result<Outcome, ProviderError> {
         let size: usize = match job {
+            JobInput::DocumentParsing(job) if route.model == DOCUMENTS_MODEL => {
+                return self.document(job).await.map(Outcome::Done);
+            }
+            JobInput::TextToSpeech(job) if route.model == SPEECH_MODEL => {
+                return speech::speak(&self.name, job).await.map(Outcome::Done);
+            }
             JobInput::TextInference(job) => job.messages.iter().map(|message| message.content.len()).sum(),
             JobInput::Embeddings(job) => job.input.iter().map(String::len).sum(),
             _ => 0,
@@ -49,10 +119,23 @@ impl Provider for Local {
             return self.compute(&route.model, job).map(Outcome::Done);
         }
         let (this, model, job) = (self.clone(), route.model.clone(), job.clone());
-        tokio::task::spawn_blocking(move || this.compute(&model, &job))
-            .await
-            .map_err(|_| ProviderError::Unavailable { provider: self.name.clone(), reason: "its worker ended".into() })?
-            .map(Outcome::Done)
+        let work = tokio::task::spawn_blocking(move || this.compute(&model, &job)).await;
+        work.map_err(|_| self.unavailable("its worker ended"))?.map(Outcome::Done)
+    }
+
+    /// The summary is there at once; it is handed out sentence by sentence.
+    async fn stream(&self, route: &Route, job: &JobInput) -> Result<Chunks, ProviderError> {
+        let Outcome::Done(answer) = self.run(route, job).await? else {
+            return Err(self.unavailable("it streams nothing"));
+        };
+        let choice = answer.body.get("choices").and_then(|choices| choices.get(0)).cloned().unwrap_or_default();
+        let text = choice["message"]["content"].as_str().unwrap_or_default();
+        let pieces = text
+            .split_sentence_bounds()
+            .map(|piece| Ok(Chunk::Delta { content: piece.to_owned(), reasoning: String::new() }));
+        let end = Chunk::End { finish_reason: finish_reason(choice["finish_reason"].as_str()), usage: answer.usage };
+        let chunks: Vec<_> = pieces.chain([Ok(end)]).collect();
+        Ok(futures::stream::iter(chunks).boxed())
     }
 }
 

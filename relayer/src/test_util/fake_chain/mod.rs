@@ -13,7 +13,8 @@ use compute_futures_chain::{
     TransactionOutcome,
 };
 use compute_futures_protocol::{
-    AccountId, AccountState, Address, B256, DiscountFloor, EvmAddress, Terms, TransactionId, Usdc, keccak256,
+    AccountId, AccountState, Address, B256, DiscountFloor, EvmAddress, JobKind, ModelRate, RateCard, Terms,
+    TransactionId, Usdc, keccak256,
 };
 
 use self::contract::execute;
@@ -24,6 +25,16 @@ pub const OPERATOR: u32 = 1;
 pub const CONTRACT: EvmAddress = EvmAddress::repeat_byte(0xcf);
 /// Seconds between two blocks.
 const BLOCK_SECONDS: u64 = 2;
+
+/// The rate card that the operator's terms name.
+#[must_use]
+pub fn rate_card() -> RateCard {
+    let model = ModelRate {
+        per_call: Usdc::from_micros(10_000),
+        ..ModelRate::of("local/extractive-summary", JobKind::TextInference)
+    };
+    RateCard { version: 1, operator: None, models: vec![model], gates: BTreeMap::new() }
+}
 
 /// State of the contract after a block.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +84,7 @@ impl FakeChain {
         let terms = Terms {
             refund_delay: 3600,
             minimum_deposit: Usdc::from_micros(1),
-            rate_card_hash: B256::ZERO,
+            rate_card_hash: rate_card().hash().unwrap_or_default(),
             tiers: Terms::default_tiers(),
         };
         let chain = Self {

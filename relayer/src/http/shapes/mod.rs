@@ -1,6 +1,8 @@
 //! Shapes of bodies, for OpenAPI and the catalogue. Fields are named as they are sent.
 #![allow(missing_docs, reason = "the documentation of each field is its schema's description")]
 
+pub mod jobs;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -18,6 +20,14 @@ pub struct Error {
     /// Figures that a program needs to react, e.g. `ceilingNeeded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<Value>,
+}
+
+/// An error as OpenAI's clients read it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiError {
+    /// `message` (with what to do), `type`, `code`, `param`.
+    #[schema(value_type = Object)]
+    pub error: Value,
 }
 
 /// A JSON object; its fields explain themselves.
@@ -54,6 +64,8 @@ pub struct TextRequest {
     pub seed: Option<i64>,
     /// Up to four texts that end the answer.
     pub stop: Option<Vec<String>>,
+    /// Server-sent events: chunks as OpenAI writes them, then `event: receipt`, then `data: [DONE]`.
+    pub stream: Option<bool>,
 }
 
 /// An embeddings job, as OpenAI writes it.
@@ -268,7 +280,8 @@ pub struct ExecuteRequest {
     /// The account.
     #[schema(example = "CFE-ABC12345")]
     pub futures_id: String,
-    /// `text-inference` or `embeddings`.
+    /// A kind of job: `text-inference`, `embeddings`, `image-generation`, `video-generation`, `text-to-speech`, `speech-to-text`,
+    /// `document-parsing`, `gpu`; or `batch`. The fields of that kind's own endpoint go beside it.
     #[serde(rename = "type")]
     #[schema(example = "text-inference")]
     pub kind: String,
@@ -276,9 +289,12 @@ pub struct ExecuteRequest {
     pub model: Option<String>,
     /// For `text-inference`.
     pub messages: Option<Vec<ChatMessage>>,
-    /// For `embeddings`.
-    #[schema(value_type = Option<Vec<String>>)]
+    /// For `embeddings` and `text-to-speech` texts, for `gpu` the model's own input.
     pub input: Option<Value>,
+    /// For images and films.
+    pub prompt: Option<String>,
+    /// For `batch`.
+    pub jobs: Option<Vec<Value>>,
 }
 
 /// What was done, what it cost, and the signed receipt.
@@ -313,7 +329,7 @@ pub struct RefundAnswer {
 /// Asks what a job would cost: the job's own body, and its type.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct EstimateRequest {
-    /// `text-inference` or `embeddings`. May be left out when the body holds `messages` or `input`.
+    /// A kind of job, or `batch`. May be left out when the body holds `messages`, `input` or `jobs`.
     #[serde(rename = "type")]
     #[schema(example = "text-inference")]
     pub kind: Option<String>,
@@ -321,9 +337,12 @@ pub struct EstimateRequest {
     pub model: Option<String>,
     /// For `text-inference`.
     pub messages: Option<Vec<ChatMessage>>,
-    /// For `embeddings`.
-    #[schema(value_type = Option<Vec<String>>)]
+    /// For `embeddings` and `text-to-speech` texts, for `gpu` the model's own input.
     pub input: Option<Value>,
+    /// For images and films.
+    pub prompt: Option<String>,
+    /// For `batch`.
+    pub jobs: Option<Vec<Value>>,
     pub max_tokens: Option<u32>,
 }
 
@@ -347,7 +366,7 @@ pub struct Estimate {
     pub prepaid: Vec<PrepaidPrice>,
 }
 
-/// One model that may run the job.
+/// One model that may run the job; of a batch one entry a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
@@ -355,7 +374,19 @@ pub struct Candidate {
     /// Most tokens that can be counted for it.
     pub max_input_tokens: u64,
     pub max_output_tokens: u64,
+    /// Most units of other kinds that can be counted for it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_images: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_seconds: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_characters: u64,
     pub price_micro_usdc: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Price at one tier.
@@ -393,6 +424,10 @@ pub struct ModelShape {
     pub description: String,
     /// Names of the providers that run it, in order.
     pub providers: Vec<String>,
+    /// Further ids that mean it.
+    pub aliases: Vec<String>,
+    /// Whether a provider of it is configured here.
+    pub configured: bool,
     /// Whether a provider of it would be asked now.
     pub available: bool,
     /// Whether `auto` may choose it.
@@ -403,6 +438,9 @@ pub struct ModelShape {
     pub per_call_micro_usdc: String,
     pub per_1k_input_tokens_micro_usdc: String,
     pub per_1k_output_tokens_micro_usdc: String,
+    pub per_image_micro_usdc: String,
+    pub per_second_micro_usdc: String,
+    pub per_1k_characters_micro_usdc: String,
     pub context_length: u64,
     pub max_output_tokens: u64,
 }

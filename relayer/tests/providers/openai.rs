@@ -1,92 +1,18 @@
-//! Against a fake upstream in this process that is down, slow, lying, garbled, huge, or elsewhere.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Chat, embeddings and settings of the OpenAI adapter, against an upstream that is down, slow, lying, garbled, huge, or elsewhere.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use axum::{Json, Router, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post};
+use axum::Json;
+use axum::http::{HeaderMap as Headers, StatusCode};
+use axum::response::IntoResponse;
+use compute_futures_relayer::catalog::{Catalog, Route};
+use compute_futures_relayer::config::ProviderConfig;
+use compute_futures_relayer::providers::{JobInput, JobKind, JobOutput, OpenAi, Provider, ProviderError, Usage};
+use serde_json::{Value, json};
 
-use super::*;
-use crate::{
-    catalog::Catalog,
-    config::{Config, ModelConfig, ProviderKind, RouteConfig},
-    providers::{JobKind, Providers},
-};
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-type Reply = Arc<dyn Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync>;
-
-/// Starts an upstream that answers with `reply(call number from 0, headers, body)`; returns its base URL and call counter.
-async fn upstream(
-    reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static,
-) -> (String, Arc<AtomicU32>) {
-    async fn answer(
-        State((reply, calls)): State<(Reply, Arc<AtomicU32>)>,
-        headers: Headers,
-        Json(body): Json<Value>,
-    ) -> axum::response::Response {
-        if body["messages"][0]["content"] == "slow" {
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-        reply(calls.fetch_add(1, Ordering::SeqCst), &headers, &body)
-    }
-    let calls = Arc::new(AtomicU32::new(0));
-    let reply: Reply = Arc::new(reply);
-    let app = Router::new()
-        .route("/v1/chat/completions", post(answer))
-        .route("/v1/embeddings", post(answer))
-        .with_state((reply, calls.clone()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (url, calls)
-}
-
-fn config(name: &str, base_url: &str) -> ProviderConfig {
-    ProviderConfig {
-        name: name.into(),
-        kind: ProviderKind::OpenAi,
-        base_url: base_url.into(),
-        allow_insecure: true,
-        timeout_seconds: 10,
-        retries: 2,
-        response_limit_bytes: 4096,
-        breaker_failures: 2,
-        ..ProviderConfig::default()
-    }
-}
-
-fn model(id: &str, kind: JobKind, providers: &[&str]) -> ModelConfig {
-    ModelConfig {
-        id: id.into(),
-        kind,
-        routes: providers
-            .iter()
-            .map(|provider| RouteConfig {
-                provider: (*provider).into(),
-                model: "theirs".into(),
-                ..RouteConfig::default()
-            })
-            .collect(),
-        per_1k_output: Usdc::from_micros(1_000_000),
-        ..ModelConfig::default()
-    }
-}
-
-use compute_futures_protocol::Usdc;
-
-fn providers(configs: &[ProviderConfig]) -> (Arc<Catalog>, Providers) {
-    let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
-    let models = [model("chat", JobKind::TextInference, &names), model("vec", JobKind::Embeddings, &names)];
-    let catalog = Arc::new(Catalog::new(&models, BTreeMap::new(), &Config::default().limits, 1).unwrap());
-    (catalog.clone(), Providers::from_config(configs, catalog).unwrap())
-}
+use crate::world::{PATIENCE, config, providers, upstream};
 
 fn chat(catalog: &Catalog, content: &str) -> JobInput {
     catalog.parse(JobKind::TextInference, &json!({"model": "chat", "messages": [{"role": "user", "content": content}], "max_tokens": 100, "temperature": 0.5})).unwrap()
@@ -99,7 +25,7 @@ fn good(content: &str) -> Value {
 
 async fn outcome(
     reply: impl Fn(u32, &Headers, &Value) -> axum::response::Response + Send + Sync + 'static,
-) -> (Result<crate::providers::JobOutput, ProviderError>, u32) {
+) -> (Result<JobOutput, ProviderError>, u32) {
     let (url, calls) = upstream(reply).await;
     let (catalog, providers) = providers(&[config("up", &url)]);
     let result = providers.run(&chat(&catalog, "hello"), PATIENCE).await;

@@ -1,0 +1,33 @@
+//! A body for each endpoint, as short as it can be: for discovery, where a schema alone says too little.
+
+use serde_json::{Value, json};
+
+use super::{Endpoint, Id};
+
+/// The smallest body that the endpoint takes; `{}` where it takes none.
+pub(super) fn of(endpoint: &Endpoint) -> Value {
+    let messages = json!([{ "role": "user", "content": "Summarize this contract: …" }]);
+    match endpoint.id {
+        Id::TextInference | Id::ChatCompletions => json!({ "model": "auto", "messages": messages }),
+        Id::Embeddings | Id::OpenAiEmbeddings => json!({ "model": "auto", "input": ["a text"] }),
+        Id::ImageGeneration | Id::OpenAiImages => {
+            json!({ "model": "auto", "prompt": "a serene mountain lake at sunset" })
+        }
+        Id::VideoGeneration => json!({ "model": "auto", "prompt": "a paper boat on a stream" }),
+        Id::TextToSpeech | Id::OpenAiSpeech => json!({ "model": "auto", "input": "Hello." }),
+        Id::SpeechToText => json!({ "model": "auto", "audio_url": "https://example.com/talk.mp3" }),
+        Id::OpenAiTranscriptions => json!({ "model": "auto", "file": "talk.mp3" }),
+        Id::DocumentParsing => json!({ "model": "auto", "document_url": "https://example.com/paper.pdf" }),
+        Id::Batch => json!({ "jobs": [
+            { "type": "text-inference", "messages": messages },
+            { "type": "embeddings", "input": ["a text"] },
+        ] }),
+        Id::Estimate => json!({ "type": "text-inference", "messages": messages }),
+        Id::GpuRun => json!({ "model": "flux-pro", "input": { "prompt": "a serene mountain lake at sunset" } }),
+        Id::Run => json!({ "service": "text-inference", "input": { "prompt": "Summarize this contract: …" } }),
+        Id::Deposit => json!({ "depositor": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "50" }),
+        Id::Execute => json!({ "futuresId": "CFE-ABC12345", "type": "text-inference", "messages": messages }),
+        Id::Refund => json!({ "futuresId": "CFE-ABC12345" }),
+        _ => json!({}),
+    }
+}

@@ -1,0 +1,67 @@
+//! The interface of OpenAI: the same jobs, paid by the same x402 headers, in the shapes that its clients send and read.
+//!
+//! Bodies are read by the catalog as everywhere; answers are written by [`crate::jobs::Form`]. Errors become
+//! `{error: {message, type, code, param}}`, and a 402 keeps its offer: header and body.
+
+mod audio;
+mod error;
+mod models;
+
+use futures::FutureExt as _;
+use axum::extract::State;
+use axum::response::Response;
+use compute_futures_protocol::JobKind;
+use serde_json::Value;
+
+pub(super) use audio::{speech, transcriptions};
+pub(super) use error::error_body;
+pub(super) use models::models;
+
+use super::compute::{description, quote, refuse};
+use super::paid::json_object;
+use super::state::AppState;
+use super::streaming;
+use crate::jobs::{Form, Job, Paying};
+use crate::payment::PaidRequest;
+
+/// `POST /v1/chat/completions`.
+pub(super) async fn chat(State(state): State<AppState>, request: PaidRequest) -> Response {
+    answer(&state, &request, JobKind::TextInference, Form::Chat).await
+}
+
+/// `POST /v1/embeddings`.
+pub(super) async fn embeddings(State(state): State<AppState>, request: PaidRequest) -> Response {
+    answer(&state, &request, JobKind::Embeddings, Form::Embeddings).await
+}
+
+/// `POST /v1/images/generations`.
+pub(super) async fn images(State(state): State<AppState>, request: PaidRequest) -> Response {
+    answer(&state, &request, JobKind::ImageGeneration, Form::Images).await
+}
+
+async fn answer(state: &AppState, request: &PaidRequest, kind: JobKind, form: Form) -> Response {
+    let job = json_object(request).and_then(|mut fields| {
+        if kind == JobKind::Embeddings && fields.get("encoding_format").is_some_and(|format| format == "base64") {
+            // What the official clients ask for unless told otherwise; they read plain numbers as well.
+            fields.remove("encoding_format");
+        }
+        let body = Value::Object(fields);
+        let job = Job::new(&state.catalog, &state.providers, &state.artifacts, kind, &body, Paying::Directly)?;
+        Ok(job.answered_as(form))
+    });
+    error::in_openai_form(serve(state, request, kind, job).boxed().await).await
+}
+
+async fn serve(state: &AppState, request: &PaidRequest, kind: JobKind, job: crate::error::ApiResult<Job>) -> Response {
+    match job {
+        Ok(job) => {
+            let offer = quote(state, description(kind), job.max_list());
+            if job.wants_stream() {
+                streaming::serve(state, request, offer, job, streaming::Shape::OpenAi).boxed().await
+            } else {
+                state.gate.serve(request, offer, job).boxed().await
+            }
+        }
+        Err(error) => refuse(state, request, error),
+    }
+}

@@ -1,0 +1,367 @@
+//! Answers that come in pieces (server-sent events).
+//!
+//! From credit the hold is the maximum and the charge what was metered; a client that hangs up pays for what was produced. With
+//! `exact` the payment settles when the first piece is there and before it is sent: no byte is served unpaid, and nothing is paid
+//! for a provider that gives nothing (I-8). Should the stream break after that, the identical request with the same payment is
+//! served again without another one. The receipt is the last event.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use compute_futures_protocol::B256;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::answer::Template;
+use super::credit::unix_now;
+use super::exact::{Standing, in_progress};
+use super::gate::{Charged, Gate, Kept, PaidRequest, Refusal, detached, facts};
+use super::offer::Offer;
+use super::report::{Answer, Asked};
+use super::service::{Payer, Service};
+use super::spend::nonce_reused;
+use super::wire::{Payload, Presented};
+use crate::error::{ApiError, ApiResult};
+use crate::jobs::Job;
+use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_job_id};
+use crate::providers::{Delta, JobStream};
+
+/// Longest stream. Holds of running jobs live longer than this.
+const STREAM: Duration = Duration::from_secs(220);
+/// Pieces that wait for a slow client; then the provider waits too.
+const PIECES: usize = 32;
+
+/// How long a client may take to read the last events.
+const LAST: Duration = Duration::from_secs(30);
+
+/// How pieces are written.
+pub(crate) trait Pen: Send + Sync + 'static {
+    /// Before the first piece.
+    fn start(&self, model: &str) -> Vec<Bytes>;
+    /// A piece.
+    fn piece(&self, delta: &Delta) -> Bytes;
+    /// After the last piece: the end of the text, the receipt, the end of the stream.
+    fn end(&self, answer: &Answer) -> Vec<Bytes>;
+    /// Something broke after pieces were sent.
+    fn broken(&self, error: &ApiError) -> Vec<Bytes>;
+    /// A whole answer that was given before.
+    fn again(&self, answer: &Answer) -> Vec<Bytes>;
+}
+
+type Pieces = mpsc::Sender<Bytes>;
+
+/// An open stream, its first piece, and where the money is.
+struct Open<P> {
+    job: Arc<Job>,
+    payer: Payer,
+    pen: Arc<P>,
+    stream: JobStream,
+    first: Delta,
+}
+
+impl Gate {
+    /// Answers a request piece by piece.
+    pub(crate) async fn stream<P: Pen>(&self, request: &PaidRequest, offer: &Offer, job: Job, pen: P) -> Response {
+        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
+        let answered = async {
+            let presented = self.presented(request, asked)?;
+            match presented.payload {
+                Payload::Credit(_) => self.stream_credit(request, asked, presented, job, pen).boxed().await,
+                Payload::Exact(_) => self.stream_exact(request, asked, presented, job, pen).boxed().await,
+            }
+        };
+        answered.await.unwrap_or_else(|refusal: Refusal| refusal.respond(asked))
+    }
+
+    async fn stream_credit<P: Pen>(
+        &self,
+        request: &PaidRequest,
+        asked: Asked<'_>,
+        presented: Presented,
+        job: Job,
+        pen: P,
+    ) -> Result<Response, Refusal> {
+        let Presented { payload: Payload::Credit(payload), .. } = presented else {
+            return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
+        };
+        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        job.authorise(&payer).await?;
+        let job_id = new_job_id();
+        let hold = HoldRequest {
+            account: proof.account.id,
+            job_id,
+            key: proof.nonce,
+            request_hash: request.request_hash,
+            max_list: asked.offer.credit.unwrap_or_default(),
+            max_charge: Some(proof.max_charge),
+            authorization: proof.authorization,
+            spend_ceiling: proof.spend_ceiling,
+            kind: job.kind().to_owned(),
+            model: job.model().to_owned(),
+        };
+        match self.ledger().hold(hold).await? {
+            HoldOutcome::Held { .. } => {}
+            HoldOutcome::Replay(answer) => return Ok(events_of(pen.again(&Answer::unpack(&answer)))),
+            HoldOutcome::InProgress => return Err(in_progress().into()),
+            HoldOutcome::KeyReused => return Err(nonce_reused().into()),
+        }
+        let gate = self.clone();
+        // From the hold on, hanging up changes nothing about what becomes of it.
+        let events = detached(async move {
+            crate::failpoint!("job::after_hold");
+            let open = match open(Arc::new(job), payer, Arc::new(pen)).await {
+                Ok(open) => open,
+                Err(error) => {
+                    gate.ledger().release(job_id, error.code).await?;
+                    return Err(error);
+                }
+            };
+            let (pieces, events) = mpsc::channel(PIECES);
+            tokio::spawn(detached(async move {
+                gate.stream_and_charge(open, job_id, pieces).boxed().await;
+                Ok::<_, ApiError>(())
+            }));
+            Ok(events)
+        })
+        .await?;
+        Ok(sse(events))
+    }
+
+    async fn stream_and_charge<P: Pen>(&self, open: Open<P>, job_id: B256, pieces: Pieces) {
+        let Open { job, payer, pen, stream, first } = open;
+        let output = pump(&*pen, stream, first, &pieces).boxed().await;
+        crate::failpoint!("job::after_provider");
+        let charged = async {
+            let output = output.ok_or_else(nothing)?;
+            let done = job.done(&payer, output).await?;
+            let charge = ChargeRequest { facts: facts(job_id, &done), render: done.answer.into_render() };
+            crate::failpoint!("job::before_charge");
+            Ok::<_, ApiError>(self.ledger().charge(charge).await?)
+        };
+        let last = match charged.await {
+            Ok(charged) => pen.end(&Answer::unpack(&charged.answer)),
+            Err(error) => {
+                if let Err(release) = self.ledger().release(job_id, error.code).await {
+                    tracing::error!(%job_id, error = %release, "the hold of a broken stream is released at the next start");
+                }
+                pen.broken(&error)
+            }
+        };
+        let _ = tokio::time::timeout(LAST, send(&pieces, last)).await;
+    }
+
+    async fn stream_exact<P: Pen>(
+        &self,
+        request: &PaidRequest,
+        asked: Asked<'_>,
+        presented: Presented,
+        job: Job,
+        pen: P,
+    ) -> Result<Response, Refusal> {
+        if job.is_from_account() {
+            return Err(not_both().into());
+        }
+        let checked = self.checked(asked, &presented)?;
+        let payer = Payer { address: checked.payment.from.into(), account: None };
+        let (id, version, request_hash) = (checked.id, checked.version, request.request_hash);
+        let charged = |answer, transaction| Charged {
+            id,
+            payer: payer.clone(),
+            version,
+            transaction,
+            answer,
+            kept: Kept::Payment,
+        };
+        let mut paid = match self.standing(id, request_hash).await? {
+            Standing::Settled { answer, transaction } => Some(charged(answer, transaction)),
+            Standing::Unused => {
+                checked.check_time(unix_now())?;
+                self.verify(&checked).await?;
+                match self.take(&checked, request_hash).await? {
+                    Standing::Settled { answer, transaction } => Some(charged(answer, transaction)),
+                    Standing::Unused => None,
+                }
+            }
+        };
+        if let Some(charged) = &paid
+            && charged.answer.status != axum::http::StatusCode::ACCEPTED.as_u16()
+        {
+            let events = events_of(pen.again(&Answer::unpack(&charged.answer)));
+            return Ok(charged.report_on(self.settings(), events));
+        }
+        let (gate, settings) = (self.clone(), self.settings().clone());
+        detached(async move {
+            let settling = gate.settling(checked.id);
+            let opened =
+                open(Arc::new(job), Payer { address: checked.payment.from.into(), account: None }, Arc::new(pen));
+            let open = match opened.await {
+                Ok(open) => open,
+                Err(error) => {
+                    if paid.is_none() {
+                        gate.ledger().payment_failed(checked.id, error.code).await?;
+                    }
+                    return Err(Refusal::Plain(error));
+                }
+            };
+            let charged = match paid.take() {
+                Some(charged) => charged,
+                None => {
+                    let pending = Template::Pending(Bytes::from_static(b"{}")).pack();
+                    gate.ledger().payment_ready(checked.id, &pending, None).await?;
+                    gate.finish(&checked).await?
+                }
+            };
+            drop(settling);
+            let (pieces, events) = mpsc::channel(PIECES);
+            let response = charged.report_on(&settings, sse(events));
+            tokio::spawn(detached(async move {
+                gate.stream_paid(open, charged, pieces).boxed().await;
+                Ok::<_, ApiError>(())
+            }));
+            Ok(response)
+        })
+        .await
+    }
+
+    async fn stream_paid<P: Pen>(&self, open: Open<P>, charged: Charged, pieces: Pieces) {
+        let Open { job, payer, pen, stream, first } = open;
+        let (output, whole) = pump_whole(&*pen, stream, first, &pieces).boxed().await;
+        let done = async { job.done(&payer, output.ok_or_else(nothing)?).await };
+        let last = match done.await {
+            Ok(done) => {
+                let answer = done.answer.render(None);
+                // A broken stream is served again; one that the client left, or that ended, was served.
+                if whole {
+                    charged.keep(self.ledger(), &answer).await;
+                }
+                pen.end(&answer)
+            }
+            Err(error) => pen.broken(&error),
+        };
+        let _ = tokio::time::timeout(LAST, send(&pieces, last)).await;
+    }
+}
+
+/// Starts the stream and waits for its first piece.
+async fn open<P: Pen>(job: Arc<Job>, payer: Payer, pen: Arc<P>) -> ApiResult<Open<P>> {
+    let started = async {
+        let mut stream = job.open().await?;
+        let first = stream.next().await.ok_or_else(nothing)?;
+        Ok((stream, first))
+    };
+    let (stream, first) = tokio::time::timeout(STREAM, started).await.unwrap_or_else(|_| Err(nothing()))?;
+    Ok(Open { job, payer, pen, stream, first })
+}
+
+async fn pump<P: Pen>(
+    pen: &P,
+    stream: JobStream,
+    first: Delta,
+    pieces: &Pieces,
+) -> Option<crate::providers::JobOutput> {
+    pump_whole(pen, stream, first, pieces).await.0
+}
+
+/// Hands pieces on until there are no more, the client is gone, or the time is over. Returns what was produced, and whether that
+/// is all that the client wanted.
+async fn pump_whole<P: Pen>(
+    pen: &P,
+    mut stream: JobStream,
+    first: Delta,
+    pieces: &Pieces,
+) -> (Option<crate::providers::JobOutput>, bool) {
+    let handing_on = async {
+        let mut opening = pen.start(stream.model());
+        opening.push(pen.piece(&first));
+        if !send(pieces, opening).await {
+            return true;
+        }
+        loop {
+            let delta = tokio::select! {
+                delta = stream.next() => delta,
+                () = pieces.closed() => return true,
+            };
+            match delta {
+                None => return stream.is_complete(),
+                Some(delta) if pieces.send(pen.piece(&delta)).await.is_err() => return true,
+                Some(_) => {}
+            }
+        }
+    };
+    let whole = tokio::time::timeout(STREAM, handing_on).await.unwrap_or(false);
+    (stream.finish(), whole)
+}
+
+async fn send(pieces: &Pieces, events: Vec<Bytes>) -> bool {
+    for event in events {
+        if pieces.send(event).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+impl Charged {
+    /// Adds the report of the payment to a response.
+    fn report_on(&self, settings: &super::PaymentSettings, mut response: Response) -> Response {
+        let empty = StoredAnswer { status: 200, body: Bytes::new() };
+        let reported = self.respond(settings, Answer::unpack(&empty));
+        let name = self.version.response_header();
+        if let Some(report) = reported.headers().get(&name) {
+            response.headers_mut().insert(name, report.clone());
+        }
+        response
+    }
+}
+
+/// An event stream.
+fn sse(events: mpsc::Receiver<Bytes>) -> Response {
+    let stream = futures::stream::unfold(events, |mut events| async move {
+        let event = events.recv().await?;
+        Some((Ok::<_, Infallible>(event), events))
+    });
+    with_headers(Response::new(Body::from_stream(stream)))
+}
+
+fn events_of(events: Vec<Bytes>) -> Response {
+    with_headers(Response::new(Body::from(events.concat())))
+}
+
+fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // Proxies must not wait for the end.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// `data: …`, with an event name or without.
+pub(crate) fn event(name: Option<&str>, data: &Value) -> Bytes {
+    let name = name.map_or_else(String::new, |name| format!("event: {name}\n"));
+    Bytes::from(format!("{name}data: {data}\n\n"))
+}
+
+fn nothing() -> ApiError {
+    ApiError::new(
+        axum::http::StatusCode::BAD_GATEWAY,
+        "provider_bad_answer",
+        "the provider ended the stream without an answer",
+        "nothing was charged; retry, or choose another model",
+    )
+}
+
+fn not_both() -> ApiError {
+    ApiError::bad_request(
+        "unsupported_parameter",
+        "`stream` with `execute` needs the scheme `compute-futures`",
+        "sign a JobAuthorization for the account, or leave `stream` out; nothing was taken",
+    )
+}
