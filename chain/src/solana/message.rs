@@ -100,6 +100,17 @@ impl Message {
         Ok((signature, self.transaction(&[signature])?))
     }
 
+    /// The transaction with the signature of `signer` alone; zeros stand where others sign later.
+    pub(super) fn sign_in_part(&self, signer: &Signer) -> Result<Vec<u8>, ChainError> {
+        let ours = signer.address().solana();
+        let signature = signer
+            .sign_message(&self.bytes)
+            .ok_or_else(|| ChainError::Config("transactions on Solana need a Solana keypair".into()))?;
+        let signatures: Vec<[u8; 64]> =
+            self.signers.iter().map(|key| if Some(*key) == ours { signature } else { [0; 64] }).collect();
+        self.transaction(&signatures)
+    }
+
     /// The transaction with zeros for signatures, to be simulated.
     pub(super) fn unsigned(&self) -> Result<Vec<u8>, ChainError> {
         self.transaction(&vec![[0; 64]; self.signers.len()])
@@ -168,6 +179,20 @@ mod tests {
         assert_eq!(rest[rest.len() - 4..], [3, 1, 1, 0]);
         let (signature, raw) = message.sign(&payer).unwrap();
         assert_eq!((raw[0], &raw[1..65], message_of(&raw).unwrap()), (1, &signature[..], &message.bytes[..]));
+    }
+
+    /// A payment that somebody else pays the fee of: the payer's signature stands in the payer's place.
+    #[test]
+    fn what_others_complete_is_signed_in_part() {
+        let payer = Signer::ed25519(&[1; 32]);
+        let me = payer.address().solana().unwrap();
+        let call = Instruction { program: key(9), accounts: vec![Meta::signs(me)], data: vec![] };
+        let message = compile(key(7), &[call], B256::ZERO);
+        assert_eq!(message.signers, [key(7), me]);
+        let raw = message.sign_in_part(&payer).unwrap();
+        let signature = payer.sign_message(&message.bytes).unwrap();
+        assert_eq!((raw[0], &raw[1..65], &raw[65..129]), (2, &[0; 64][..], &signature[..]));
+        assert_eq!(message_of(&raw).unwrap(), &message.bytes[..]);
     }
 
     #[test]

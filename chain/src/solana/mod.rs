@@ -12,9 +12,13 @@ mod instruction;
 #[cfg(feature = "local")]
 pub mod local;
 mod message;
+mod past;
+mod pay;
+mod payment;
 mod program;
 mod reader;
 mod state;
+mod transaction;
 mod writer;
 
 use compute_futures_protocol::{Address, SolanaAddress};
@@ -22,8 +26,10 @@ use compute_futures_protocol::{Address, SolanaAddress};
 use crate::ChainError;
 
 pub use config::SolanaConfig;
+pub use payment::{PaidTransaction, PaymentStatus, TokenTransfer};
 pub use program::usdc_mint;
 pub use reader::SolanaReader;
+pub use transaction::TokenBalance;
 pub use writer::SolanaWriter;
 
 /// The address on Solana; any other is none here.

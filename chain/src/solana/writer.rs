@@ -58,13 +58,6 @@ struct Context<T> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LatestBlockhash {
-    blockhash: SolanaAddress,
-    last_valid_block_height: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Status {
     slot: u64,
     err: Option<Value>,
@@ -251,12 +244,8 @@ impl ChainWriter for SolanaWriter {
     }
 
     async fn lifetime(&self, _: Progress) -> Result<Lifetime, ChainError> {
-        let params = json!([{"commitment": "confirmed"}]);
-        let latest: Context<LatestBlockhash> = self.reader.rpc.call("getLatestBlockhash", params).await?;
-        Ok(Lifetime::Blockhash {
-            hash: B256::new(latest.value.blockhash.0),
-            last_valid_block_height: latest.value.last_valid_block_height,
-        })
+        let (hash, last_valid_block_height) = self.reader.newest_blockhash().await?;
+        Ok(Lifetime::Blockhash { hash, last_valid_block_height })
     }
 
     /// What recent blocks took for writing the vault, which nearly every transaction of ours competes for; nothing is fine.
