@@ -156,7 +156,7 @@ impl SolanaReader {
         }
     }
 
-    async fn message_hash(&self, signature: &str) -> Result<Option<B256>, ChainError> {
+    pub(super) async fn message_hash(&self, signature: &str) -> Result<Option<B256>, ChainError> {
         #[derive(Deserialize)]
         struct Raw {
             transaction: (String, String),

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::message::compile;
+use super::payment::PaidTransaction;
 use super::program::Program;
 use super::state::{FuturesAccount, Operator, fed_account, operator_index, token_amount};
 use super::{SolanaConfig, failure, solana};
@@ -123,7 +124,11 @@ impl SolanaReader {
     }
 
     /// Data of an account that `owner` owns; `None` when there is none.
-    async fn data_of(&self, address: &SolanaAddress, owner: &SolanaAddress) -> Result<Option<Vec<u8>>, ChainError> {
+    pub(super) async fn data_of(
+        &self,
+        address: &SolanaAddress,
+        owner: &SolanaAddress,
+    ) -> Result<Option<Vec<u8>>, ChainError> {
         let Some(account) = self.raw_account(address).await?.filter(|account| account.owner == *owner) else {
             return Ok(None);
         };
@@ -131,6 +136,11 @@ impl SolanaReader {
             .decode(account.data.0)
             .map(Some)
             .map_err(|error| ChainError::Inconsistent(format!("data of {address} is not base64: {error}")))
+    }
+
+    /// Whether there is nothing at an address.
+    pub(super) async fn is_missing(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
+        Ok(self.raw_account(address).await?.is_none())
     }
 
     /// An account of the program, decoded.
@@ -158,10 +168,25 @@ impl SolanaReader {
         self.state(address, fed_account).await
     }
 
-    /// Runs a transaction without sending it.
+    /// Whether an account is there.
+    pub(super) async fn exists(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
+        Ok(self.raw_account(address).await?.is_some())
+    }
+
+    /// Runs a transaction without sending it, whatever its signatures and its blockhash are.
     pub(super) async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        self.run(transaction, true).await
+    }
+
+    /// Runs a signed transaction as it stands without sending it: with a blockhash that ran out it fails.
+    pub(super) async fn simulate_signed(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        self.run(transaction, false).await
+    }
+
+    async fn run(&self, transaction: &[u8], any_blockhash: bool) -> Result<Simulated, ChainError> {
         let settings = json!({
-            "encoding": "base64", "commitment": "confirmed", "sigVerify": false, "replaceRecentBlockhash": true,
+            "encoding": "base64", "commitment": "confirmed", "sigVerify": !any_blockhash,
+            "replaceRecentBlockhash": any_blockhash,
         });
         let params = json!([STANDARD.encode(transaction), settings]);
         Ok(self.rpc.call::<_, Context<Simulated>>("simulateTransaction", params).await?.value)
@@ -324,6 +349,23 @@ impl ChainReader for SolanaReader {
         seconds_back: u64,
     ) -> Result<Option<TransactionId>, ChainError> {
         self.find_payment(solana(payer)?, nonce, seconds_back).await
+    }
+
+    async fn block_height(&self) -> Result<u64, ChainError> {
+        Ok(self.rpc.call("getBlockHeight", json!([{"commitment": "finalized"}])).await?)
+    }
+
+    /// Whoever signed until now named a block that a node has at least processed.
+    async fn last_block_height(&self) -> Result<Option<u64>, ChainError> {
+        let params = json!([{"commitment": "processed"}]);
+        let latest: Context<LatestBlockhash> = self.rpc.call("getLatestBlockhash", params).await?;
+        Ok(Some(latest.value.last_valid_block_height))
+    }
+
+    async fn transfers_in(&self, id: TransactionId) -> Result<Option<(PaidTransaction, B256)>, ChainError> {
+        let Some(paid) = self.transfers_of(id).await? else { return Ok(None) };
+        let message = self.message_hash(&id.to_string()).await?;
+        Ok(message.map(|message| (paid, message)))
     }
 
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
