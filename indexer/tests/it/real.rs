@@ -1,29 +1,64 @@
-//! A real node, Circle's USDC, the real contract: the projection equals the contract's own answers, reorgs included.
+//! Real nodes, Circle's USDC, the real contract and program: the projection equals the chain's own answers, reorgs included.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use compute_futures_chain::{
-    Action, ChainReader, ChainWriter, DebitRow,
-    evm::{EvmReader, EvmWriter, local::LocalChain},
+    Action, ChainReader, ChainWriter, DebitRow, evm::local::LocalChain, solana::local::SolanaLocal,
 };
 use compute_futures_indexer::{project::AccountRow, solvency::Solvency, store::Store};
-use compute_futures_protocol::{AccountId, Address, B256, Terms, Usdc};
+use compute_futures_protocol::{AccountId, B256, Chain, Terms, Usdc};
 
-use super::support::{catch_up, count, databases::Databases, world::usdc};
+use super::support::{
+    catch_up, count,
+    databases::Databases,
+    on_both_chains,
+    world::{somebody, usdc},
+};
 
-struct Node {
-    local: LocalChain,
-    reader: Arc<EvmReader>,
-    operator: EvmWriter,
-    owner: EvmWriter,
-    index: u32,
+on_both_chains!(the_projection_equals_the_contract);
+
+enum Local {
+    Evm(LocalChain),
+    Solana(SolanaLocal),
+}
+
+/// A local chain with an operator and an owner with money.
+pub struct Node {
+    local: Local,
+    pub reader: Arc<dyn ChainReader>,
+    pub operator: Box<dyn ChainWriter>,
+    pub owner: Box<dyn ChainWriter>,
+    pub index: u32,
 }
 
 impl Node {
-    async fn start() -> Self {
-        let local = LocalChain::start().await.unwrap();
-        let (reader, operator, owner) =
-            (local.reader().await.unwrap(), local.writer(0).await.unwrap(), local.writer(1).await.unwrap());
+    pub async fn start(chain: Chain) -> Self {
+        if chain.evm_chain_id().is_some() {
+            let local = LocalChain::start().await.unwrap();
+            let reader = local.reader().await.unwrap();
+            let (operator, owner) = (local.writer(0).await.unwrap(), local.writer(1).await.unwrap());
+            local.mint(owner.sender(), usdc(1_000_000_000)).await.unwrap();
+            owner.execute(&Action::Approve { amount: Usdc::MAX }).await.unwrap();
+            return Self::with(Local::Evm(local), reader, Box::new(operator), Box::new(owner)).await;
+        }
+        Self::on_solana(Duration::from_millis(50)).await
+    }
+
+    /// A slot this often.
+    pub async fn on_solana(slot_time: Duration) -> Self {
+        let local = SolanaLocal::start(slot_time).await.expect("Surfpool starts: run `npm ci` first");
+        let reader = local.reader().await.unwrap();
+        let (operator, owner) = (local.writer(0).await.unwrap(), local.writer(1).await.unwrap());
+        local.cheats().set_usdc(owner.sender(), usdc(1_000_000_000)).await.unwrap();
+        Self::with(Local::Solana(local), reader, Box::new(operator), Box::new(owner)).await
+    }
+
+    async fn with(
+        local: Local,
+        reader: Arc<dyn ChainReader>,
+        operator: Box<dyn ChainWriter>,
+        owner: Box<dyn ChainWriter>,
+    ) -> Self {
         let terms = Terms {
             refund_delay: 3600,
             minimum_deposit: usdc(1_000_000),
@@ -31,13 +66,18 @@ impl Node {
             tiers: Terms::default_tiers(),
         };
         operator.execute(&Action::SetTerms { terms }).await.unwrap();
-        local.mint(owner.sender(), usdc(1_000_000_000)).await.unwrap();
-        owner.execute(&Action::Approve { amount: Usdc::MAX }).await.unwrap();
         let index = reader.operator_index_of(operator.sender()).await.unwrap().unwrap();
         Self { local, reader, operator, owner, index }
     }
 
-    async fn deposit(&self, amount: u64) -> AccountId {
+    fn evm(&self) -> &LocalChain {
+        match &self.local {
+            Local::Evm(local) => local,
+            Local::Solana(_) => panic!("this test is for the EVM"),
+        }
+    }
+
+    pub async fn deposit(&self, amount: u64) -> AccountId {
         let deposit = Action::Deposit {
             operator_index: self.index,
             owner: self.owner.sender(),
@@ -49,22 +89,25 @@ impl Node {
         AccountId::new(self.index, sequence).unwrap()
     }
 
-    async fn post(&self, receipts_root: B256, rows: Vec<DebitRow>) {
+    pub async fn post(&self, receipts_root: B256, rows: Vec<DebitRow>) {
         let batch_number = self.reader.operator(self.index).await.unwrap().unwrap().last_batch + 1;
         let receipt_count = u32::try_from(rows.len()).unwrap();
         self.operator.execute(&Action::PostDebits { batch_number, receipts_root, receipt_count, rows }).await.unwrap();
     }
 
-    async fn catch_up(&self, store: &Store) {
-        let chain: Arc<dyn ChainReader> = self.reader.clone();
-        catch_up(store, &chain).await;
+    pub async fn catch_up(&self, store: &Store) {
+        catch_up(store, &self.reader).await;
     }
 
     /// Every stored account is what the contract says it is; the contract is solvent; nothing contradicts the model.
-    async fn assert_matches(&self, store: &Store) {
+    pub async fn assert_matches(&self, store: &Store) {
         for row in store.all("SELECT * FROM accounts", &[]).await.unwrap() {
             let row = AccountRow::read(&row).unwrap();
-            let there = self.reader.account(row.id).await.unwrap().unwrap();
+            let Some(there) = self.reader.account(row.id).await.unwrap() else {
+                // Solana deletes closed accounts.
+                assert!(row.closed && matches!(self.local, Local::Solana(_)), "{}", row.id);
+                continue;
+            };
             assert_eq!(
                 (row.owner, row.delegate, row.state, row.refundable_at, row.terms_version, row.closed),
                 (there.owner, there.delegate, there.state, there.refundable_at, there.terms_version, there.closed)
@@ -80,18 +123,17 @@ impl Node {
     }
 }
 
-fn row(account: AccountId, list: u64) -> DebitRow {
+pub fn row(account: AccountId, list: u64) -> DebitRow {
     DebitRow { account, list_amount: usdc(list), discount_bps: 0 }
 }
 
-async fn open(databases: &Databases) -> Store {
+pub async fn open(databases: &Databases) -> Store {
     Store::open(&databases.fresh().await, 2).await.unwrap()
 }
 
-#[tokio::test]
-async fn the_projection_equals_the_contract() {
+async fn the_projection_equals_the_contract(chain: Chain) {
     let databases = Databases::sqlite();
-    let node = Node::start().await;
+    let node = Node::start(chain).await;
     let store = open(&databases).await;
     let (rich, poor) = (node.deposit(60_000_000).await, node.deposit(1_500_000).await);
     node.catch_up(&store).await;
@@ -103,16 +145,10 @@ async fn the_projection_equals_the_contract() {
     node.post(B256::repeat_byte(1), rows).await;
     node.owner.execute(&Action::TopUp { account: rich, amount: usdc(200_000_000), ceiling: Usdc::ZERO }).await.unwrap();
     node.post(B256::repeat_byte(2), vec![row(rich, 12_345)]).await;
-    node.owner
-        .execute(&Action::SetDelegate { account: rich, delegate: Some(Address::repeat_byte(0xd1)) })
-        .await
-        .unwrap();
+    node.owner.execute(&Action::SetDelegate { account: rich, delegate: Some(somebody(chain, 0xd1)) }).await.unwrap();
     node.owner.execute(&Action::RequestRefund { account: poor }).await.unwrap();
     node.operator.execute(&Action::CloseAccount { account: poor }).await.unwrap();
-    node.operator
-        .execute(&Action::WithdrawEarnings { to: Address::repeat_byte(0xe1), amount: usdc(1000) })
-        .await
-        .unwrap();
+    node.operator.execute(&Action::WithdrawEarnings { to: somebody(chain, 0xe1), amount: usdc(1000) }).await.unwrap();
     node.catch_up(&store).await;
     node.assert_matches(&store).await;
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM shortfalls").await, 3);
@@ -121,7 +157,7 @@ async fn the_projection_equals_the_contract() {
 #[tokio::test]
 async fn a_reorg_that_drops_a_batch_and_one_that_drops_a_deposit() {
     let databases = Databases::sqlite();
-    let node = Node::start().await;
+    let node = Node::start(Chain::Base).await;
     let store = open(&databases).await;
     let account = node.deposit(60_000_000).await;
     node.catch_up(&store).await;
@@ -129,7 +165,7 @@ async fn a_reorg_that_drops_a_batch_and_one_that_drops_a_deposit() {
     node.catch_up(&store).await;
     assert_eq!(count(&store, "SELECT charged AS n FROM accounts").await, 900_000);
 
-    node.local.reorg(1).await.unwrap();
+    node.evm().reorg(1).await.unwrap();
     node.catch_up(&store).await;
     assert_eq!(count(&store, "SELECT charged AS n FROM accounts").await, 0);
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM batches").await, 0);
@@ -143,8 +179,8 @@ async fn a_reorg_that_drops_a_batch_and_one_that_drops_a_deposit() {
     node.assert_matches(&store).await;
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM accounts").await, 2);
 
-    node.local.reorg(1).await.unwrap();
-    node.local.mine(2).await.unwrap();
+    node.evm().reorg(1).await.unwrap();
+    node.evm().mine(2).await.unwrap();
     node.catch_up(&store).await;
     assert_eq!(node.reader.account(second).await.unwrap(), None);
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM accounts").await, 1);
