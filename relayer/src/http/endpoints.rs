@@ -175,6 +175,13 @@ impl Endpoint {
     }
 }
 
+const NETWORK: Param = Param {
+    name: "network",
+    in_path: false,
+    required: false,
+    description: "CAIP-2 name of the network; needed where several are served and the account is named by its number alone.",
+};
+
 const FUTURES_ID: Param = Param {
     name: "futuresId",
     in_path: false,
@@ -262,6 +269,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             required: false,
             description: "Instead: every account of this address.",
         },
+        NETWORK,
     ]),
     paid(
         Id::Execute,
@@ -291,6 +299,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             required: false,
             description: "Cursor of the last entry seen, for the next page.",
         },
+        NETWORK,
     ]),
     paid(
         Id::Refund,
@@ -326,6 +335,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
             description: "Index of the operator in the contract.",
         },
         Param { name: "batchNumber", in_path: true, required: true, description: "Number of the batch, from 1." },
+        Param {
+            name: "network",
+            in_path: false,
+            required: false,
+            description: "CAIP-2 name of the network, where several are served. Left out: Base, or the only one.",
+        },
     ]),
     free(
         Id::Discovery,
@@ -346,9 +361,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Id::Ready,
         Method::Get,
         "/ready",
-        "Whether it can serve: ledger, chain, settlement, providers; 503 with reasons when not",
+        "Whether it can serve: ledger, chain and settlement of each network, providers; 503 with reasons when not",
         Some(Shape::of::<shapes::Ready>()),
-    ),
+    )
+    .with(&[Param {
+        name: "network",
+        in_path: false,
+        required: false,
+        description: "CAIP-2 name of a network: 200 when that one is served. Left out: when any is.",
+    }]),
     free(Id::Metrics, Method::Get, "/metrics", "Figures for Prometheus", None),
 ];
 

@@ -22,6 +22,7 @@ mod holds;
 mod leases;
 mod payments;
 pub(crate) mod receipts;
+mod room;
 pub(crate) mod sql;
 mod types;
 mod views;
@@ -77,6 +78,8 @@ pub(crate) struct Progress {
     batch: AtomicU64,
     receipts: AtomicU64,
     rows: AtomicU64,
+    /// Set when a hold was refused because the open batch has no row left for it.
+    pub(crate) full: AtomicBool,
     /// Woken when the open batch reaches a limit.
     pub(crate) wake: Notify,
 }
@@ -158,6 +161,11 @@ impl Ledger {
     #[must_use]
     pub fn identity(&self) -> &OperatorIdentity {
         &self.context.identity
+    }
+
+    /// CAIP-2 name of the chain it is about: the label of its figures.
+    pub(crate) fn network(&self) -> &'static str {
+        self.context.identity.chain.caip2()
     }
 
     /// SQLite or PostgreSQL.

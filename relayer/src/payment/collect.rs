@@ -3,15 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
-use axum::response::Response;
 use bytes::Bytes;
-use compute_futures_protocol::{Authorization, B256, U256};
+use compute_futures_protocol::{Authorization, B256, ExactPayment, U256};
 
 use super::answer::Template;
 use super::credit::unix_now;
 use super::exact::{Checked, NotSettled, Standing, in_progress, payment_reused};
 use super::gate::{Charged, Gate, Kept, PaidRequest, Refusal, detached, facts};
-use super::offer::{Offer, payment_required};
+use super::offer::{Line, payment_required};
 use super::report::Asked;
 use super::service::{Draw, Payer, Service};
 use super::wire::{Payload, Presented};
@@ -19,7 +18,9 @@ use crate::error::{ApiError, ApiResult};
 use crate::ledger::{HoldOutcome, HoldRequest, NamedPayment, StoredAnswer, new_job_id};
 
 /// Longest work before a payment settles.
-const WORK_SECONDS: u64 = 220;
+pub(super) const WORK_SECONDS: u64 = 220;
+/// Longest work before a payment on Solana settles: its transaction can be included for about a minute.
+const SOLANA_WORK_SECONDS: u64 = 40;
 /// What is left of a payment's validity for settling it.
 const SETTLE_SECONDS: u64 = 15;
 
@@ -36,14 +37,15 @@ impl Gate {
         &self,
         request: &PaidRequest,
         asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
         service: S,
     ) -> Result<Charged, Refusal> {
-        let checked = match self.admit(request, asked, presented).await? {
+        let checked = match self.admit(request, asked, line, presented).await? {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        let payer = Payer { address: checked.payment.from.into(), account: None };
+        let payer = checked.payer();
         let draw = service.authorise(&payer).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
@@ -65,32 +67,24 @@ impl Gate {
     /// the payment fails. The action itself must be idempotent: after a crash the retry finds the payment taken and goes on.
     ///
     /// `allow` decides who may, before anything is taken. The answer that comes with it has status 202 until
-    /// [`Charged::complete`] stored the final one.
-    pub(crate) async fn collect<A, F>(
+    /// [`Charged::keep`] stored the final one.
+    pub(super) async fn collect<A, F>(
         &self,
         request: &PaidRequest,
-        offer: &Offer,
+        asked: Asked<'_>,
+        line: &Line,
+        presented: Presented,
         allow: A,
-    ) -> Result<Charged, Response>
+    ) -> Result<Charged, Refusal>
     where
         A: FnOnce(Payer) -> F + Send,
         F: Future<Output = ApiResult<()>> + Send,
     {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        self.try_collect(request, asked, allow).await.map_err(|refusal| refusal.respond(asked))
-    }
-
-    async fn try_collect<A, F>(&self, request: &PaidRequest, asked: Asked<'_>, allow: A) -> Result<Charged, Refusal>
-    where
-        A: FnOnce(Payer) -> F + Send,
-        F: Future<Output = ApiResult<()>> + Send,
-    {
-        let presented = self.presented(request, asked)?;
-        let checked = match self.admit(request, asked, presented).await? {
+        let checked = match self.admit(request, asked, line, presented).await? {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        allow(Payer { address: checked.payment.from.into(), account: None }).await?;
+        allow(checked.payer()).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
         }
@@ -105,7 +99,13 @@ impl Gate {
     }
 
     /// Checks a payment up to the facilitator's word, or finds what it was answered with before.
-    async fn admit(&self, request: &PaidRequest, asked: Asked<'_>, presented: Presented) -> ApiResult<Admitted> {
+    async fn admit(
+        &self,
+        request: &PaidRequest,
+        asked: Asked<'_>,
+        line: &Line,
+        presented: Presented,
+    ) -> ApiResult<Admitted> {
         let Payload::Exact(payload) = &presented.payload else {
             return Err(payment_required(
                 "scheme_not_accepted",
@@ -113,20 +113,19 @@ impl Gate {
                 "pay with the scheme `exact`",
             ));
         };
-        let payment = payload.on(self.settings().chain, self.settings().token.token);
-        let checked = Checked::new(asked, &presented, payment)?;
+        let mut checked = Checked::new(asked, line, &presented, payload)?;
         if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&checked).await?;
+        self.verify(&mut checked).await?;
         Ok(Admitted::Fresh(checked))
     }
 
     /// Takes the payment for this request, and its `payment-identifier` with it: the same payer, identifier and request get
     /// the same answer, whatever payment comes along. [`Standing::Unused`]: it is ours, do the work.
     async fn take(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
-        if let settled @ Standing::Settled { .. } = self.begin(checked, request_hash).await? {
+        if let settled @ Standing::Settled { .. } = self.begin(&checked.new_payment(request_hash)).await? {
             return Ok(settled);
         }
         let Some(identifier) = &checked.identifier else { return Ok(Standing::Unused) };
@@ -139,7 +138,7 @@ impl Gate {
     }
 
     async fn name_payment(&self, checked: &Checked, request_hash: B256, identifier: &str) -> ApiResult<Standing> {
-        let payer = checked.payment.from.into();
+        let payer = checked.payment.from();
         let ours = NamedPayment { payment_id: checked.id, request_hash };
         let first = self.ledger().claim_identifier(payer, identifier, checked.id, request_hash).await?;
         if first == ours {
@@ -221,22 +220,31 @@ impl Gate {
                     self.ledger().payment_failed(checked.id, reason).await?;
                 }
                 let (error, reason) = Self::not_settled(&not_settled);
-                let (reason, payer) = (reason.to_owned(), checked.payment.from.to_string());
-                Err(Refusal::Settlement { error, reason, version: checked.version, payer })
+                let (reason, payer) = (reason.to_owned(), checked.payment.from().to_string());
+                let chain = checked.payment.network();
+                Err(Refusal::Settlement { error, reason, chain, version: checked.version, payer })
             }
         }
     }
 }
 
 impl Checked {
+    fn payer(&self) -> Payer {
+        Payer { chain: self.payment.network(), address: self.payment.from(), account: None }
+    }
+
     fn charged(&self, answer: StoredAnswer, transaction: String) -> Charged {
-        let payer = Payer { address: self.payment.from.into(), account: None };
-        Charged { id: self.id, payer, version: self.version, transaction, answer, kept: Kept::Payment }
+        Charged { id: self.id, payer: self.payer(), version: self.version, transaction, answer, kept: Kept::Payment }
     }
 
     /// The work must leave time to settle: a payment about to expire would pay for nothing.
     fn time_to_work(&self, now: u64) -> Duration {
-        let valid = self.payment.valid_before.saturating_sub(U256::from(now + SETTLE_SECONDS));
-        Duration::from_secs(u64::try_from(valid).unwrap_or(u64::MAX).min(WORK_SECONDS))
+        match &self.payment {
+            ExactPayment::Evm(payment) => {
+                let valid = payment.valid_before.saturating_sub(U256::from(now + SETTLE_SECONDS));
+                Duration::from_secs(u64::try_from(valid).unwrap_or(u64::MAX).min(WORK_SECONDS))
+            }
+            ExactPayment::Solana(_) => Duration::from_secs(SOLANA_WORK_SECONDS),
+        }
     }
 }

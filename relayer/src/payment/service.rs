@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use compute_futures_protocol::{AccountId, Address, B256, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, Chain, Usdc};
 
 use super::answer::Template;
 use crate::error::ApiResult;
@@ -12,6 +12,8 @@ use crate::ledger::AccountView;
 /// Somebody who has proven who it is.
 #[derive(Debug, Clone)]
 pub struct Payer {
+    /// The network that the payment is on.
+    pub chain: Chain,
     /// The wallet that paid, or that signed for the account.
     pub address: Address,
     /// The account that pays, with scheme `compute-futures`.

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::Response;
 use compute_futures_protocol::{B256, Usdc};
 
 use super::credit::CreditProof;
 use super::exact::{IN_PROGRESS_WAIT, Patience, in_progress};
 use super::gate::{Charged, Gate, Kept, PaidRequest, detached, facts};
-use super::offer::Offer;
-use super::report::Asked;
+use super::offer::Line;
 use super::service::{Payer, Service};
 use super::wire::{Payload, Presented};
 use crate::error::{ApiError, ApiResult};
@@ -21,26 +19,10 @@ use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_j
 const WORK: Duration = Duration::from_secs(220);
 
 impl Gate {
-    /// The same as [`Gate::serve`] for payments from credit, with the answer still to be completed by the caller: for what ends
-    /// on chain.
-    pub(crate) async fn charge_credit<S: Service>(
-        &self,
-        request: &PaidRequest,
-        offer: &Offer,
-        service: S,
-    ) -> Result<Charged, Response> {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        let charged = async {
-            let presented = self.presented(request, asked)?;
-            self.spend(request, asked, presented, service).await
-        };
-        charged.await.map_err(|error| asked.refuse(error))
-    }
-
     pub(super) async fn spend<S: Service>(
         &self,
         request: &PaidRequest,
-        asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
         service: S,
     ) -> ApiResult<Charged> {
@@ -48,9 +30,10 @@ impl Gate {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected"));
         };
         let proof = self.prove_credit(*payload, request.request_hash).await?;
-        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        let payer =
+            Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         let (account, key) = (proof.account.id, proof.nonce);
-        let max_list = asked.offer.credit.unwrap_or_default();
+        let max_list = line.credit.unwrap_or_default();
         service.authorise(&payer).await?;
         let answer = self.hold_and_work(request.request_hash, proof, payer.clone(), max_list, service).await?;
         let kept = Kept::Charge(account, key);

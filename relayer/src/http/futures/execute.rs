@@ -6,12 +6,11 @@ use compute_futures_protocol::JobKind;
 use serde_json::{Map, Value};
 
 use crate::error::ApiResult;
-use crate::http::compute::refuse;
 use crate::http::paid::{futures_id, invalid, json_object, parse_account, unknown_account};
 use crate::http::state::AppState;
 use crate::jobs::{Job, Paying};
-use crate::payment::PaidRequest;
-use crate::payment::offer::{ExactOffer, Offer};
+use crate::payment::gates::refuse;
+use crate::payment::{Gates, PaidRequest};
 
 const EXAMPLE: &str = "send {\"futuresId\": \"CFE-…\", \"type\": \"text-inference\", \"messages\": [{\"role\": \"user\", \"content\": \"…\"}]}";
 
@@ -19,24 +18,27 @@ const EXAMPLE: &str = "send {\"futuresId\": \"CFE-…\", \"type\": \"text-infere
 /// `compute-futures` the signature does, and the job is all that is charged.
 pub async fn execute(State(state): State<AppState>, request: PaidRequest) -> Response {
     match prepare(&state, &request).await {
-        Ok(job) => {
-            let exact = ExactOffer::price(state.config.gates.execute, state.gate.settings().pay_to);
-            let offer = Offer { description: "a job from prepaid credit", exact, credit: Some(job.max_list()) };
-            state.gate.serve(&request, offer, job).await
+        Ok((job, gates)) => {
+            let price = state.config.gates.execute;
+            let offer = gates.offer("a job from prepaid credit", price, Some(job.max_list()));
+            gates.serve(&request, offer, job).await
         }
-        Err(error) => refuse(&state, &request, error),
+        Err(error) => refuse(&request, error),
     }
 }
 
-async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<Job> {
+async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Job, Gates)> {
     let mut fields = json_object(request)?;
-    let id = parse_account(state, &text(&mut fields, "futuresId")?)?;
+    let network = fields.contains_key("network").then(|| text(&mut fields, "network")).transpose()?;
+    let (at, id) = parse_account(state, &text(&mut fields, "futuresId")?, network.as_deref())?;
     let kind = text(&mut fields, "type")?;
     let kind: JobKind =
         kind.parse().map_err(|_| invalid("`type` is not a kind of job", "use \"text-inference\" or \"embeddings\""))?;
-    let account = state.gate.cached_account(id).await?.ok_or_else(|| unknown_account(state, id))?;
-    let name = futures_id(state, id);
-    Job::new(&state.catalog, &state.providers, kind, &Value::Object(fields), Paying::FromAccount(account, name))
+    let account = at.gate.cached_account(id).await?.ok_or_else(|| unknown_account(&at, id))?;
+    let paying = Paying::FromAccount(account, futures_id(&at, id));
+    let job = Job::new(&state.catalog, &state.providers, kind, &Value::Object(fields), paying)?;
+    // Only a wallet of the account's own network can be its owner or delegate.
+    Ok((job, at.gates()))
 }
 
 fn text(fields: &mut Map<String, Value>, name: &str) -> ApiResult<String> {
