@@ -85,13 +85,21 @@ impl CreditPayer {
     /// [`ClientError::Untrusted`] when there is no such entry.
     pub fn terms(&self, offer: Option<&Value>) -> Result<CreditTerms, ClientError> {
         let accepts = offer.and_then(|offer| offer.get("accepts")).and_then(Value::as_array);
-        let entry = accepts
-            .and_then(|entries| entries.iter().find(|entry| entry["scheme"] == SCHEME))
-            .ok_or_else(|| ClientError::Untrusted("the offer has no `compute-futures` entry".into()))?;
         let network = self.domain.network();
-        if entry["network"] != network.as_str() {
-            return Err(ClientError::Untrusted(format!("the offer is for {}, not for {network}", entry["network"])));
-        }
+        let ours: Vec<&Value> = accepts.into_iter().flatten().filter(|entry| entry["scheme"] == SCHEME).collect();
+        let entry = match ours.iter().find(|entry| entry["network"] == network.as_str()) {
+            Some(entry) => *entry,
+            None if ours.is_empty() => {
+                return Err(ClientError::Untrusted("the offer has no `compute-futures` entry".into()));
+            }
+            None => {
+                let theirs: Vec<&str> = ours.iter().filter_map(|entry| entry["network"].as_str()).collect();
+                return Err(ClientError::Untrusted(format!(
+                    "the offer is for {}, not for {network}",
+                    theirs.join(", ")
+                )));
+            }
+        };
         if address(&entry["payTo"]) != Some(self.domain.contract()) {
             return Err(ClientError::Untrusted(format!(
                 "the offer is for contract {}, not for {}",

@@ -198,12 +198,14 @@ impl SolanaCheats {
         self.cheat(if running { "surfnet_resumeClock" } else { "surfnet_pauseClock" }, json!([])).await
     }
 
-    /// The present slot, once there is one whose block names the one below as its parent: the second block does not name the first.
+    /// The present slot, once the two below it have blocks as well: nobody keeps the very first ones, and the second does not
+    /// name the first as its parent.
     async fn deployment_slot(&self) -> Result<u64, ChainError> {
-        let first: u64 = self.rpc.call("getFirstAvailableBlock", json!([])).await?;
         loop {
             let slot: u64 = self.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
-            if slot > first {
+            let range = json!([slot.saturating_sub(2), slot, {"commitment": "confirmed"}]);
+            let blocks: Vec<u64> = self.rpc.call("getBlocks", range).await?;
+            if blocks.len() == 3 {
                 return Ok(slot);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
