@@ -150,15 +150,10 @@ interface IComputeEscrow {
         uint40 deadline,
         bool bySignature
     );
-    /// @notice The session is over: `cost` became the provider's earnings, `released` went back to unreserved; both together are
-    /// the limit. `receiptCount` is the meter's statement.
+    /// @notice The session is over: `cost` became the provider's earnings, the rest of its limit is unreserved again.
+    /// `receiptCount` is the meter's statement.
     event SessionClosed(
-        uint64 indexed sessionId,
-        uint32 indexed providerId,
-        uint48 cost,
-        uint48 released,
-        uint32 receiptCount,
-        bytes32 receiptsRoot
+        uint64 indexed sessionId, uint32 indexed providerId, uint48 cost, uint32 receiptCount, bytes32 receiptsRoot
     );
     /// @notice The meter signed more than the limit (I-10): `uncovered` was not paid. Follows the session's `SessionClosed`.
     event SessionShortfall(uint64 indexed sessionId, uint48 uncovered);
@@ -255,8 +250,7 @@ interface IComputeEscrow {
     ) external returns (uint32 escrowId);
 
     /// @notice Adds the caller's USDC to an escrow. Anyone may; it is the creator's then.
-    /// @dev Emits `EscrowFunded`. Reverts: `UnknownEscrow`, `EscrowClosed`, `Expired`, `NothingToFund`, `BudgetOverflow`,
-    /// `TokenAmountMismatch`.
+    /// @dev Emits `EscrowFunded`. Reverts: `UnknownEscrow`, `Expired`, `NothingToFund`, `BudgetOverflow`, `TokenAmountMismatch`.
     function fund(uint32 escrowId, uint56 amount) external;
 
     /// @notice Adds the USDC of `payer`, relayed by anyone, by an EIP-3009 signature as for `createWithAuthorization` with nonce
@@ -272,7 +266,7 @@ interface IComputeEscrow {
     /// @notice Turns what lies at the deposit address of these terms into a budget: the first sweep creates the escrow, later ones
     /// fund it. Anyone may call.
     /// @dev Emits as `create` or `fund`, then `Swept`. Reverts: `NothingToSweep`, `InvalidTerms`, `InvalidAgent`, `AgentUnchanged`,
-    /// `EscrowClosed`, `Expired`, `BudgetOverflow`; `recover` works in all these cases.
+    /// `Expired`, `BudgetOverflow`; `recover` works in all these cases.
     function sweep(EscrowTerms calldata terms) external returns (uint32 escrowId);
 
     /// @notice Sends any token from a deposit address to the creator in its terms. The creator may call any time, anyone after the
@@ -281,19 +275,19 @@ interface IComputeEscrow {
     function recover(EscrowTerms calldata terms, address token) external returns (uint256 amount);
 
     /// @notice The creator lets an agent open sessions.
-    /// @dev Emits `AgentAdded`. Reverts: `UnknownEscrow`, `NotCreator`, `EscrowClosed`, `InvalidAgent`, `AgentUnchanged`.
+    /// @dev Emits `AgentAdded`. Reverts: `UnknownEscrow`, `NotCreator`, `InvalidAgent`, `AgentUnchanged`.
     function addAgent(uint32 escrowId, address agent) external;
 
     /// @notice The creator takes an agent off the list. Its open sessions go on; requests it signed before are void, unless it comes
     /// back before its nonce moved on.
-    /// @dev Emits `AgentRemoved`. Reverts as `addAgent`.
+    /// @dev Emits `AgentRemoved`. Reverts: `UnknownEscrow`, `NotCreator`, `AgentUnchanged`.
     function removeAgent(uint32 escrowId, address agent) external;
 
     // --------------------------------------------------------------- sessions
 
     /// @notice The calling agent opens a session: `limit` is reserved.
-    /// @dev Emits `SessionOpened`. Reverts: `UnknownEscrow`, `EscrowClosed`, `NotAgent`, `InvalidMeter`, `ProviderChanged`,
-    /// `InvalidLimit`, `InvalidDeadline` (always when the escrow has expired), `InsufficientUnreserved`, `SessionsExhausted`.
+    /// @dev Emits `SessionOpened`. Reverts: `UnknownEscrow`, `NotAgent`, `InvalidMeter`, `ProviderChanged`, `InvalidLimit`,
+    /// `InvalidDeadline` (always when the escrow has expired), `InsufficientUnreserved`, `SessionsExhausted`.
     function openSession(SessionRequest calldata request) external returns (uint64 sessionId);
 
     /// @notice The same, relayed by anyone: `agent` (EIP-1271 too) signed EIP-712 `OpenSession(uint32 escrowId,bytes32 agent,uint32
@@ -326,8 +320,8 @@ interface IComputeEscrow {
     // ------------------------------------------------------------------- exit
 
     /// @notice Pays the creator what is unreserved, at most `amount` (I-4). Any time.
-    /// @dev Emits `EscrowRefunded`. Reverts: `UnknownEscrow`, `NotCreator`, `EscrowClosed`, `NothingToRefund`; when USDC refuses the
-    /// creator (nothing is lost, call again).
+    /// @dev Emits `EscrowRefunded`. Reverts: `UnknownEscrow`, `NotCreator`, `NothingToRefund`; when USDC refuses the creator
+    /// (nothing is lost, call again).
     /// @return paid What was paid.
     function refund(uint32 escrowId, uint56 amount) external returns (uint56 paid);
 

@@ -105,7 +105,7 @@ interface IProviderRegistry {
     function current(uint32 providerId) external view returns (uint32 version, bytes32 contentHash);
     /// @notice Owner of a provider, retired or not; zero when unknown.
     function providerOwner(uint32 providerId) external view returns (address);
-    /// @notice The EIP-712 struct hash of `ProviderContent(string endpoint,uint8 providerType,uint32 rateLimit,uint48
+    /// @notice Hash of this content, or `InvalidContent`. It is the EIP-712 struct hash of `ProviderContent(string endpoint,uint8 providerType,uint32 rateLimit,uint48
     /// minimumCharge,string[] features,Model[] models)Model(string name,uint48 inputPrice,uint48 outputPrice,uint32 maxContext)`.
     function hashContent(Content calldata content) external pure returns (bytes32);
 }
