@@ -81,7 +81,8 @@ contract ComputeEscrow is IComputeEscrow, UsdcCustody, EIP712, ReentrancyGuardTr
         bytes calldata signature
     ) external nonReentrant {
         _fund(escrowId, payer, authorization.amount);
-        _pullWithAuthorization(payer, authorization, fundNonce(escrowId, authorization.salt), signature);
+        bytes32 nonce = fundNonce(escrowId, _escrows[escrowId].creator, authorization.salt);
+        _pullWithAuthorization(payer, authorization, nonce, signature);
     }
 
     /// @inheritdoc IComputeEscrow
@@ -319,8 +320,8 @@ contract ComputeEscrow is IComputeEscrow, UsdcCustody, EIP712, ReentrancyGuardTr
     }
 
     /// @inheritdoc IComputeEscrow
-    function fundNonce(uint32 escrowId, bytes32 salt) public pure returns (bytes32) {
-        return keccak256(abi.encode(escrowId, salt));
+    function fundNonce(uint32 escrowId, address creator, bytes32 salt) public pure returns (bytes32) {
+        return keccak256(abi.encode(escrowId, creator, salt));
     }
 
     // ----------------------------------------------------------- shared steps

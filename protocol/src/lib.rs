@@ -11,6 +11,7 @@ mod deposit;
 mod discount;
 mod eip3009;
 mod id;
+pub mod market;
 mod merkle;
 mod rate_card;
 mod receipt;

@@ -144,8 +144,9 @@ export const market = async () => ({
   evm: {
     contract,
     domains: [8453n, 31337n].flatMap((chainId) => [contract, addressOf("another")].map((of) => ({ chainId, contract: of, separator: evmSeparator(chainId, of) }))),
-    fundNonces: [[1n, "a"], [1n, "b"], [MAX_U32, "a"]].map(([escrowId, name]) =>
-      ({ escrowId, nonce: words("uint32, bytes32", [Number(escrowId), named(name)]), salt: named(name) })),
+    fundNonces: [[1n, "creator", "a"], [1n, "creator", "b"], [1n, "another", "a"], [MAX_U32, "creator", "a"]].map(([escrowId, who, name]) => ({
+      creator: addressOf(who), escrowId, nonce: words("uint32, address, bytes32", [Number(escrowId), addressOf(who), named(name)]), salt: named(name),
+    })),
     openSessions: await evmSigned("OpenSession"),
     sessionCosts: await evmSigned("SessionCost"),
     sessionReceipts: await evmSigned("SessionReceipt"),

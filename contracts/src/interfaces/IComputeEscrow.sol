@@ -254,7 +254,7 @@ interface IComputeEscrow {
     function fund(uint32 escrowId, uint56 amount) external;
 
     /// @notice Adds the USDC of `payer`, relayed by anyone, by an EIP-3009 signature as for `createWithAuthorization` with nonce
-    /// `fundNonce(escrowId, salt)`.
+    /// `fundNonce(escrowId, creator of the escrow, salt)`.
     /// @dev Emits and reverts as `fund`; the token refuses any other signature.
     function fundWithAuthorization(
         uint32 escrowId,
@@ -362,8 +362,9 @@ interface IComputeEscrow {
     function hashTerms(EscrowTerms calldata terms) external pure returns (bytes32);
     /// @notice The EIP-3009 nonce of `createWithAuthorization`: keccak256(abi.encode(hashTerms(terms), salt)).
     function createNonce(EscrowTerms calldata terms, bytes32 salt) external pure returns (bytes32);
-    /// @notice The EIP-3009 nonce of `fundWithAuthorization`: keccak256(abi.encode(escrowId, salt)).
-    function fundNonce(uint32 escrowId, bytes32 salt) external pure returns (bytes32);
+    /// @notice The EIP-3009 nonce of `fundWithAuthorization`: keccak256(abi.encode(escrowId, creator, salt)). It names the creator
+    /// because ids are counted: after a reorganisation one may be another's.
+    function fundNonce(uint32 escrowId, address creator, bytes32 salt) external pure returns (bytes32);
     /// @notice Whether a receipt is of a closed session (I-7). `receiptHash` is the EIP-712 digest of the receipt; the leaf is
     /// keccak256(bytes.concat(keccak256(abi.encode(receiptHash)))), pairs are sorted. 31 bytes of the root are compared.
     function verifyReceipt(uint64 sessionId, bytes32 receiptHash, bytes32[] calldata proof) external view returns (bool);

@@ -64,7 +64,8 @@ contract CreateWithAuthorizationTest is MarketTest {
     function test_RevertWhen_TheSignatureIsToFund() external {
         IComputeEscrow.FundingAuthorization memory a = _authorization(20 * USD);
         uint32 escrowId = _create();
-        bytes memory signature = _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(escrowId, a.salt));
+        bytes memory signature =
+            _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(escrowId, creator, a.salt));
         _refused(_terms(), a, signature);
     }
 

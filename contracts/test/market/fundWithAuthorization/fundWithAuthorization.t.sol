@@ -18,7 +18,7 @@ contract FundWithAuthorizationTest is MarketTest {
         returns (IComputeEscrow.FundingAuthorization memory a, bytes memory signature)
     {
         a = _authorization(20 * USD);
-        signature = _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(id, a.salt));
+        signature = _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(id, creator, a.salt));
     }
 
     function test_RevertWhen_ItIsForAnotherEscrowPayerAmountOrSalt() external {
@@ -35,6 +35,16 @@ contract FundWithAuthorizationTest is MarketTest {
         a.salt = bytes32(0);
         vm.expectRevert("FiatTokenV2: invalid signature");
         escrow.fundWithAuthorization(escrowId, creator, a, signature);
+    }
+
+    /// Ids are counted, so after a reorganisation one may be another creator's (T-15).
+    function test_RevertWhen_TheEscrowIsAnotherCreatorsNow() external {
+        (IComputeEscrow.FundingAuthorization memory a, bytes memory signature) = _signed(escrowId + 1);
+        IComputeEscrow.EscrowTerms memory terms = _terms();
+        terms.creator = stranger;
+        assertEq(_create(terms, 1 * USD), escrowId + 1);
+        vm.expectRevert("FiatTokenV2: invalid signature");
+        escrow.fundWithAuthorization(escrowId + 1, creator, a, signature);
     }
 
     function test_RevertWhen_ItIsToCreate() external {

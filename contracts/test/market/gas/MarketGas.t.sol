@@ -125,7 +125,7 @@ contract MarketGasTest is MarketTest {
         vm.prank(stranger);
         escrow.createWithAuthorization(terms, a, signature);
         _snapshot("createWithAuthorization");
-        signature = _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(escrowId, a.salt));
+        signature = _sign3009(creatorKey, creator, address(escrow), a, escrow.fundNonce(escrowId, creator, a.salt));
         vm.prank(stranger);
         escrow.fundWithAuthorization(escrowId, creator, a, signature);
         _snapshot("fundWithAuthorization");

@@ -104,7 +104,9 @@ contract MarketHandler is MarketActors {
         _give(payer, amount);
         if (gasless) {
             IComputeEscrow.FundingAuthorization memory a = _authorization(amount);
-            ESCROW.fundWithAuthorization(id, payer, a, _sign3009(payer, a, ESCROW.fundNonce(id, a.salt)));
+            ESCROW.fundWithAuthorization(
+                id, payer, a, _sign3009(payer, a, ESCROW.fundNonce(id, _escrows[id].creator, a.salt))
+            );
         } else {
             vm.prank(payer);
             ESCROW.fund(id, uint56(amount));

@@ -18,6 +18,7 @@ contract MarketVectorsTest is MarketTest {
     }
 
     struct NonceVector {
+        address creator;
         uint256 escrowId;
         bytes32 nonce;
         bytes32 salt;
@@ -284,7 +285,7 @@ contract MarketVectorsTest is MarketTest {
         NonceVector[] memory all = abi.decode(vm.parseJson(json, ".evm.fundNonces"), (NonceVector[]));
         assertGt(all.length, 1);
         for (uint256 i; i < all.length; ++i) {
-            assertEq(escrow.fundNonce(uint32(all[i].escrowId), all[i].salt), all[i].nonce);
+            assertEq(escrow.fundNonce(uint32(all[i].escrowId), all[i].creator, all[i].salt), all[i].nonce);
         }
     }
 
