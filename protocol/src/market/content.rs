@@ -241,7 +241,8 @@ mod tests {
     #[test]
     fn content_is_checked_as_the_registry_does() {
         assert_eq!(content().check(), Ok(()));
-        let faults: [(fn(&mut ProviderContent), ContentError); 12] = [
+        type Fault = fn(&mut ProviderContent);
+        let faults: [(Fault, ContentError); 12] = [
             (|c| c.endpoint.clear(), ContentError::Endpoint),
             (|c| c.endpoint = "x".repeat(257), ContentError::Endpoint),
             (|c| c.rate_limit = 0, ContentError::RateLimit),

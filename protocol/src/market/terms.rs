@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn terms_are_checked_as_the_contract_does() {
         assert_eq!(terms().check(terms().expiry), Ok(()));
-        let faults: [(fn(&mut EscrowTerms), TermsFault); 8] = [
+        type Fault = fn(&mut EscrowTerms);
+        let faults: [(Fault, TermsFault); 8] = [
             (|t| t.creator = Address::ZERO, TermsFault::Creator),
             (|t| t.expiry = 1, TermsFault::Expiry),
             (|t| t.session_limit = Usdc::ZERO, TermsFault::SessionLimit),
