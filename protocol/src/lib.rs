@@ -12,6 +12,7 @@ mod discount;
 mod eip3009;
 pub mod history;
 mod id;
+pub mod market;
 mod merkle;
 mod payment;
 mod rate_card;
