@@ -14,7 +14,7 @@ struct Events {
 
 impl Events {
     async fn open(world: &World, account: AccountId) -> Self {
-        let url = world.indexer.url(&format!("{}/events", world.account_path(account)));
+        let url = world.indexer.url(&world.here(&format!("/api/v1/accounts/{account}/events")));
         let response = reqwest::get(url).await.expect("the indexer answers");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");

@@ -245,7 +245,7 @@ impl World {
     /// Where the indexer shows an account.
     #[must_use]
     pub fn account_path(&self, account: AccountId) -> String {
-        format!("/api/v1/accounts/{}", account.futures_id(self.chain))
+        self.here(&format!("/api/v1/accounts/{account}"))
     }
 
     /// Asks again until there is an answer.

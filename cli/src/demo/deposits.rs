@@ -126,7 +126,7 @@ async fn credited(world: &World, stage: &mut Stage, agent: &Agent) -> Outcome<()
         &json!({ "futuresId": account.futures_id(world.chain), "type": "embeddings", "input": ["known?"] }),
     );
     world.until("the relayer to see the deposit", || async { Ok(world.relayer.offer(&pricing).await.ok()) }).await?;
-    let path = format!("/api/v1/accounts/{}", account.futures_id(world.chain));
+    let path = world.here(&format!("/api/v1/accounts/{account}"));
     world
         .until("the indexer to see the deposit", || async {
             let body = world.indexer.get(&path).await.unwrap_or_default();
