@@ -175,7 +175,7 @@ impl Facilitator {
     /// When the chain does not answer.
     pub async fn landed(&self, payload: &Value) -> Result<Option<Landed>, ChainError> {
         match &*self.0 {
-            Kind::Solana(solana) => solana.landed(payload).await.map(Some),
+            Kind::Solana(solana) => solana.landed(payload).await,
             Kind::Embedded(_) | Kind::Remote(_) => Ok(None),
         }
     }

@@ -8,6 +8,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use compute_futures_chain::ChainError;
 use compute_futures_chain::solana::PaidTransaction;
 use compute_futures_protocol::solana::associated_token_address;
 use compute_futures_protocol::{B256, SolanaAddress, TransactionId, Usdc};
@@ -120,9 +121,15 @@ impl Gate {
         };
         let found = {
             let _turn = self.turn_to_verify().await?;
-            self.reader().transfers_in(transaction).await.map_err(|error| chain_unavailable(&error))?
+            let find = async {
+                let Some((paid, message)) = self.reader().transfers_in(transaction).await? else { return Ok(None) };
+                // Of the block: what nodes say with the transaction is not the same everywhere.
+                let block = self.reader().block(paid.slot).await?;
+                Ok(block.map(|block| (paid, message, block.timestamp)))
+            };
+            find.await.map_err(|error: ChainError| chain_unavailable(&error))?
         };
-        let (paid, message) = found.ok_or_else(|| {
+        let (paid, message, timestamp) = found.ok_or_else(|| {
             payment_required(
                 "transfer_not_found",
                 "the transaction is not on chain, or not confirmed yet",
@@ -135,8 +142,7 @@ impl Gate {
         let payer = Payer { chain: settings.chain, address: from.into(), account: None };
         let id = identity(settings.chain, (*mint).into(), payer.address, message);
         let known = self.ledger().find_payment(id, request.request_hash).await?.is_some();
-        let age = paid.block_time.map(|time| unix_now().saturating_sub(time));
-        if !known && age.is_none_or(|age| age > MOST_SECONDS + CLOCK_SLACK) {
+        if !known && unix_now().saturating_sub(timestamp) > MOST_SECONDS + CLOCK_SLACK {
             return Err(payment_required(
                 "transfer_too_old",
                 "the transfer is older than an hour",

@@ -403,7 +403,9 @@ fn solana_payment(
         (Some(transfer), None) if transfer.mint == asset => transfer,
         (Some(_), Some(_)) => return Err(mismatch("it pays twice")),
         _ => {
-            return Err(mismatch(&format!("it has no TransferChecked of USDC to the associated token account of {to}")));
+            return Err(mismatch(&format!(
+                "it has no TransferChecked of USDC to the associated token account of {to}"
+            )));
         }
     };
     let value = Usdc::try_from(transfer.amount).map_err(|_| mismatch("it pays more than there can be"))?;

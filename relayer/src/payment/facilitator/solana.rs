@@ -234,11 +234,15 @@ impl Solana {
         })
     }
 
-    /// What became of a payment that was settled here. Its name is our signature, which is the same each time.
-    pub(super) async fn landed(&self, document: &Value) -> Result<Landed, ChainError> {
-        let transaction = Self::transaction(document)
-            .ok_or_else(|| ChainError::Inconsistent("a stored payment holds no transaction".into()))?;
-        self.status(self.config.fee_payer.complete(transaction)?.0).await
+    /// What became of a payment that was settled here. Its name is our signature, which is the same each time. `None` for one of
+    /// another fee payer: our key may have been another when it was taken.
+    pub(super) async fn landed(&self, document: &Value) -> Result<Option<Landed>, ChainError> {
+        let named =
+            Self::transaction(document).and_then(|transaction| self.config.fee_payer.complete(transaction).ok());
+        match named {
+            Some((id, _)) => self.status(id).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn supported(&self) -> Value {
