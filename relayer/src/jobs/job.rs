@@ -72,6 +72,7 @@ fn usage(usage: &Usage) -> Value {
     })
 }
 
+#[async_trait::async_trait]
 impl Service for Job {
     fn kind(&self) -> &str {
         self.input.kind().name()

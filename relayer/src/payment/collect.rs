@@ -1,6 +1,7 @@
 //! Scheme `exact`, the money side: verify → (hold →) work → store → settle → serve; for actions on chain settle first.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,13 +34,13 @@ enum Admitted {
 
 impl Gate {
     /// Takes a plain payment for work: nothing is served unless it settles, nothing is taken unless the work is done.
-    pub(super) async fn by_payment<S: Service>(
+    pub(super) async fn by_payment(
         &self,
         request: &PaidRequest,
         asked: Asked<'_>,
         line: &Line,
         presented: Presented,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> Result<Charged, Refusal> {
         let checked = match self.admit(request, asked, line, presented).await? {
             Admitted::Fresh(checked) => checked,
@@ -53,7 +54,7 @@ impl Gate {
         let (gate, request_hash) = (self.clone(), request.request_hash);
         detached(async move {
             let _settling = gate.settling(checked.id);
-            if let Err(error) = gate.prepare(&checked, request_hash, &payer, draw, &service).await {
+            if let Err(error) = gate.prepare(&checked, request_hash, &payer, draw, &*service).await {
                 // Nothing was settled: the payment is free again, whatever else fails.
                 gate.ledger().payment_failed(checked.id, error.code).await?;
                 return Err(Refusal::Plain(error));
@@ -158,13 +159,13 @@ impl Gate {
     }
 
     /// Work done and stored, up to the moment before the payment settles.
-    async fn prepare<S: Service>(
+    async fn prepare(
         &self,
         checked: &Checked,
         request_hash: B256,
         payer: &Payer,
         draw: Option<Draw>,
-        service: &S,
+        service: &dyn Service,
     ) -> ApiResult<()> {
         let held = match draw {
             Some(draw) => Some(self.hold_for_payment(checked, request_hash, draw, service).await?),
@@ -181,12 +182,12 @@ impl Gate {
         Ok(stored?)
     }
 
-    async fn hold_for_payment<S: Service>(
+    async fn hold_for_payment(
         &self,
         checked: &Checked,
         request_hash: B256,
         draw: Draw,
-        service: &S,
+        service: &dyn Service,
     ) -> ApiResult<B256> {
         let job_id = new_job_id();
         let hold = HoldRequest {

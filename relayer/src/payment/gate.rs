@@ -15,6 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{AccountId, Address, B256, Chain};
+use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -256,9 +257,9 @@ impl Gate {
     }
 
     /// Runs the service for at most `limit`; on failure whatever was held for it is released (I-8).
-    pub(super) async fn work<S: Service>(
+    pub(super) async fn work(
         &self,
-        service: &S,
+        service: &dyn Service,
         payer: &Payer,
         held: Option<B256>,
         limit: Duration,
@@ -329,7 +330,7 @@ where
     T: Send + 'static,
     E: From<ApiError> + Send + 'static,
 {
-    match IN_FLIGHT.spawn(work).await {
+    match IN_FLIGHT.spawn(work.boxed()).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(error).into()),
     }

@@ -1,9 +1,11 @@
 //! In front of the gates: a request may be paid on any network that it is offered on, and its payment says on which.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::response::Response;
 use compute_futures_protocol::{Address, Chain, Usdc};
+use futures::{FutureExt, future::BoxFuture};
 
 use super::gate::{Charged, Gate, PaidRequest, Refusal};
 use super::offer::{ExactOffer, Line, Offer, payment_required};
@@ -49,23 +51,36 @@ impl Gates {
     }
 
     /// Answers a paid request.
-    pub async fn serve<S: Service>(&self, request: &PaidRequest, offer: Offer, service: S) -> Response {
-        let asked = Asked { resource: request.resource(), offer: &offer };
-        let charged = async {
-            let (gate, line, presented) = self.presented(request, &offer)?;
+    pub async fn serve(&self, request: &PaidRequest, offer: Offer, service: impl Service) -> Response {
+        self.answer(request, &offer, Arc::new(service)).await
+    }
+
+    /// In a box: what stands in front of the gate must not be compiled together with all that is behind it.
+    fn answer<'a>(
+        &'a self,
+        request: &'a PaidRequest,
+        offer: &'a Offer,
+        service: Arc<dyn Service>,
+    ) -> BoxFuture<'a, Response> {
+        let asked = Asked { resource: request.resource(), offer };
+        let charged = async move {
+            let (gate, line, presented) = self.presented(request, offer)?;
             match presented.payload {
                 Payload::Credit(_) => Ok(gate.spend(request, line, presented, service).await?),
                 Payload::Transfer(id) => gate.by_transfer(request, line, id, service).await,
                 Payload::Exact(_) => gate.by_payment(request, asked, line, presented, service).await,
             }
         };
-        match charged.await {
-            Ok(charged) => {
-                let answer = Answer::unpack(&charged.answer);
-                charged.respond(answer)
+        async move {
+            match charged.await {
+                Ok(charged) => {
+                    let answer = Answer::unpack(&charged.answer);
+                    charged.respond(answer)
+                }
+                Err(refusal) => Refusal::respond(refusal, asked),
             }
-            Err(refusal) => Refusal::respond(refusal, asked),
         }
+        .boxed()
     }
 
     /// Takes a plain payment before an action on chain; see [`Gate::collect`].
@@ -92,16 +107,16 @@ impl Gates {
 
     /// The same as [`Gates::serve`] for payments from credit, with the answer still to be completed by the caller: for what ends
     /// on chain.
-    pub(crate) async fn charge_credit<S: Service>(
+    pub(crate) async fn charge_credit(
         &self,
         request: &PaidRequest,
         offer: &Offer,
-        service: S,
+        service: impl Service,
     ) -> Result<Charged, Response> {
         let asked = Asked { resource: request.resource(), offer };
         let charged = async {
             let (gate, line, presented) = self.presented(request, offer)?;
-            gate.spend(request, line, presented, service).await
+            gate.spend(request, line, presented, Arc::new(service)).await
         };
         charged.await.map_err(|error| asked.refuse(error))
     }

@@ -1,8 +1,8 @@
 //! What stands behind the gate: something that is paid for.
 
-use std::future::Future;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use compute_futures_protocol::{AccountId, Address, B256, Chain, Usdc};
 
 use super::answer::Template;
@@ -45,6 +45,7 @@ pub struct Done {
 }
 
 /// A paid request: parsed, checked and priced. The gate asks it who may, and lets it work once payment is certain.
+#[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// Kind of job or read, as history and metrics name it.
     fn kind(&self) -> &str;
@@ -56,8 +57,8 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether this payer may have this, before anything is taken; and what to hold when the payment itself is not from
     /// credit.
-    fn authorise(&self, payer: &Payer) -> impl Future<Output = ApiResult<Option<Draw>>> + Send;
+    async fn authorise(&self, payer: &Payer) -> ApiResult<Option<Draw>>;
 
     /// Does it. Nothing is charged when this fails (I-8).
-    fn work(&self, payer: &Payer) -> impl Future<Output = ApiResult<Done>> + Send;
+    async fn work(&self, payer: &Payer) -> ApiResult<Done>;
 }

@@ -19,12 +19,12 @@ use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_j
 const WORK: Duration = Duration::from_secs(220);
 
 impl Gate {
-    pub(super) async fn spend<S: Service>(
+    pub(super) async fn spend(
         &self,
         request: &PaidRequest,
         line: &Line,
         presented: Presented,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> ApiResult<Charged> {
         let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected"));
@@ -40,13 +40,13 @@ impl Gate {
         Ok(Charged { id: key, payer, version, transaction: String::new(), answer, kept })
     }
 
-    async fn hold_and_work<S: Service>(
+    async fn hold_and_work(
         &self,
         request_hash: B256,
         proof: CreditProof,
         payer: Payer,
         max_list: Usdc,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> ApiResult<StoredAnswer> {
         let job_id = new_job_id();
         let hold = HoldRequest {
@@ -74,7 +74,7 @@ impl Gate {
         let gate = self.clone();
         detached(async move {
             crate::failpoint!("job::after_hold");
-            let done = gate.work(&service, &payer, Some(job_id), WORK).await?;
+            let done = gate.work(&*service, &payer, Some(job_id), WORK).await?;
             let charge = ChargeRequest { facts: facts(job_id, &done), render: done.answer.into_render() };
             crate::failpoint!("job::before_charge");
             let charged = gate.ledger().charge(charge).await?;

@@ -6,6 +6,7 @@
 //! asks (T-36), and each once.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use compute_futures_chain::ChainError;
@@ -43,12 +44,12 @@ struct Transferred {
 
 impl Gate {
     /// Serves a request that was paid for before it was sent.
-    pub(super) async fn by_transfer<S: Service>(
+    pub(super) async fn by_transfer(
         &self,
         request: &PaidRequest,
         line: &Line,
         transaction: TransactionId,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> Result<Charged, Refusal> {
         let made = self.transferred(request, line, transaction).await?;
         if let Standing::Settled { answer, .. } = self.standing(made.id, request.request_hash).await? {
@@ -63,7 +64,7 @@ impl Gate {
         let gate = self.clone();
         detached(async move {
             let limit = std::time::Duration::from_secs(WORK_SECONDS);
-            let done = match gate.work(&service, &made.payer, None, limit).await {
+            let done = match gate.work(&*service, &made.payer, None, limit).await {
                 Ok(done) => done,
                 Err(error) => {
                     // The transfer stays good for this request: it is tried again with the same header.

@@ -71,6 +71,7 @@ async fn whose(state: &AppState, request: &PaidRequest) -> ApiResult<Whose> {
     }
 }
 
+#[async_trait::async_trait]
 impl Service for Balance {
     fn kind(&self) -> &str {
         "balance"

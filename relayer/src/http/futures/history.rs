@@ -89,6 +89,7 @@ impl History {
     }
 }
 
+#[async_trait::async_trait]
 impl Service for History {
     fn kind(&self) -> &str {
         "history"

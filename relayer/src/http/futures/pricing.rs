@@ -36,6 +36,7 @@ pub async fn pricing(State(state): State<AppState>, request: PaidRequest) -> Res
     }
 }
 
+#[async_trait::async_trait]
 impl Service for Pricing {
     fn kind(&self) -> &str {
         "pricing"

@@ -131,6 +131,7 @@ fn account_mismatch(signed_for: AccountId) -> ApiError {
     )
 }
 
+#[async_trait::async_trait]
 impl Service for Refund {
     fn kind(&self) -> &str {
         "refund"
