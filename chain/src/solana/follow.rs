@@ -51,7 +51,7 @@ struct Block {
 impl SolanaReader {
     /// The block of a slot. A skipped slot stands for the block before it, so that each block's parent is the one below.
     pub(super) async fn read_block(&self, slot: u64) -> Result<Option<BlockRef>, ChainError> {
-        if let Some(block) = self.block_at(slot, "none").await? {
+        if let Some(block) = self.block_at(slot, "none", self.rpc.best_head() >= slot).await? {
             let timestamp: Option<u64> = self.rpc.call("getBlockTime", [slot]).await?;
             return Ok(Some(BlockRef {
                 number: slot,
@@ -71,19 +71,23 @@ impl SolanaReader {
                 "the RPC endpoint keeps no block as old as slot {slot}; use one with older history, or set the deployment slot"
             )));
         };
-        let Some(block) = self.block_at(before, "none").await? else { return Ok(None) };
+        let Some(block) = self.block_at(before, "none", true).await? else { return Ok(None) };
         let (hash, timestamp) = (B256::new(block.blockhash.0), self.rpc.call("getBlockTime", [before]).await?);
         let timestamp: Option<u64> = timestamp;
         Ok(Some(BlockRef { number: slot, hash, parent_hash: hash, timestamp: timestamp.unwrap_or_default() }))
     }
 
-    async fn block_at(&self, slot: u64, details: &str) -> Result<Option<Block>, ChainError> {
+    /// `there`: some node has the slot already, so one that has not is not asked.
+    async fn block_at(&self, slot: u64, details: &str, there: bool) -> Result<Option<Block>, ChainError> {
         let settings = json!({
             "transactionDetails": details, "rewards": false, "commitment": "confirmed", "maxSupportedTransactionVersion": 0,
         });
-        match self.rpc.call("getBlock", json!([slot, settings])).await {
+        let (method, params) = ("getBlock", json!([slot, settings]));
+        let found =
+            if there { self.rpc.call_at(slot, method, params).await } else { self.rpc.call(method, params).await };
+        match found {
             Ok(block) => Ok(block),
-            // Skipped, not there yet, or before what the node keeps: the words differ from node to node.
+            // Skipped, or not there yet: the words differ from node to node.
             Err(RpcFailure::Refused(_)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -130,7 +134,7 @@ impl SolanaReader {
         // One transaction has no order to learn.
         let details = if signatures.len() > 1 { "signatures" } else { "none" };
         let block = self
-            .block_at(slot, details)
+            .block_at(slot, details, true)
             .await?
             .ok_or_else(|| ChainError::Unavailable(format!("block {slot} is not there, its transactions are")))?;
         if signatures.len() > 1 {
@@ -168,7 +172,7 @@ impl SolanaReader {
     /// The events of one transaction, in order.
     pub(super) async fn events_of(&self, signature: &str, slot: u64) -> Result<Vec<EventKind>, ChainError> {
         let found = self
-            .transaction(signature)
+            .transaction_at(signature, slot)
             .await?
             .ok_or_else(|| ChainError::Unavailable(format!("transaction {signature} is not there yet")))?;
         if found.slot != slot || found.meta.err.is_some() {

@@ -50,7 +50,7 @@ impl SolanaReader {
     async fn balance_after(&self, wallet: SolanaAddress, slot: u64, found: Vec<Signature>) -> Result<Usdc, ChainError> {
         let (_, ordered) = self.in_order(slot, found).await?;
         let Some(last) = ordered.last() else { return Ok(Usdc::ZERO) };
-        let transaction = self.transaction(&last.signature).await?.ok_or_else(|| {
+        let transaction = self.transaction_at(&last.signature, slot).await?.ok_or_else(|| {
             ChainError::Unavailable(format!("transaction {} is not there, its signature is", last.signature))
         })?;
         if transaction.slot != slot || transaction.meta.err.is_some() {

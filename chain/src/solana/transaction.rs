@@ -173,7 +173,15 @@ impl Transaction {
 impl SolanaReader {
     /// A confirmed transaction; `None` when the node does not know it.
     pub(super) async fn transaction(&self, signature: &str) -> Result<Option<Transaction>, ChainError> {
-        let settings = json!({"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0});
-        Ok(self.rpc.call("getTransaction", json!([signature, settings])).await?)
+        Ok(self.rpc.call("getTransaction", wanted(signature)).await?)
     }
+
+    /// A transaction that is said to be in a slot, from a node that has got there.
+    pub(super) async fn transaction_at(&self, signature: &str, slot: u64) -> Result<Option<Transaction>, ChainError> {
+        Ok(self.rpc.call_at(slot, "getTransaction", wanted(signature)).await?)
+    }
+}
+
+fn wanted(signature: &str) -> Value {
+    json!([signature, {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}])
 }

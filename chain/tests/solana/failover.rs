@@ -118,6 +118,19 @@ async fn a_node_that_keeps_no_such_block_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_node_behind_the_others_gives_no_heads_and_no_events() {
+    let behind = Node::start(&chain(), 10, 10).await;
+    let good = Node::start(&chain(), 14, 11).await;
+    let both = reader(&[&behind.url, &good.url]).await;
+    // Nobody told of a higher slot yet; the range itself does.
+    assert_eq!(both.events(0, 14).await.unwrap().len(), 6);
+    assert_eq!(behind.asked("getSignaturesForAddress"), 0);
+    assert_eq!(both.heads().await.unwrap().latest.number, 14);
+    let alone = reader(&[&behind.url]).await;
+    assert!(alone.events(0, 14).await.is_err(), "with nobody there the range is not empty but unknown");
+}
+
+#[tokio::test]
 async fn a_dead_or_hanging_node_is_passed_over() {
     let good = Node::start(&chain(), 14, 11).await;
     let over_dead = reader(&[&dead(), &good.url]).await;
