@@ -91,7 +91,7 @@ pub struct Facilitator(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     Embedded(Embedded),
-    Solana(Solana),
+    Solana(Box<Solana>),
     Remote(Remote),
 }
 
@@ -107,7 +107,7 @@ impl Facilitator {
     /// The embedded facilitator on Solana.
     #[must_use]
     pub fn solana(config: SolanaFacilitatorConfig) -> Self {
-        Self(Arc::new(Kind::Solana(Solana::new(config))))
+        Self(Arc::new(Kind::Solana(Box::new(Solana::new(config)))))
     }
 
     /// Uses the facilitator at `url`.

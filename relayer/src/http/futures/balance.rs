@@ -65,7 +65,15 @@ async fn whose(state: &AppState, request: &PaidRequest) -> ApiResult<Whose> {
         }
         (None, Some(owner)) => {
             let (at, owner) = parse_wallet(state, "depositor", &owner)?;
-            Ok(Whose::Owner(at, owner))
+            match query.network {
+                Some(name) if state.networks.chain_named(&name)? != at.chain() => {
+                    Err(invalid("`depositor` is an address of another network than `network` names", EXAMPLE))
+                }
+                _ => Ok(Whose::Owner(at, owner)),
+            }
+        }
+        (None, None) if query.network.is_some() => {
+            Err(invalid("`network` is named, and no account or depositor on it", EXAMPLE))
         }
         (None, None) => Ok(Whose::Payer),
     }
