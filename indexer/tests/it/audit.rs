@@ -9,11 +9,13 @@ use compute_futures_protocol::{Authorization, Chain, Signer};
 use super::support::{
     fake::GENESIS_TIME,
     on_both_chains,
+    payment::exact,
     scenario::{Answer, Scenario, signer},
-    world::usdc,
+    world::{somebody, usdc},
 };
 
 on_both_chains!(
+    payments_that_authorise_jobs_are_looked_up_on_chain,
     an_honest_history_is_backed,
     a_delegate_may_authorise_while_it_is_one,
     jobs_nobody_authorised_are_found,
@@ -96,6 +98,35 @@ async fn one_authorisation_for_two_jobs_is_found(chain: Chain) {
     );
     scenario.post(vec![first, second]);
     assert_found(&scenario, "authorization_reused").await;
+}
+
+/// By paying for the call (x402 `exact`): signed by a spender, in the right token, and the money moved.
+async fn payments_that_authorise_jobs_are_looked_up_on_chain(chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
+    let (token, to) = (scenario.fake.token(), scenario.operator.address());
+    let pay = |token, payer: &Signer, salt| exact(chain, token, payer, to, usdc(1_000), salt);
+    let (fresh, old) = (pay(token, &scenario.owner, 1), pay(token, &scenario.owner, 2));
+    scenario.fake.payments.lock().unwrap().insert((fresh.from(), fresh.nonce()));
+    // Made long ago: what a node says of recent payments does not cover it, its history does.
+    scenario.fake.old_payments.lock().unwrap().insert((old.from(), old.nonce()));
+    let receipts = vec![scenario.paid_job(30_001, fresh), scenario.paid_job(7, old)];
+    scenario.post(receipts);
+    let honest = report(&scenario).await;
+    assert_eq!(honest.findings, [], "{honest:?}");
+
+    let never = scenario.paid_job(10_000, pay(token, &scenario.owner, 3));
+    scenario.post(vec![never]);
+    assert_found(&scenario, "payment_not_made").await;
+
+    let elsewhere = scenario.paid_job(10_000, pay(somebody(chain, 0x70), &scenario.owner, 4));
+    scenario.post(vec![elsewhere]);
+    assert_found(&scenario, "payment_elsewhere").await;
+
+    let stranger = pay(token, &signer(chain, 0x55), 5);
+    scenario.fake.payments.lock().unwrap().insert((stranger.from(), stranger.nonce()));
+    let stranger = scenario.paid_job(10_000, stranger);
+    scenario.post(vec![stranger]);
+    assert_found(&scenario, "authorization").await;
 }
 
 async fn wrong_figures_are_found(chain: Chain) {

@@ -130,6 +130,25 @@ async fn audit_without_receipts(node: &Node, account: AccountId) -> AuditReport 
     audit(Arc::clone(&node.reader), account, &nobody).await.unwrap()
 }
 
+/// A row for which the operator passes an account that is none: the program knows the sequence only and calls it uncovered. That
+/// is said of the account, and nothing else is.
+#[tokio::test]
+async fn a_row_with_a_wrong_account_is_a_needless_shortfall_and_nothing_more() {
+    let databases = Databases::sqlite();
+    let node = Node::on_solana(Duration::from_millis(20)).await;
+    let account = node.deposit(60_000_000).await;
+    let nobody = AccountId::new(node.index + 1, account.sequence()).unwrap();
+    node.post(B256::repeat_byte(1), vec![row(account, 30_001), row(nobody, 5), row(account, 7)]).await;
+    let store = open(&databases).await;
+    node.catch_up(&store).await;
+    let found = store.all("SELECT code FROM discrepancies", &[]).await.unwrap();
+    let codes: Vec<String> = found.iter().map(|row| row.text("code").unwrap()).collect();
+    assert_eq!(codes, ["needless_shortfall"]);
+    let there = node.reader.account(account).await.unwrap().unwrap();
+    assert_eq!(count(&store, "SELECT remainder AS n FROM accounts").await, u64::from(there.state.remainder));
+    assert_eq!(count(&store, "SELECT charged AS n FROM accounts").await, there.state.charged.micros());
+}
+
 /// Following both chains at once, each into its own database.
 #[tokio::test]
 async fn both_chains_side_by_side() {

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod databases;
 pub mod fake;
+pub mod payment;
 pub mod scenario;
 pub mod world;
 

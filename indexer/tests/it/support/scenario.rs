@@ -16,8 +16,8 @@ use axum::{
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::OperatorSource;
 use compute_futures_protocol::{
-    AccountId, Authorization, B256, BatchDocument, Bytes, Chain, Domain, JobAuthorization, Receipt, SignedReceipt,
-    Signer, Usdc, charge, keccak256,
+    AccountId, Authorization, B256, BatchDocument, Bytes, Chain, Domain, ExactPayment, JobAuthorization, Receipt,
+    SignedReceipt, Signer, Usdc, charge, keccak256,
 };
 
 use super::{
@@ -135,6 +135,14 @@ impl Scenario {
         receipt.authorization_hash = authorization.digest(&self.domain);
         let signature = Bytes::from(signed_by.sign(authorization.digest(&self.domain)));
         let authorization = Authorization::ComputeFutures { authorization, signature };
+        SignedReceipt::sign(receipt, authorization, &self.domain, &self.operator)
+    }
+
+    /// As [`Scenario::job`], authorised by a payment instead of a signature.
+    pub fn paid_job(&mut self, list: u64, payment: ExactPayment) -> SignedReceipt {
+        let mut receipt = self.job(list).receipt;
+        let authorization = Authorization::Exact { payment };
+        receipt.authorization_hash = authorization.hash(&self.domain);
         SignedReceipt::sign(receipt, authorization, &self.domain, &self.operator)
     }
 
