@@ -59,6 +59,9 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(History,
             let (at, id) = parse_account(state, &id, query.network.as_deref())?;
             (Some(Arc::new(find_account(&at, id).await?)), at.gates())
         }
+        None if query.network.is_some() => {
+            return Err(invalid("`network` is named, and no account on it", EXAMPLE));
+        }
         None => (None, state.gates()?),
     };
     let number = |name: &str, text: Option<String>| match text {
