@@ -16,8 +16,12 @@ impl Cli<'_> {
         let binary = std::env::current_exe().expect("a path");
         let binary =
             binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
-        let output = tokio::process::Command::new(binary.expect("the binary is built"))
-            .args(["--json", "--network", if self.world.chain == Chain::Base { "local" } else { "local-solana" }])
+        let mut command = tokio::process::Command::new(binary.expect("the binary is built"));
+        command.arg("--json");
+        if !args.contains(&"--network") {
+            command.args(["--network", if self.world.chain == Chain::Base { "local" } else { "local-solana" }]);
+        }
+        let output = command
             .arg("--devnet")
             .arg(self.world.file.dir.with_extension("json"))
             .args(args)
