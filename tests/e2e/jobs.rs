@@ -137,9 +137,6 @@ async fn delegate_cannot_take_the_money(world: &World, agent: &Agent, delegate: 
             Err(ChainError::Reverted { name, .. }) => name.as_str(),
             other => panic!("a delegate's {action:?}: {other:?}"),
         };
-        // Solana's program looks at the request first, and there is none.
-        let refused = name.ends_with("NotOwner")
-            || (world.chain.evm_chain_id().is_none() && name.ends_with("RefundNotRequested"));
-        assert!(refused, "{name}");
+        assert!(name.ends_with("NotOwner"), "{name}");
     }
 }

@@ -110,6 +110,10 @@ impl SolanaReader {
 
     async fn refund(&self, roles: Roles, account: AccountId) -> Result<Vec<Instruction>, ChainError> {
         let (exit, program) = (self.exit(account).await?, &self.program);
+        // The account names who must sign. A run without signatures would take anybody for the owner.
+        if exit.owner != roles.actor {
+            return Err(refused("NotOwner"));
+        }
         let refund = program.refund(account, &exit);
         if roles.payer == roles.actor {
             return Ok(vec![create_wallet(roles.payer, exit.owner, program.mint), refund]);
