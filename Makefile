@@ -9,7 +9,7 @@ build: ## The `compute-futures` binary
 	@scripts/need.sh rust npm
 	@cargo build --workspace --bins --locked
 
-demo: build ## The whole story on a local chain (ONCE=1 exits after it)
+demo: build ## The whole story on Base and Solana, on this machine (ONCE=1 exits after it)
 	@scripts/demo.sh
 
 test: ## Every test of the everyday set

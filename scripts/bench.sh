@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 run 'release build' cargo build --release --locked \
-    -p compute-futures-cli --bin compute-futures -p compute-futures-indexer --example backfill
+    -p compute-futures-cli --bin compute-futures -p compute-futures-indexer --example backfill --example backfill_solana
 run 'benchmark tools' cargo build --release --locked --manifest-path bench/Cargo.toml --target-dir target/bench
 node bench/run.mjs "$@"
 say 'figures: bench/results/*.json, docs/benchmarks.md'

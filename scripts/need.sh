@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 NEXTEST=0.9.151
 DENY=0.20.2
-X402_PYTHON='x402[evm,httpx]==2.25.0'
+X402_PYTHON='x402[evm,svm,httpx]==2.25.0'
 SCHEMATHESIS=schemathesis==4.32.5
 OPENAI_PYTHON='openai==3.54.0'
 

@@ -7,6 +7,16 @@ const number = (value) => (value === undefined || value === null ? '–' : Numbe
 const rows = (head, lines) => [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines.map((line) => `| ${line.join(' | ')} |`)].join('\n');
 const where = (figures) => `Measured ${figures.measured} on ${figures.machine.cores} cores (${figures.machine.cpu}), ${figures.machine.memoryGiB} GiB.`;
 
+/** What was measured over Surfpool, if it was. */
+function onSolana(figures) {
+  if (!figures) return [];
+  const line = (name, { events, batches, slots, eventsPerSecondMedian }) => [name, ...[events, batches, slots, eventsPerSecondMedian].map(number)];
+  return [
+    rows(['on Solana (Surfpool)', 'events', 'batches', 'slots', 'events/s'], [line('SQLite', figures.sqlite), line('PostgreSQL', figures.postgres)]),
+    `From confirmed batch to balance: \`${JSON.stringify(figures.sqlite.blockToBalance)}\``,
+  ];
+}
+
 const tables = {
   gas(figures) {
     const names = Object.keys(figures.snapshot).filter((name) => !name.startsWith('peer_'));
@@ -37,6 +47,7 @@ const tables = {
       `PostgreSQL to PostgreSQL: **${figures.ratio.postgresToPonderPostgres} ×**.`,
       rows(['events', 'blocks', 'SQLite events/s', 'PostgreSQL events/s'], figures.growth.map((line) => [line.events, line.blocks, line.sqlite, line.postgres].map(number))),
       figures.blockToBalance ? `From block to balance: \`${JSON.stringify(figures.blockToBalance)}\`` : '',
+      ...onSolana(figures.solana),
     ].join('\n\n');
   },
 };

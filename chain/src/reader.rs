@@ -7,6 +7,7 @@ use compute_futures_protocol::{
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
+use crate::solana::PaidTransaction;
 use crate::{ChainError, ChainEvent, EventRange};
 
 /// A block and its place in the chain.
@@ -127,6 +128,22 @@ pub trait ChainReader: Send + Sync + 'static {
         nonce: B256,
         seconds_back: u64,
     ) -> Result<Option<TransactionId>, ChainError>;
+    /// Height of the newest finalized block. A transaction that is valid until a lower one
+    /// ([`crate::Validity::UntilBlockHeight`]) can be included no more.
+    async fn block_height(&self) -> Result<u64, ChainError> {
+        Ok(self.heads().await?.finalized)
+    }
+    /// The last block height at which any transaction that was signed until now can be included; `None` where transactions are not
+    /// valid by height.
+    async fn last_block_height(&self) -> Result<Option<u64>, ChainError> {
+        Ok(None)
+    }
+    /// Who paid whom in a transaction, and keccak256 of its message. `None` while it is in no confirmed block, and on EVM chains,
+    /// where nobody needs it.
+    async fn transfers_in(&self, id: TransactionId) -> Result<Option<(PaidTransaction, B256)>, ChainError> {
+        let _ = id;
+        Ok(None)
+    }
     /// Whether `signature` over `digest` is `signer`'s (ECDSA, or EIP-1271 when it has code; ed25519 on Solana).
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError>;
     /// `verifyReceipt` of the contract.

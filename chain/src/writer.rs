@@ -84,6 +84,13 @@ pub enum Action {
     Refund {
         account: AccountId,
     },
+    /// A verb of `owner` that this key pays for (Solana): `transaction` is one that [`ChainWriter::sponsor`] offered, with the
+    /// owner's signature in it.
+    Sponsored {
+        owner: Address,
+        verb: Box<Action>,
+        transaction: Bytes,
+    },
     /// A plain USDC transfer (to a deposit address).
     Transfer {
         to: Address,
@@ -99,6 +106,17 @@ pub enum Action {
 pub struct Fees {
     pub max_fee: u128,
     pub max_priority_fee: u128,
+}
+
+impl Action {
+    /// What is done: of a sponsored action its owner's verb.
+    #[must_use]
+    pub fn verb(&self) -> &Self {
+        match self {
+            Self::Sponsored { verb, .. } => verb.verb(),
+            other => other,
+        }
+    }
 }
 
 impl Fees {
@@ -222,6 +240,32 @@ pub trait ChainWriter: Send + Sync + 'static {
     async fn lifetime(&self, progress: Progress) -> Result<Lifetime, ChainError>;
     /// Fees that should be mined soon.
     async fn suggest_fees(&self) -> Result<Fees, ChainError>;
+    /// Fees for this action, after it was estimated: on Solana they depend on the accounts that it writes.
+    async fn fees_for(&self, action: &Action) -> Result<Fees, ChainError> {
+        let _ = action;
+        self.suggest_fees().await
+    }
+    /// Rows of different accounts that one batch can hold.
+    fn max_rows(&self) -> u64 {
+        u64::MAX
+    }
+    /// A transaction of `owner` that this key pays fee and rent of, for `owner` to sign ([`ChainWriter::countersign`]) and to be
+    /// posted as [`Action::Sponsored`]. It must be on chain within a minute.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] on EVM chains, where owners sign authorisations instead, and for actions that nobody sponsors.
+    async fn sponsor(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
+        let _ = (owner, verb);
+        Err(ChainError::Rejected("there are no sponsored transactions on this chain; sign an authorisation".into()))
+    }
+    /// Signs, as the owner, what somebody else offered to pay for; only when it does `verb` and nothing else.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when it is anything else.
+    async fn countersign(&self, verb: &Action, transaction: &[u8]) -> Result<Bytes, ChainError> {
+        let _ = (verb, transaction);
+        Err(ChainError::Rejected("there are no sponsored transactions on this chain; sign an authorisation".into()))
+    }
     /// Runs the action without sending it and estimates its gas (on Solana: compute units); [`ChainError::Reverted`] names the
     /// contract's error.
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError>;

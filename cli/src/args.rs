@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use compute_futures_protocol::{Address, Usdc, parse_address};
+use compute_futures_protocol::{Address, Chain, Usdc, parse_address};
 use url::Url;
 
-/// Prepaid compute on Base: deposit USDC, run jobs against it, verify every charge, take the rest back.
+/// Prepaid compute on Base and Solana: deposit USDC, run jobs against it, verify every charge, take the rest back.
 #[derive(Debug, Parser)]
 #[command(name = "compute-futures", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -22,13 +22,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where to, and as whom")]
 pub struct Global {
-    /// Network; `local` is the devnet that `compute-futures devnet` describes in target/devnet.json.
+    /// Network; `local` and `local-solana` are those of the devnet that `compute-futures devnet` describes in target/devnet.json.
     #[arg(long, global = true, value_enum, default_value_t = Network::Local, env = "COMPUTE_FUTURES_NETWORK")]
     pub network: Network,
     /// RPC URL; several (separated by commas) are tried in order.
     #[arg(long, global = true, value_delimiter = ',', env = "COMPUTE_FUTURES_RPC", hide_env_values = true)]
     pub rpc: Vec<String>,
-    /// The ComputeFutures contract; default: the network's.
+    /// The ComputeFutures contract; on Solana the program's id. Default: the network's.
     #[arg(long, global = true, env = "COMPUTE_FUTURES_CONTRACT", value_parser = parse_address)]
     pub contract: Option<Address>,
     /// URL of the operator's relayer.
@@ -40,8 +40,8 @@ pub struct Global {
     /// Index of the operator; default: the devnet's, or the relayer's own.
     #[arg(long, global = true, env = "COMPUTE_FUTURES_OPERATOR")]
     pub operator: Option<u32>,
-    /// Where the key is: env:NAME, file:PATH (mode 0600), keystore:PATH (password in COMPUTE_FUTURES_KEYSTORE_PASSWORD),
-    /// or devnet:N for the devnet's N-th funded key.
+    /// Where the key is: env:NAME, file:PATH (mode 0600; hex, or on Solana what solana-keygen writes), keystore:PATH (password in
+    /// COMPUTE_FUTURES_KEYSTORE_PASSWORD), or devnet:N for the devnet's N-th funded key.
     #[arg(long, global = true, default_value = "env:COMPUTE_FUTURES_KEY", value_name = "SOURCE")]
     pub key: String,
     /// What the devnet wrote about itself.
@@ -59,8 +59,45 @@ pub enum Network {
     Base,
     /// Base's test network.
     BaseSepolia,
-    /// The devnet on this machine.
+    /// The devnet on this machine, its Base.
     Local,
+    /// Solana mainnet.
+    Solana,
+    /// Solana's test network.
+    SolanaDevnet,
+    /// The devnet on this machine, its Solana.
+    LocalSolana,
+}
+
+impl Network {
+    /// The chain; a devnet's are mainnets to whoever signs.
+    #[must_use]
+    pub const fn chain(self) -> Chain {
+        match self {
+            Self::Base | Self::Local => Chain::Base,
+            Self::BaseSepolia => Chain::BaseSepolia,
+            Self::Solana | Self::LocalSolana => Chain::Solana,
+            Self::SolanaDevnet => Chain::SolanaDevnet,
+        }
+    }
+
+    /// Whether a devnet on this machine is meant.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Local | Self::LocalSolana)
+    }
+
+    /// The RPC URL used when none is given; a devnet says its own.
+    #[must_use]
+    pub const fn public_rpc(self) -> &'static str {
+        match self {
+            Self::Base => "https://mainnet.base.org",
+            Self::BaseSepolia => "https://sepolia.base.org",
+            Self::Solana => "https://api.mainnet-beta.solana.com",
+            Self::SolanaDevnet => "https://api.devnet.solana.com",
+            Self::Local | Self::LocalSolana => "",
+        }
+    }
 }
 
 /// The verbs.
@@ -93,7 +130,7 @@ pub enum Command {
     Relayer(ServiceArgs),
     /// Run an indexer.
     Indexer(ServiceArgs),
-    /// Start a chain with Circle's USDC, the contract, a relayer and an indexer on this machine.
+    /// Start Base and Solana with USDC and ComputeFutures, a relayer and an indexer on this machine.
     Devnet(DevnetArgs),
     /// Play the whole story on a devnet, checking every step.
     Demo(DemoArgs),
@@ -123,7 +160,7 @@ pub struct DepositArgs {
     /// Most that the operator may charge in total, in USDC; default: all that is deposited.
     #[arg(long, allow_negative_numbers = true)]
     pub ceiling: Option<Usdc>,
-    /// Sign only; the relayer pays the gas (EIP-3009 authorisation).
+    /// Sign only; the relayer pays the gas (Base: an EIP-3009 authorisation; Solana: as --x402).
     #[arg(long, group = "way")]
     pub gasless: bool,
     /// Transfer to the account's deposit address; anyone can turn it into credit.
@@ -268,7 +305,7 @@ pub struct CeilingArgs {
     /// New ceiling on total charges, in USDC; above the present one.
     #[arg(allow_negative_numbers = true)]
     pub ceiling: Usdc,
-    /// Only sign it (EIP-712 `SpendCeiling`) and print the signature; anyone can submit it.
+    /// Only sign it (`SpendCeiling`: EIP-712, or ed25519 on Solana) and print the signature; anyone can submit it.
     #[arg(long)]
     pub sign: bool,
 }
@@ -353,13 +390,19 @@ pub struct ServiceArgs {
 /// `devnet`
 #[derive(Debug, Clone, Args)]
 pub struct DevnetArgs {
-    /// Seconds between blocks.
+    /// Start one chain only; default: both.
+    #[arg(long, value_enum)]
+    pub only: Option<Only>,
+    /// Seconds between blocks on Base.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub block_time: u64,
+    /// Milliseconds between slots on Solana; a blockhash lives for 150 of them.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(20..=60_000))]
+    pub slot_ms: u64,
     /// Seconds between a refund request and the refund without the operator.
     #[arg(long, default_value_t = 86_400)]
     pub refund_delay: u32,
-    /// Port of the chain's RPC; 0: any free one.
+    /// Port of the RPC of Base; 0: any free one. That of Solana is any free one.
     #[arg(long, default_value_t = 8545)]
     pub rpc_port: u16,
     /// Port of the relayer; 0: any free one.
@@ -376,12 +419,24 @@ pub struct DevnetArgs {
     pub log: String,
 }
 
+/// The chains of a devnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// Base.
+    Base,
+    /// Solana.
+    Solana,
+}
+
 /// `demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Exit after the story; otherwise the devnet stays up for a look around.
     #[arg(long)]
     pub once: bool,
+    /// Play on one chain only; default: on both.
+    #[arg(long, value_enum)]
+    pub only: Option<Only>,
     /// Jobs to run at once on one account.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub jobs: u32,

@@ -51,9 +51,10 @@ impl From<ChainError> for Failure {
                 ("rpc_inconsistent", "check that --rpc and --contract belong together".into())
             }
             ChainError::Reverted { name, .. } => ("refused_by_contract", revert_hint(name).to_owned()),
-            ChainError::Rejected(_) => {
-                ("refused_by_node", "check that the key's address holds ETH for gas on this network".into())
-            }
+            ChainError::Rejected(_) => (
+                "refused_by_node",
+                "check that the key's address holds ETH (Base) or SOL (Solana) for fees on this network".into(),
+            ),
             ChainError::Config(_) => ("configuration", "check --network, --rpc, --contract and --key".into()),
         };
         Self { error: error.to_string(), code: code.into(), hint }
@@ -75,8 +76,11 @@ fn revert_hint(name: &str) -> &'static str {
         "RefundNotRequested" => "start the delay first: compute-futures refund --request",
         "RefundAlreadyRequested" => "the delay is running: claim after it with compute-futures refund --claim",
         "NothingToSweep" => "transfer USDC to the deposit address first, more than its fee",
-        "UnknownAccount" | "UnknownOperator" => "check the id and the network",
+        "UnknownAccount" | "UnknownOperator" | "WrongAccountAddress" | "WrongOperatorAddress" => {
+            "check the id and the network"
+        }
         "InsufficientEarnings" => "withdraw less (see `compute-futures operator status`)",
+        "InvalidRecipient" | "InvalidOwner" => "name an address that is somebody's wallet",
         "InvalidSignature" => "sign with the owner's key, for this network and contract",
         _ => "the transaction was not sent; nothing changed",
     }

@@ -1,6 +1,7 @@
 //! The `compute-futures` binary, and what it is made of: a client library ([`client`]), a devnet ([`devnet`]) and the verbs.
 
 pub mod args;
+pub mod chain;
 pub mod client;
 mod commands;
 mod context;

@@ -151,7 +151,7 @@ fn configuration_is_printed_and_checked() {
         let printed = run(&[service, "--print-config"]);
         assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
         let text = stdout(&printed);
-        assert!(text.contains("[server]") && text.contains("[chain]"), "{text}");
+        assert!(text.contains("[server]") && text.contains("[base]") && text.contains("[solana]"), "{text}");
 
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use compute_futures_cli::devnet::DevnetFile;
+use compute_futures_cli::keys::Key;
+use compute_futures_protocol::{Chain, TransactionId};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -59,11 +62,26 @@ impl Devnet {
         serde_json::from_str(&std::fs::read_to_string(self.file()).unwrap()).unwrap()
     }
 
+    /// The same devnet by each of its networks.
+    fn sides(&self) -> [Side<'_>; 2] {
+        let side = |network, chain| Side { net: self, network, chain };
+        [side("local", Chain::Base), side("local-solana", Chain::Solana)]
+    }
+}
+
+/// A devnet on one of its networks.
+struct Side<'a> {
+    net: &'a Devnet,
+    network: &'static str,
+    chain: Chain,
+}
+
+impl Side<'_> {
     /// Runs a verb as the devnet's `key`-th agent.
     fn run(&self, key: usize, args: &[&str]) -> Result<Value, Value> {
         let output = Command::new(BINARY)
-            .args(["--json", "--key", &format!("devnet:{key}"), "--devnet"])
-            .arg(self.file())
+            .args(["--json", "--network", self.network, "--key", &format!("devnet:{key}"), "--devnet"])
+            .arg(self.net.file())
             .args(args)
             .output()
             .unwrap();
@@ -72,12 +90,12 @@ impl Devnet {
     }
 
     fn ok(&self, key: usize, args: &[&str]) -> Value {
-        self.run(key, args).unwrap_or_else(|failure| panic!("{args:?}: {failure:#}"))
+        self.run(key, args).unwrap_or_else(|failure| panic!("{} {args:?}: {failure:#}", self.network))
     }
 
     fn refused(&self, key: usize, args: &[&str]) -> String {
         match self.run(key, args) {
-            Ok(result) => panic!("{args:?} was not refused: {result:#}"),
+            Ok(result) => panic!("{} {args:?} was not refused: {result:#}", self.network),
             Err(failure) => failure["code"].as_str().unwrap_or_default().to_owned(),
         }
     }
@@ -88,10 +106,18 @@ impl Devnet {
         loop {
             match self.run(key, args) {
                 Ok(result) => return result,
-                Err(failure) if started.elapsed() > Duration::from_secs(20) => panic!("{args:?}: {failure:#}"),
+                Err(failure) if started.elapsed() > Duration::from_secs(20) => {
+                    panic!("{} {args:?}: {failure:#}", self.network)
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(300)),
             }
         }
+    }
+
+    /// Address of the devnet's `key`-th agent.
+    fn address(&self, key: usize) -> String {
+        let file: DevnetFile = serde_json::from_value(self.net.describe()).unwrap();
+        Key::parse(&file.funded_keys(self.chain)[key]).unwrap().address().to_string()
     }
 }
 
@@ -107,9 +133,13 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 }
 
 #[test]
-fn a_life_from_deposit_to_refund() {
-    let net = Devnet::start();
-    let receipt = net.folder.path().join("receipt.json");
+fn a_life_from_deposit_to_refund_on_each_chain() {
+    let devnet = Devnet::start();
+    devnet.sides().iter().for_each(a_life);
+}
+
+fn a_life(net: &Side<'_>) {
+    let receipt = net.net.folder.path().join("receipt.json");
     let receipt = receipt.to_str().unwrap();
 
     let deposit = net.ok(0, &["deposit", "50"]);
@@ -127,11 +157,12 @@ fn a_life_from_deposit_to_refund() {
         assert_eq!(failure["code"], "receipt_does_not_hold");
     }
     let flushed = net.ok(0, &["operator", "flush"]);
-    assert!(text(&flushed, "/transaction").starts_with("0x"));
+    let posted: TransactionId = text(&flushed, "/transaction").parse().unwrap();
+    assert_eq!(posted.evm().is_some(), net.chain == Chain::Base);
     let verified = net.ok(1, &["verify", receipt]);
     assert_eq!(verified["checks"].as_array().map(Vec::len), Some(6));
     let altered = std::fs::read_to_string(receipt).unwrap().replace("\"27000\"", "\"26999\"");
-    let forged = net.folder.path().join("forged.json");
+    let forged = net.net.folder.path().join("forged.json");
     std::fs::write(&forged, altered).unwrap();
     assert_eq!(net.refused(1, &["verify", forged.to_str().unwrap()]), "receipt_does_not_hold");
 
@@ -143,7 +174,7 @@ fn a_life_from_deposit_to_refund() {
     assert_eq!(text(&balance, "/accounts/0/unspent"), "54973000");
 
     // A delegate spends and gets nothing back.
-    net.ok(0, &["delegate", &account, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"]);
+    net.ok(0, &["delegate", &account, &net.address(1)]);
     net.eventually(1, &["run", "--account", &account, "The delegate asks. It may."]);
     assert_eq!(net.refused(1, &["refund", &account]), "not_account_owner");
     assert_eq!(net.refused(1, &["refund", &account, "--request"]), "refused_by_contract");
@@ -157,9 +188,35 @@ fn a_life_from_deposit_to_refund() {
 }
 
 #[test]
-fn ceilings_ways_in_and_the_way_out_without_the_operator() {
-    let net = Devnet::start();
+fn ceilings_ways_in_and_the_way_out_without_the_operator_on_each_chain() {
+    let devnet = Devnet::start();
+    devnet.sides().iter().for_each(ways);
+    what_belongs_to_the_other_chain_is_named(&devnet.sides());
+}
 
+/// A key, an address or an account of the other chain is not taken for a typing error: the message says where it belongs.
+fn what_belongs_to_the_other_chain_is_named([base, solana]: &[Side<'_>; 2]) {
+    assert_eq!(base.refused(0, &["balance", "--owner", &solana.address(0)]), "address_of_another_chain");
+    assert_eq!(solana.refused(0, &["delegate", "4294967297", &base.address(0)]), "address_of_another_chain");
+    assert_eq!(solana.refused(0, &["operator", "withdraw", "1", "--to", &base.address(0)]), "address_of_another_chain");
+    let deposit = text(&base.ok(5, &["deposit", "5"]), "/futuresId").to_owned();
+    let elsewhere = solana.run(5, &["balance", &deposit]).unwrap_err();
+    assert_eq!(elsewhere["code"], "bad_account");
+    assert!(elsewhere["hint"].as_str().is_some_and(|hint| hint.ends_with("--network local")), "{elsewhere}");
+    let key = base.net.folder.path().join("net/keys/operator.key");
+    let output = Command::new(BINARY)
+        .args(["--json", "--network", "local-solana", "--devnet"])
+        .arg(base.net.file())
+        .arg("--key")
+        .arg(format!("file:{}", key.display()))
+        .args(["deposit", "5"])
+        .output()
+        .unwrap();
+    let refused: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(refused["code"], "key_of_another_chain", "{refused}");
+}
+
+fn ways(net: &Side<'_>) {
     // Over HTTP 402, with a ceiling that is soon too low.
     let capped = net.ok(2, &["deposit", "12", "--x402", "--ceiling", "0.03"]);
     let account = text(&capped, "/computeFuture/accountId").to_owned();
@@ -190,8 +247,14 @@ fn ceilings_ways_in_and_the_way_out_without_the_operator() {
 fn nothing_outlives_a_devnet_that_is_killed() {
     let mut net = Devnet::start();
     let described = net.describe();
-    let urls = [text(&described, "/relayer"), text(&described, "/indexer"), text(&described, "/evm/rpc")];
-    let ports: Vec<u16> = urls.iter().map(|url| url.rsplit_once(':').unwrap().1.parse().unwrap()).collect();
+    let urls = [
+        text(&described, "/relayer"),
+        text(&described, "/indexer"),
+        text(&described, "/evm/rpc"),
+        text(&described, "/solana/rpc"),
+    ];
+    let ports: Vec<u16> =
+        urls.iter().map(|url| url.trim_end_matches('/').rsplit_once(':').unwrap().1.parse().unwrap()).collect();
     let listening = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
     assert!(ports.iter().all(|port| listening(*port)));
     net.process.kill().unwrap();

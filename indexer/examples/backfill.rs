@@ -144,7 +144,7 @@ async fn follower(evm: &EvmConfig, url: &str, feed: Feed) -> (Follower, Store) {
 
 /// Seconds from an empty database to the newest block, and the events stored.
 async fn backfill(evm: &EvmConfig, url: &str) -> (f64, u64) {
-    let feed = Feed::default();
+    let feed = Feed::new(Chain::Base);
     let (mut follower, store) = follower(evm, url, feed.clone()).await;
     let started = Instant::now();
     follower.catch_up().await.unwrap();
@@ -157,7 +157,7 @@ async fn backfill(evm: &EvmConfig, url: &str) -> (f64, u64) {
 
 /// Milliseconds from a mined block to the balance in the database, following at the head.
 async fn live(local: &LocalChain, evm: &EvmConfig, url: &str, blocks: u32) -> serde_json::Value {
-    let feed = Feed::default();
+    let feed = Feed::new(Chain::Base);
     let (follower, store) = follower(evm, url, feed.clone()).await;
     let stop = CancellationToken::new();
     let task = tokio::spawn(follower.run(stop.clone()));

@@ -48,5 +48,17 @@ pub enum IndexerError {
     },
 }
 
+impl IndexerError {
+    /// Whether waiting may mend it; everything else wants somebody to look.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Chain(cause) => !matches!(cause, ChainError::Config(_)),
+            Self::Database(_) | Self::CursorMoved => true,
+            _ => false,
+        }
+    }
+}
+
 /// Result of the indexer.
 pub type Result<T, E = IndexerError> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use compute_futures_chain::{ChainError, ChainReader};
 
 use crate::{
     error::Result,
-    follow::Progress,
+    follow::{Feed, Progress},
     project::Position,
     store::{Row, Store, Tx},
 };
@@ -65,7 +65,12 @@ async fn owed(tx: &mut Tx) -> Result<(u64, u64)> {
 }
 
 /// Compares at the block the projection stands at, stores the outcome, and a discrepancy when the promise does not hold.
-pub async fn check(store: &Store, reader: &dyn ChainReader, progress: &Progress) -> Result<Option<Solvency>> {
+pub async fn check(
+    store: &Store,
+    reader: &dyn ChainReader,
+    progress: &Progress,
+    feed: &Feed,
+) -> Result<Option<Solvency>> {
     let balance = match reader.token_balance(reader.contract(), Some(progress.block_number)).await {
         Ok(balance) => balance.micros(),
         // The block was replaced, or the node keeps no state that old: the next look decides.
@@ -102,9 +107,9 @@ pub async fn check(store: &Store, reader: &dyn ChainReader, progress: &Progress)
         .await?;
     }
     tx.commit().await?;
-    crate::follow::gauge("indexer_solvent", u64::from(found.solvent()));
-    crate::follow::gauge("indexer_token_balance_micro_usdc", balance);
-    crate::follow::gauge("indexer_unspent_micro_usdc", unspent);
-    crate::follow::gauge("indexer_unwithdrawn_micro_usdc", earnings);
+    feed.gauge("indexer_solvent", u64::from(found.solvent()));
+    feed.gauge("indexer_token_balance_micro_usdc", balance);
+    feed.gauge("indexer_unspent_micro_usdc", unspent);
+    feed.gauge("indexer_unwithdrawn_micro_usdc", earnings);
     Ok(Some(found))
 }

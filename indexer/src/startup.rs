@@ -1,24 +1,18 @@
-//! Wiring: database, chain, follower, receipts, HTTP; and stopping them in the other order.
+//! Wiring: networks, HTTP; and stopping them in the other order.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use compute_futures_chain::{
-    ChainReader,
-    evm::{EvmConfig, EvmReader},
-};
-use compute_futures_protocol::Address;
+use compute_futures_chain::ChainReader;
+use futures::future::Either;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::{
     config::Config,
     error::{IndexerError, Result},
-    follow::{Feed, Follower},
     http::{self, Api, Limits},
-    receipts::Fetcher,
-    store::Store,
+    network::{Connect, Network, as_configured, at_hand},
 };
 
 /// What a caller that runs the indexer inside a larger process may want.
@@ -33,7 +27,8 @@ pub struct Options {
 /// Runs until `shutdown`.
 ///
 /// # Errors
-/// What cannot be mended by waiting: settings, an address that is taken, a database of another deployment.
+/// What cannot be mended by waiting: settings, an address that is taken, a database of another deployment. Of several networks,
+/// one that cannot be followed says so in its status, and the others go on.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     run_with(config, Options::default(), shutdown).await
 }
@@ -44,79 +39,93 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
 /// As [`run`].
 pub async fn run_with(config: Config, options: Options, shutdown: CancellationToken) -> Result<()> {
     config.validate()?;
-    let reader = connect(&config).await?;
-    run_on(config, reader, options, shutdown).await
+    let connects = config.networks().map(|network| as_configured(network, &config.follow)).collect::<Result<_>>()?;
+    serve(config, connects, options, shutdown).await
 }
 
-/// As [`run_with`], over a chain the caller brings.
+/// As [`run_with`], over chains the caller brings: one for each network that is enabled, in the order of
+/// [`Config::networks`].
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_on(
     config: Config,
-    reader: Arc<dyn ChainReader>,
+    readers: Vec<Arc<dyn ChainReader>>,
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<()> {
+    config.validate()?;
+    if readers.len() != config.networks().count() {
+        return Err(IndexerError::Config("as many chains as networks are enabled".into()));
+    }
+    serve(config, readers.into_iter().map(at_hand).collect(), options, shutdown).await
+}
+
+async fn serve(config: Config, connects: Vec<Connect>, options: Options, shutdown: CancellationToken) -> Result<()> {
     let metrics = options.metrics.or_else(|| PrometheusBuilder::new().install_recorder().ok());
-    let listener = TcpListener::bind(config.server.bind)
-        .await
-        .map_err(|cause| IndexerError::Listen { address: config.server.bind.to_string(), cause })?;
-    let store = Store::open(&config.database.url, config.database.connections).await?;
-    let feed = Feed::default();
-    let follower = Follower::new(store.clone(), Arc::clone(&reader), config.clone(), feed.clone()).await?;
-    let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, reader.domain())?;
-
-    let deployment = (reader.chain(), reader.contract(), reader.token());
-    let api = Api::new(store.clone(), feed, deployment, &config.server, metrics, shutdown.clone());
+    let listen = |cause| IndexerError::Listen { address: config.server.bind.to_string(), cause };
+    let listener = TcpListener::bind(config.server.bind).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let (mut networks, mut tasks) = (Vec::new(), Vec::new());
+    for (network, connect) in config.networks().zip(connects) {
+        let (network, task) = Network::open(&config, network, connect).await?;
+        networks.push(network);
+        tasks.push(task);
+    }
+    let stores: Vec<_> = networks.iter().map(|network| network.store.clone()).collect();
+    let followed: Vec<&str> = networks.iter().map(|network| network.chain.caip2()).collect();
+    tracing::info!(%bound, networks = followed.join(", "), "indexer started");
     let limits = Limits::new(&config.server);
-    let router = http::router(api, &config.server, limits.clone());
-    let bound = listener
-        .local_addr()
-        .map_err(|cause| IndexerError::Listen { address: config.server.bind.to_string(), cause })?;
-    tracing::info!(%bound, contract = %reader.contract(), network = %reader.chain(), "indexer started");
-
     // If serving ends, for whatever reason, the others end too.
     let stop = shutdown.child_token();
-    let following = tokio::spawn(follower.run(stop.clone()));
-    let fetching = tokio::spawn(fetcher.run(stop.clone()));
+    let api = Api::new(networks, &config.server, metrics, stop.clone());
+    let router = http::router(api, &config.server, limits.clone());
+
     let forgetting = tokio::spawn(limits.forget_now_and_then(stop.clone()));
+    let mut following: Vec<JoinHandle<Result<()>>> =
+        tasks.into_iter().map(|task| tokio::spawn(task.run(stop.clone()))).collect();
     if let Some(on_bound) = options.on_bound {
         // Whoever asked may have stopped waiting.
         let _ = on_bound.send(bound);
     }
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = async { serving.await.map_err(|cause| IndexerError::Listen { address: bound.to_string(), cause }) };
+    // The only network there is: without it, there is nothing to run for.
+    let only = (following.len() == 1).then(|| following.pop()).flatten();
+    let outcome = match only {
+        None => serving.await,
+        Some(only) => match futures::future::select(Box::pin(serving), only).await {
+            Either::Left((served, only)) => {
+                following.push(only);
+                served
+            }
+            Either::Right((ended, serving)) => {
+                let failed = ended.unwrap_or_else(|failure| Err(stopped(&failure)));
+                if failed.is_err() {
+                    stop.cancel();
+                }
+                failed.and(serving.await)
+            }
+        },
+    };
     stop.cancel();
-    for task in [following, fetching, forgetting] {
+    for task in following {
+        // What a network of several failed with is in its status and in the log.
         if let Err(failure) = task.await {
             tracing::error!(%failure, "a part of the indexer ended badly");
         }
     }
-    store.close().await;
+    if let Err(failure) = forgetting.await {
+        tracing::error!(%failure, "a part of the indexer ended badly");
+    }
+    for store in stores {
+        store.close().await;
+    }
     tracing::info!("indexer stopped");
-    served.map_err(|cause| IndexerError::Listen { address: bound.to_string(), cause })
+    outcome
 }
 
-/// The chain as configured.
-///
-/// # Errors
-/// URLs that are none, endpoints that serve another chain, addresses without the contract.
-pub async fn connect(config: &Config) -> Result<Arc<dyn ChainReader>> {
-    let chain = &config.chain;
-    let url = |text: &String| {
-        // The URL may hold a key: it is not repeated.
-        Url::parse(text).map_err(|e| {
-            IndexerError::Config(format!("chain.rpc_urls: one is not a URL ({e}); write it like https://host/path"))
-        })
-    };
-    let urls = chain.rpc_urls.iter().map(url).collect::<Result<_>>()?;
-    let evm = |key: &str, address: Address| {
-        address.evm().ok_or_else(|| IndexerError::Config(format!("{key} is no address on {}", chain.network)))
-    };
-    let (contract, token) = (evm("chain.contract", chain.contract)?, evm("chain.token", chain.token)?);
-    let mut evm = EvmConfig::new(chain.network, urls, contract, token);
-    evm.deployment_block = Some(chain.deployment_block);
-    evm.max_log_range = config.follow.max_range_blocks;
-    Ok(EvmReader::connect(evm).await?)
+fn stopped(failure: &tokio::task::JoinError) -> IndexerError {
+    IndexerError::Corrupt(format!("following ended badly: {failure}"))
 }

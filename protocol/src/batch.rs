@@ -123,8 +123,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        AccountId, Authorization, AuthorizationError, Chain, ExactPayment, JobAuthorization, Receipt, SignatureError,
-        Signer, SolanaAddress, TokenDomain, TransferWithAuthorization,
+        AccountId, Authorization, AuthorizationError, Chain, EvmPayment, ExactPayment, JobAuthorization, PaymentFault,
+        Receipt, SignatureError, Signer, SolanaAddress, TokenDomain, TransferWithAuthorization,
     };
 
     fn signer(byte: u8) -> Signer {
@@ -176,8 +176,12 @@ mod tests {
         BatchDocument::new(1, 7, (1..=5).map(signed).collect()).unwrap()
     }
 
-    fn payment() -> ExactPayment {
-        let mut payment = ExactPayment {
+    fn exact(payment: EvmPayment) -> Authorization {
+        Authorization::Exact { payment: ExactPayment::Evm(payment) }
+    }
+
+    fn payment() -> EvmPayment {
+        let mut payment = EvmPayment {
             asset: EvmAddress::repeat_byte(5),
             from: evm(2),
             network: Chain::Base,
@@ -243,7 +247,7 @@ mod tests {
         assert_eq!(receipt["signature"].as_str().unwrap().len(), 132);
         assert_eq!(receipt["authorization"]["scheme"], "compute-futures");
         assert_eq!(receipt["authorization"]["authorization"]["maxCharge"], "27000");
-        let exact = serde_json::to_value(Authorization::Exact { payment: payment() }).unwrap();
+        let exact = serde_json::to_value(exact(payment())).unwrap();
         assert_eq!((&exact["scheme"], &exact["payment"]["network"]), (&"exact".into(), &"eip155:8453".into()));
         assert_eq!(exact["payment"]["validBefore"], U256::MAX.to_string());
     }
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn an_exact_payment_is_its_payers() {
-        let authorization = Authorization::Exact { payment: payment() };
+        let authorization = exact(payment());
         assert_eq!(authorization.authorizer(&domain(), &[signer(2).address()]), Ok(signer(2).address()));
         let others = [signer(1).address()];
         assert_eq!(
@@ -319,15 +323,17 @@ mod tests {
         let document = BatchDocument::new(1, 7, vec![signed]).unwrap();
         assert_eq!(document.verify(&domain(), signer(1).address()), Ok(()));
 
-        let stolen = Authorization::Exact { payment: ExactPayment { from: evm(3), ..payment() } };
-        assert!(matches!(stolen.authorizer(&domain(), &others), Err(AuthorizationError::NotThePayer { .. })));
-        let wallet = Authorization::Exact { payment: ExactPayment { signature: vec![1; 200].into(), ..payment() } };
+        let stolen = exact(EvmPayment { from: evm(3), ..payment() });
+        let fault = stolen.authorizer(&domain(), &others).unwrap_err();
+        assert!(matches!(fault, AuthorizationError::Payment(PaymentFault::NotThePayer { .. })), "{fault}");
+        let wallet = exact(EvmPayment { signature: vec![1; 200].into(), ..payment() });
         assert!(matches!(
             wallet.authorizer(&domain(), &others),
             Err(AuthorizationError::Signature(SignatureError::Length(200)))
         ));
-        let solana = Authorization::Exact { payment: ExactPayment { network: Chain::Solana, ..payment() } };
-        assert_eq!(solana.authorizer(&domain(), &others), Err(AuthorizationError::NotEvm(Chain::Solana)));
+        let solana = exact(EvmPayment { network: Chain::Solana, ..payment() });
+        let fault = solana.authorizer(&domain(), &others).unwrap_err();
+        assert!(matches!(fault, AuthorizationError::Payment(PaymentFault::Other(_))), "{fault}");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! A receipt with everything that makes it proof: the operator's signature and the depositor's authorisation.
 
-use alloy_primitives::{Address as EvmAddress, B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 
-use crate::request::canonical_json_hash;
-use crate::serde_util::u256_string;
-use crate::signature::{Signature, SignatureError, recover, signer_among};
-use crate::{Address, Chain, Domain, JobAuthorization, Receipt, Signer, TokenDomain, TransferWithAuthorization, Usdc};
+use crate::payment::PaymentFault;
+use crate::signature::{Signature, SignatureError, signer_among};
+use crate::{Address, Domain, ExactPayment, JobAuthorization, Receipt, Signer};
 
 /// A receipt as published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,82 +120,24 @@ pub enum Authorization {
     },
 }
 
-/// An x402 `exact` payment: an EIP-3009 transfer. In JSON, addresses and bytes are lower-case hex and numbers decimal strings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExactPayment {
-    /// The token.
-    pub asset: EvmAddress,
-    /// Who paid.
-    pub from: EvmAddress,
-    /// The chain, always by its CAIP-2 name.
-    pub network: Chain,
-    /// Of the EIP-3009 authorisation.
-    pub nonce: B256,
-    /// The payer's: 65 bytes, or whatever a contract wallet accepts.
-    pub signature: Bytes,
-    /// Who was paid.
-    pub to: EvmAddress,
-    /// Unix seconds; valid strictly after.
-    #[serde(with = "u256_string")]
-    pub valid_after: U256,
-    /// Unix seconds; valid strictly before.
-    #[serde(with = "u256_string")]
-    pub valid_before: U256,
-    /// How much.
-    pub value: Usdc,
-}
-
-impl ExactPayment {
-    /// keccak256 of the canonical JSON of the payment.
-    #[must_use]
-    pub fn hash(&self) -> B256 {
-        canonical_json_hash(&serde_json::json!({
-            "asset": self.asset,
-            "from": self.from,
-            "network": self.network,
-            "nonce": self.nonce,
-            "signature": self.signature,
-            "to": self.to,
-            "validAfter": self.valid_after.to_string(),
-            "validBefore": self.valid_before.to_string(),
-            "value": self.value,
-        }))
-    }
-
-    /// Digest that the payer signed; `None` on a chain without EIP-712.
-    #[must_use]
-    pub fn digest(&self) -> Option<B256> {
-        let token = TokenDomain::usdc(self.network.evm_chain_id()?, self.asset);
-        let transfer = TransferWithAuthorization {
-            from: self.from,
-            to: self.to,
-            value: self.value,
-            valid_after: self.valid_after,
-            valid_before: self.valid_before,
-            nonce: self.nonce,
-        };
-        Some(transfer.digest(&token))
-    }
-}
-
 /// An authorisation that no key is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorizationError {
     /// Not a signature of the kind the chain knows, or not one of theirs. A contract wallet's has to be checked on chain (EIP-1271).
     #[error("{0}; if the signer is a contract wallet, ask the chain (EIP-1271)")]
     Signature(#[from] SignatureError),
-    /// Signed by another key than the one that pays.
-    #[error("the payment is from {from} but signed by {signer}")]
-    NotThePayer {
-        /// Who pays.
-        from: EvmAddress,
-        /// Who signed.
-        signer: EvmAddress,
-    },
-    /// No EIP-712 there.
-    #[error("payments on {0} are not signed with EIP-712; check them on that chain")]
-    NotEvm(Chain),
+    /// The payment is not what it says.
+    #[error("{0}")]
+    Payment(PaymentFault),
+}
+
+impl From<PaymentFault> for AuthorizationError {
+    fn from(fault: PaymentFault) -> Self {
+        match fault {
+            PaymentFault::Signature(error) => Self::Signature(error),
+            other => Self::Payment(other),
+        }
+    }
 }
 
 impl Authorization {
@@ -219,12 +160,7 @@ impl Authorization {
                 Ok(signer_among(authorization.digest(domain), signature, spenders)?)
             }
             Self::Exact { payment } => {
-                let digest = payment.digest().ok_or(AuthorizationError::NotEvm(payment.network))?;
-                let signer = recover(digest, &payment.signature)?;
-                if signer != payment.from {
-                    return Err(AuthorizationError::NotThePayer { from: payment.from, signer });
-                }
-                let signer = Address::from(signer);
+                let signer = payment.verify()?;
                 if spenders.contains(&signer) { Ok(signer) } else { Err(SignatureError::Stranger(Some(signer)).into()) }
             }
         }

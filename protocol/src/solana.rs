@@ -1,9 +1,14 @@
-//! Addresses that Solana programs derive.
+//! Solana: addresses that programs derive, and transactions in their bytes.
+
+mod message;
 
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 
 use crate::{DepositTerms, SolanaAddress};
+
+pub(crate) use message::is_signed;
+pub use message::{MOST_TRANSACTION_BYTES, SolanaCall, SolanaMessage, SolanaTransaction, TokenTransfer};
 
 /// The SPL Token program.
 pub const TOKEN_PROGRAM: SolanaAddress = SolanaAddress::from_str_const("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");

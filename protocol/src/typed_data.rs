@@ -120,11 +120,16 @@ impl Domain {
         }
     }
 
-    /// EIP-712 domain separator. Computed for every signature, so what never changes is hashed once.
+    /// EIP-712 domain separator.
     #[must_use]
     pub fn separator(&self) -> B256 {
-        static NAME: LazyLock<[B256; 2]> = LazyLock::new(|| [DOMAIN_NAME, DOMAIN_VERSION].map(keccak256));
-        let [name, version] = *NAME;
+        self.separator_named(DOMAIN_NAME)
+    }
+
+    /// The separator of the contract of this name at this address. Computed for every signature, so what never changes is hashed once.
+    pub(crate) fn separator_named(&self, name: &str) -> B256 {
+        static VERSION: LazyLock<B256> = LazyLock::new(|| keccak256(DOMAIN_VERSION));
+        let (name, version) = (keccak256(name), *VERSION);
         match *self {
             Self::Evm { chain_id, contract } => {
                 static TYPE: LazyLock<B256> = LazyLock::new(|| {

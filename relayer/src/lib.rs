@@ -2,7 +2,7 @@
 //!
 //! One request: [`http`] → [`payment`] (402 or proof) → [`ledger`] (hold) → [`jobs`] and [`providers`] → [`ledger`] (charge and
 //! receipt) → answer. In the background [`follow`] reads the chain into the ledger and [`settlement`] posts batches.
-//! [`startup`] wires it together.
+//! [`network`] brings up what belongs to one chain, [`startup`] wires it together.
 
 pub mod catalog;
 pub mod config;
@@ -12,6 +12,7 @@ pub mod follow;
 pub mod http;
 pub mod jobs;
 pub mod ledger;
+pub mod network;
 pub mod outbound;
 pub mod payment;
 pub mod providers;

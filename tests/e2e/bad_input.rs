@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_cli::client::{Answer, CreditPayer, Request};
-use compute_futures_protocol::{AccountId, Domain, JobAuthorization, Usdc, request_hash};
+use compute_futures_protocol::{AccountId, Chain, Domain, JobAuthorization, Usdc, request_hash};
 use compute_futures_relayer::http::endpoints::{ENDPOINTS, Endpoint, Method, Price, Schemes};
-use compute_futures_tests::{Agent, Books, World};
+use compute_futures_tests::{Agent, Books, World, Worlds};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -175,7 +175,8 @@ fn good(endpoint: &Endpoint, agent: &Agent) -> Request {
 /// Signatures that are foreign, expired, for something else, or nonsense, on every endpoint that takes one.
 async fn every_signature(world: &World, agent: &Agent) {
     let payer = world.payer(agent);
-    let elsewhere = Domain::evm(1, world.domain.contract().evm().expect("an EVM chain"));
+    let test_network = if world.chain == Chain::Base { Chain::BaseSepolia } else { Chain::SolanaDevnet };
+    let elsewhere = Domain::new(test_network, world.domain.contract()).expect("a chain of the same form");
     let other_account = AccountId::new(world.operator_index, 4_000_000).expect("an id");
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.schemes == Schemes::ExactAndCredit) {
         assert_ne!(endpoint.price, Price::Free);
@@ -185,7 +186,7 @@ async fn every_signature(world: &World, agent: &Agent) {
         let by = |payer: &CreditPayer, authorization: &JobAuthorization| {
             payer.headers(&terms, authorization, None).expect("headers")
         };
-        let foreign = CreditPayer { signer: world.stranger(), ..payer.clone() };
+        let foreign = CreditPayer { signer: world.stranger().signer, ..payer.clone() };
         let other_chain = CreditPayer { domain: elsewhere, ..payer.clone() };
         let for_another = request_hash("POST", "/api/v1/compute-futures/execute", b"{}");
         let mut changed = by(&payer, &fresh());
@@ -230,16 +231,22 @@ fn splice(headers: &mut HeaderMap, other: &HeaderMap) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_in_clear_words_everywhere_and_costs_nothing() {
-    let world = World::start("e2e-bad-input").await;
+    let worlds = Worlds::start("e2e-bad-input").await;
+    // These name no chain.
+    let world = &worlds.on(Chain::Base);
+    routing(world).await;
+    every_body(world).await;
+    every_parameter(world).await;
+    worlds.each(async |world| nonsense(world).await).await;
+}
+
+async fn nonsense(world: &World) {
     let agent = world.agent(0, "50", Usdc::MAX).await;
     let before = world.usdc_of(agent.address()).await;
-    routing(&world).await;
-    every_body(&world).await;
-    every_parameter(&world).await;
-    every_field(&world, &agent).await;
-    every_signature(&world, &agent).await;
+    every_field(world, &agent).await;
+    every_signature(world, &agent).await;
     still_serves(world.run(&agent, &agent.summary("Still here. All of it.")).await.expect("an answer"));
-    let books = Books::balanced(&world, &[agent.account]).await;
+    let books = Books::balanced(world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 2, "the two that were meant, and none of the nonsense");
     assert_eq!(world.usdc_of(agent.address()).await, before);
 }

@@ -1,56 +1,48 @@
 //! Every way to credit: a signature without gas, a plain transfer, somebody else's money, a top-up over HTTP 402.
 
-use compute_futures_chain::{Action, ChainReader};
-use compute_futures_cli::client::{ExactPayer, Request, sign_gasless};
-use compute_futures_protocol::{AccountId, Signer, Usdc};
-use compute_futures_tests::{Agent, Books, World, usdc};
+use compute_futures_chain::Action;
+use compute_futures_cli::client::{Request, sign_gasless};
+use compute_futures_cli::keys::Key;
+use compute_futures_protocol::{AccountId, TokenDomain, Usdc};
+use compute_futures_tests::{Agent, Books, World, Worlds, usdc};
 use serde_json::{Value, json};
 
 const DEPOSIT: &str = "/api/v1/compute-futures/deposit";
-
-/// The stock x402 client of a wallet.
-pub(crate) fn stock(signer: &Signer, key: [u8; 32]) -> ExactPayer {
-    let key = alloy::signers::local::PrivateKeySigner::from_slice(&key).expect("a key");
-    assert_eq!(signer.address(), key.address());
-    ExactPayer::new(&key, usdc("500"))
-}
 
 fn account_of(answer: &Value) -> AccountId {
     let text = answer.pointer("/computeFuture/accountId").and_then(Value::as_str);
     text.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no account in {answer}"))
 }
 
-/// A wallet that holds USDC and has never held ether signs twice: the deposit, and the price of the call.
+/// A wallet that holds USDC and has never held anything to pay fees with. On Base it signs twice: the deposit, and the price of
+/// the call. On Solana once: whoever settles the payment pays its fee.
 async fn gasless(world: &World) -> Agent {
-    let key: [u8; 32] = rand::random();
-    let signer = Signer::from_bytes(&key).expect("a key");
-    world.post(&world.wallet(7), &Action::Transfer { to: signer.address(), amount: usdc("60.02") }).await;
-    let payer = stock(&signer, key);
-    let sign = |account: Option<AccountId>, amount| {
-        let ceiling = if account.is_none() { Usdc::MAX } else { Usdc::ZERO };
-        let until = 4_000_000_000;
-        sign_gasless(
-            &signer,
-            &world.token,
-            world.domain.contract(),
-            world.operator_index,
-            account,
-            amount,
-            ceiling,
-            until,
-        )
-        .expect("a key of the chain")
+    let key = world.stranger();
+    let owner = key.address();
+    world.post(&world.wallet(7), &Action::Transfer { to: owner, amount: usdc("60.02") }).await;
+    let payer = world.stock(&key);
+    let body = |account: Option<AccountId>, amount: &str| match &world.token {
+        Some(token) => signed(world, token, &key, account, usdc(amount)),
+        None => json!({ "depositor": owner, "amount": amount }),
     };
-    let opening = Request::post(DEPOSIT, &sign(None, usdc("50")).body());
-    let opened = payer.send(&world.relayer, &opening).await.expect("the relayer submits it");
-    let account = account_of(&opened.body);
-    let topping_up = Request::post(DEPOSIT, &sign(Some(account), usdc("10")).body());
+    let opened = payer.send(&world.relayer, &Request::post(DEPOSIT, &body(None, "50"))).await;
+    let account = account_of(&opened.expect("the relayer submits it").body);
+    let topping_up = Request::post(DEPOSIT, &body(Some(account), "10"));
     let topped_up = payer.send(&world.relayer, &topping_up).await.expect("the relayer submits it");
     assert_eq!(account_of(&topped_up.body), account);
     assert_eq!(topped_up.body["computeFuture"]["balanceRemaining"], "60 USDC", "{}", topped_up.body);
-    assert_eq!(world.usdc_of(signer.address()).await, Usdc::ZERO, "60 of credit, twice 0.01 for the call");
-    assert!(world.reader.gas_balance(signer.address()).await.expect("the chain answers").is_zero());
-    Agent::new(signer, account)
+    assert_eq!(world.usdc_of(owner).await, Usdc::ZERO, "60 of credit, twice 0.01 for the call");
+    assert_eq!(world.connection.fuel_of(owner).await.expect("the chain answers"), 0);
+    Agent::new(key.signer, account, world.chain)
+}
+
+/// A deposit by EIP-3009.
+fn signed(world: &World, token: &TokenDomain, key: &Key, account: Option<AccountId>, amount: Usdc) -> Value {
+    let ceiling = if account.is_none() { Usdc::MAX } else { Usdc::ZERO };
+    let (contract, until) = (world.domain.contract(), 4_000_000_000);
+    sign_gasless(&key.signer, token, contract, world.operator_index, account, amount, ceiling, until)
+        .expect("a key of the chain")
+        .body()
 }
 
 /// A plain transfer, as an exchange would send it; the relayer sweeps it by itself. Sent again, it tops up.
@@ -73,7 +65,7 @@ async fn by_transfer(world: &World) -> Agent {
     }
     let answer = world.relayer.get(&path).await.expect("the address is free to ask for");
     let account = answer["accountId"].as_str().and_then(|id| id.parse().ok()).expect("an account");
-    Agent::new(signer, account)
+    Agent::new(signer, account, world.chain)
 }
 
 /// Somebody else's money: the account belongs to whom it is given to, and only its owner can let it be spent.
@@ -86,10 +78,8 @@ async fn by_somebody_else(world: &World) -> Agent {
         ceiling,
     };
     assert!(world.try_post(&giver, &deposit(Usdc::MAX)).await.is_err(), "a giver cannot authorise spending (I-2)");
-    world.post(&giver, &deposit(Usdc::ZERO)).await;
-    let operator = world.reader.operator(world.operator_index).await.expect("the chain answers").expect("registered");
-    let account = AccountId::new(world.operator_index, operator.last_sequence).expect("an id");
-    let agent = Agent::new(owner, account);
+    let account = world.opened(&giver, &deposit(Usdc::ZERO)).await;
+    let agent = Agent::new(owner, account, world.chain);
     let refused = world
         .until("the relayer to see the gift", || async {
             let answer = world.run(&agent, &agent.summary("Not yet.")).await.ok()?;
@@ -104,25 +94,28 @@ async fn by_somebody_else(world: &World) -> Agent {
 /// A top-up over HTTP 402 by the stock client: the second payment of the same depositor adds to the same account.
 async fn over_http(world: &World) -> Agent {
     let signer = world.wallet(3);
-    let payer = stock(&signer, world.key(3).parse::<compute_futures_protocol::B256>().expect("32 bytes").0);
+    let payer = world.stock(&world.key(3));
     let request = |amount: &str| Request::post(DEPOSIT, &json!({ "depositor": signer.address(), "amount": amount }));
     let opened = payer.send(&world.relayer, &request("10")).await.expect("it is paid");
     assert_eq!(opened.body["computeFuture"]["discount"], "5% discount", "{}", opened.body);
     let topped_up = payer.send(&world.relayer, &request("190")).await.expect("it is paid");
     assert_eq!(account_of(&topped_up.body), account_of(&opened.body));
     assert_eq!(topped_up.body["computeFuture"]["discount"], "15% discount", "{}", topped_up.body);
-    Agent::new(signer, account_of(&opened.body))
+    Agent::new(signer, account_of(&opened.body), world.chain)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_deposit_leads_to_the_same_credit() {
-    let world = World::start("e2e-deposits").await;
+    Worlds::start("e2e-deposits").await.each(async |world| every_way(world).await).await;
+}
+
+async fn every_way(world: &World) {
     let mut agents = Vec::new();
     for (way, credit, agent) in [
-        ("gasless", "60", gasless(&world).await),
-        ("by transfer", "200", by_transfer(&world).await),
-        ("by somebody else", "20", by_somebody_else(&world).await),
-        ("over HTTP", "200", over_http(&world).await),
+        ("gasless", "60", gasless(world).await),
+        ("by transfer", "200", by_transfer(world).await),
+        ("by somebody else", "20", by_somebody_else(world).await),
+        ("over HTTP", "200", over_http(world).await),
     ] {
         let on_chain = world.reader.account(agent.account).await.expect("the chain answers").expect("it is open");
         assert_eq!((on_chain.owner, on_chain.state.credit), (agent.address(), usdc(credit)), "{way}");
@@ -134,7 +127,7 @@ async fn every_way_to_deposit_leads_to_the_same_credit() {
         assert_eq!(paid.status, 200, "{way}: {}", paid.body);
     }
     let accounts: Vec<AccountId> = agents.iter().map(|(_, agent)| agent.account).collect();
-    let books = Books::balanced(&world, &accounts).await;
+    let books = Books::balanced(world, &accounts).await;
     for account in accounts {
         assert_eq!(books.jobs(account), 2);
     }

@@ -9,9 +9,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use compute_futures_cli::args::Only;
 use compute_futures_cli::client::Request;
-use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Books, World, usdc};
+use compute_futures_protocol::{Chain, Usdc};
+use compute_futures_tests::{Books, World, Worlds, usdc};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use x402_chain_eip155::V2Eip155Exact;
@@ -38,13 +39,13 @@ async fn settle(State(scheme): State<Scheme>, Json(request): Json<Value>) -> Rep
 
 /// Starts the facilitator with the key of a funded wallet.
 async fn start(world: &World, wallet: usize) -> SocketAddr {
-    let evm = &world.net.file.evm;
+    let evm = world.file.evm.as_ref().expect("Base");
     let config = Eip155ChainConfig {
         chain_reference: Eip155ChainReference::new(evm.chain_id),
         inner: Eip155ChainConfigInner {
             eip1559: true,
             flashblocks: false,
-            signers: vec![LiteralOrEnv::from_literal(world.key(wallet).parse().expect("a key"))],
+            signers: vec![LiteralOrEnv::from_literal(world.key_text(wallet).parse().expect("a key"))],
             rpc: vec![RpcConfig { http: LiteralOrEnv::from_literal(evm.rpc.clone()), rate_limit: None }],
             receipt_timeout_secs: 30,
         },
@@ -61,26 +62,26 @@ async fn start(world: &World, wallet: usize) -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_facilitator_at_a_url_settles_what_it_verified() {
-    let mut world = World::start("e2e-facilitator").await;
+    let mut worlds = Worlds::start_on(Some(Only::Base), "e2e-facilitator", &[]).await;
+    let world = worlds.on(Chain::Base);
     let address = start(&world, 5).await;
-    let url = ("COMPUTE_FUTURES_RELAYER__FACILITATOR__URL".to_owned(), format!("http://{address}"));
-    world.net.restart_relayer(&[url]).await.expect("a relayer with a facilitator at a URL");
+    let url = ("COMPUTE_FUTURES_RELAYER__BASE__FACILITATOR_URL".to_owned(), format!("http://{address}"));
+    worlds.net.restart_relayer(&[url]).await.expect("a relayer with a facilitator at a URL");
 
-    let key = world.key(0).parse::<compute_futures_protocol::B256>().expect("32 bytes").0;
-    let payer = crate::deposits::stock(&world.wallet(0), key);
+    let payer = world.stock(&world.key(0));
     let owner = world.wallet(0).address();
-    let gas = world.reader.gas_balance(world.wallet(5).address()).await.expect("the chain answers");
+    let gas = world.connection.fuel_of(world.wallet(5).address()).await.expect("the chain answers");
     let before = world.usdc_of(owner).await;
     let body = json!({ "depositor": owner, "amount": "50" });
     let opened = payer.send(&world.relayer, &Request::post("/api/v1/compute-futures/deposit", &body)).await;
     let opened = opened.expect("the deposit is paid").body;
     let account = opened["computeFuture"]["accountId"].as_str().and_then(|id| id.parse().ok()).expect("an account");
-    let agent = compute_futures_tests::Agent::new(world.wallet(0), account);
+    let agent = compute_futures_tests::Agent::new(world.wallet(0), account, world.chain);
     world.known(&agent).await;
     let paid = payer.send(&world.relayer, &agent.summary("Settled elsewhere. Served here.")).await.expect("a job");
     assert_eq!(paid.payment.as_ref().and_then(|payment| payment["success"].as_bool()), Some(true), "{}", paid.body);
     assert_eq!(before.checked_sub(world.usdc_of(owner).await), Some(usdc("50.011")), "deposit, its call, and a call");
-    let left = world.reader.gas_balance(world.wallet(5).address()).await.expect("the chain answers");
+    let left = world.connection.fuel_of(world.wallet(5).address()).await.expect("the chain answers");
     assert!(left < gas, "the facilitator at the URL paid the gas");
     let books = Books::balanced(&world, &[account]).await;
     assert_eq!((books.jobs(account), books.charged(account)), (2, Usdc::from_micros(54_000)));

@@ -2,7 +2,7 @@
 
 use compute_futures_cli::client::{CreditPayer, ExactPayer, Request};
 use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Agent, Books, World, usdc};
+use compute_futures_tests::{Agent, Books, World, Worlds, usdc};
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
@@ -78,16 +78,15 @@ async fn by_deposit(world: &World, exact: &ExactPayer) -> compute_futures_protoc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_payment_is_one_charge_and_one_answer() {
-    let world = World::start("e2e-idempotency").await;
+    Worlds::start("e2e-idempotency").await.each(async |world| once(world).await).await;
+}
+
+async fn once(world: &World) {
     let agent = world.agent(0, "50", Usdc::MAX).await;
-    let exact = |wallet: usize| {
-        let key = world.key(wallet).parse::<compute_futures_protocol::B256>().expect("32 bytes").0;
-        crate::deposits::stock(&world.wallet(wallet), key)
-    };
-    by_signature(&world, &agent).await;
-    by_payment(&world, &agent, &exact(0)).await;
-    let deposited = by_deposit(&world, &exact(1)).await;
-    let books = Books::balanced(&world, &[agent.account, deposited]).await;
+    by_signature(world, &agent).await;
+    by_payment(world, &agent, &world.stock(&world.key(0))).await;
+    let deposited = by_deposit(world, &world.stock(&world.key(1))).await;
+    let books = Books::balanced(world, &[agent.account, deposited]).await;
     assert_eq!(books.jobs(agent.account), 4, "the first of the account, two by signature, one by payment");
     assert_eq!(books.charged(agent.account), usdc("0.108"));
     assert_eq!(books.jobs(deposited), 0);

@@ -1,13 +1,11 @@
 //! Scheme `compute-futures`: hundreds of jobs at once on one account, while its tier and its ceiling rise under them.
 
-use std::sync::Arc;
-
-use compute_futures_chain::{Action, ChainError, ChainReader};
+use compute_futures_chain::{Action, ChainError};
 use compute_futures_cli::client::{ClientError, CreditPayer, Limits, Paid};
 use compute_futures_indexer::audit::audit;
 use compute_futures_indexer::config::OperatorSource;
-use compute_futures_protocol::{Signer, Usdc};
-use compute_futures_tests::{Agent, Books, METERED, World, metered_models, usdc};
+use compute_futures_protocol::Usdc;
+use compute_futures_tests::{Agent, Books, METERED, World, Worlds, metered_models, usdc};
 use tokio::task::JoinSet;
 
 /// Jobs in each of the two waves.
@@ -57,7 +55,7 @@ async fn ceiling_rises(world: &World, agent: &Agent) -> Paid {
 
 /// A session key that may spend and do nothing else.
 async fn delegated(world: &World, agent: &Agent) -> CreditPayer {
-    let session: Signer = world.stranger();
+    let session = world.stranger().signer;
     let delegate = Some(session.address());
     world.post(&agent.signer, &Action::SetDelegate { account: agent.account, delegate }).await;
     let payer = CreditPayer { signer: session, ..world.payer(agent) };
@@ -77,19 +75,22 @@ async fn delegated(world: &World, agent: &Agent) -> CreditPayer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_jobs_at_once_are_charged_to_the_last_micro_usdc() {
-    let world = World::start_with("e2e-jobs", &[metered_models()]).await;
+    Worlds::start_with("e2e-jobs", &[metered_models()]).await.each(async |world| hundreds(world).await).await;
+}
+
+async fn hundreds(world: &World) {
     let agent = world.agent(0, "50", usdc("0.0275")).await;
-    let first = ceiling_rises(&world, &agent).await;
+    let first = ceiling_rises(world, &agent).await;
     world.post(&agent.signer, &Action::RaiseCeiling { account: agent.account, ceiling: Usdc::MAX }).await;
-    let delegate = delegated(&world, &agent).await;
+    let delegate = delegated(world, &agent).await;
     let mut paid = vec![first];
 
     // Somebody else tops the account up into the next tier while the first wave is in flight.
-    let running = wave(&world, &agent, &delegate, 1);
+    let running = wave(world, &agent, &delegate, 1);
     let top_up = Action::TopUp { account: agent.account, amount: usdc("150"), ceiling: Usdc::ZERO };
     world.post(&world.wallet(3), &top_up).await;
     paid.extend(all(running).await);
-    paid.extend(all(wave(&world, &agent, &delegate, 1 + WAVE)).await);
+    paid.extend(all(wave(world, &agent, &delegate, 1 + WAVE)).await);
     world.flush().await;
     // The raised discount binds at the latest from the next batch on.
     let raised = world.until("the raised discount", || async {
@@ -98,7 +99,7 @@ async fn hundreds_of_jobs_at_once_are_charged_to_the_last_micro_usdc() {
     });
     paid.push(raised.await);
 
-    let books = Books::balanced(&world, &[agent.account]).await;
+    let books = Books::balanced(world, &[agent.account]).await;
     let receipts = &books.receipts[&agent.account];
     for paid in &paid {
         let signed = &paid.receipt.signed;
@@ -112,12 +113,11 @@ async fn hundreds_of_jobs_at_once_are_charged_to_the_last_micro_usdc() {
     assert!(odd > WAVE, "prices leave remainders: {odd}");
 
     let source = OperatorSource { allow_insecure: true, url: world.relayer.base().clone() };
-    let reader: Arc<dyn ChainReader> = world.reader.clone();
-    let report = audit(reader, agent.account, &source).await.expect("an audit");
+    let report = audit(world.reader.clone(), agent.account, &source).await.expect("an audit");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!(report.charged, books.charged(agent.account));
 
-    delegate_cannot_take_the_money(&world, &agent, &delegate).await;
+    delegate_cannot_take_the_money(world, &agent, &delegate).await;
 }
 
 async fn delegate_cannot_take_the_money(world: &World, agent: &Agent, delegate: &CreditPayer) {
@@ -130,7 +130,7 @@ async fn delegate_cannot_take_the_money(world: &World, agent: &Agent, delegate: 
     world
         .post(&world.wallet(3), &Action::TopUp { account: agent.account, amount: usdc("1"), ceiling: Usdc::ZERO })
         .await;
-    world.net.chain.set_ether(delegate.signer.address(), 1_000_000_000_000_000_000).await.expect("ether");
+    world.cheats.fuel(delegate.signer.address()).await;
     for action in [Action::RequestRefund { account: agent.account }, Action::Refund { account: agent.account }] {
         let refused = world.try_post(&delegate.signer, &action).await;
         let name = match &refused {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{AccountId, Usdc};
-use compute_futures_tests::{Agent, Books, World, usdc};
+use compute_futures_tests::{Agent, Books, World, Worlds, usdc};
 use serde_json::Value;
 
 /// Server-sent events of one account.
@@ -15,7 +14,7 @@ struct Events {
 
 impl Events {
     async fn open(world: &World, account: AccountId) -> Self {
-        let url = world.indexer.url(&format!("/api/v1/accounts/{account}/events"));
+        let url = world.indexer.url(&world.here(&format!("/api/v1/accounts/{account}/events")));
         let response = reqwest::get(url).await.expect("the indexer answers");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -62,7 +61,7 @@ fn micros(value: &Value, pointer: &str) -> Usdc {
 
 /// Figure by figure, as of a block that both have seen.
 async fn says_what_the_chain_says(world: &World, agent: &Agent) {
-    let path = format!("/api/v1/accounts/{}", agent.account);
+    let path = world.account_path(agent.account);
     let on_chain = world.reader.account(agent.account).await.expect("the chain answers").expect("it is open");
     let state = on_chain.state;
     let indexed = world
@@ -82,11 +81,14 @@ async fn says_what_the_chain_says(world: &World, agent: &Agent) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn balances_are_live_and_the_indexer_says_what_the_chain_says() {
-    let world = World::start("e2e-live").await;
+    Worlds::start("e2e-live").await.each(async |world| live(world).await).await;
+}
+
+async fn live(world: &World) {
     let agents = [world.agent(0, "50", Usdc::MAX).await, world.agent(1, "10", usdc("5")).await];
     world.flush().await;
-    says_what_the_chain_says(&world, &agents[0]).await;
-    let mut events = Events::open(&world, agents[0].account).await;
+    says_what_the_chain_says(world, &agents[0]).await;
+    let mut events = Events::open(world, agents[0].account).await;
     let (name, snapshot) = events.next().await;
     assert_eq!((name.as_str(), micros(&snapshot, "/charged/microUsdc")), ("snapshot", usdc("0.027")));
 
@@ -97,9 +99,9 @@ async fn balances_are_live_and_the_indexer_says_what_the_chain_says() {
     world.flush().await;
     events.charged(usdc("0.081")).await;
 
-    let books = Books::balanced(&world, &agents.each_ref().map(|agent| agent.account)).await;
+    let books = Books::balanced(world, &agents.each_ref().map(|agent| agent.account)).await;
     for agent in &agents {
-        says_what_the_chain_says(&world, agent).await;
+        says_what_the_chain_says(world, agent).await;
         for signed in &books.receipts[&agent.account] {
             let path = format!("/api/v1/receipts/{}", signed.receipt_hash);
             let found =
@@ -108,7 +110,7 @@ async fn balances_are_live_and_the_indexer_says_what_the_chain_says() {
         }
     }
     let solvency = world.until("the indexer's solvency check", || async {
-        let body = world.indexer.get("/api/v1/solvency").await.ok()?;
+        let body = world.indexer.get(&world.here("/api/v1/solvency")).await.ok()?;
         (body["solvent"] == true).then_some(body)
     });
     solvency.await;

@@ -1,10 +1,10 @@
 //! Two relayers, one PostgreSQL: both take jobs, one posts, and the other goes on when that one dies.
 
-use compute_futures_chain::ChainReader;
+use compute_futures_cli::args::Only;
 use compute_futures_cli::client::{Limits, Relayer, Request};
 use compute_futures_protocol::Usdc;
 use compute_futures_relayer::test_util::postgres::database;
-use compute_futures_tests::{Agent, Books, METERED, Peer, World, metered_models};
+use compute_futures_tests::{Agent, Books, METERED, Peer, World, Worlds, metered_models};
 use tokio::task::JoinSet;
 
 /// Jobs at once on one account through both, turn by turn.
@@ -23,11 +23,23 @@ async fn jobs(world: &World, agent: &Agent, relayers: &[&Relayer], count: usize)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_relayers_share_one_ledger_and_survive_each_other() {
+async fn two_relayers_share_one_ledger_and_survive_each_other_on_base() {
+    survive_each_other(Only::Base, "BASE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relayers_share_one_ledger_and_survive_each_other_on_solana() {
+    survive_each_other(Only::Solana, "SOLANA").await;
+}
+
+async fn survive_each_other(only: Only, section: &str) {
     let Some(database) = database().await else { return };
-    let settings = vec![("COMPUTE_FUTURES_RELAYER__LEDGER__URL".to_owned(), database.url.clone()), metered_models()];
-    let mut world = World::start_with("e2e-postgres", &settings).await;
-    let mut peer = Peer::start(&world, &settings).await;
+    let ledger = format!("COMPUTE_FUTURES_RELAYER__{section}__LEDGER_URL");
+    let settings = vec![(ledger, database.url.clone()), metered_models()];
+    let name = format!("e2e-postgres-{}", section.to_lowercase());
+    let mut worlds = Worlds::start_on(Some(only), &name, &settings).await;
+    let mut peer = Peer::start(&worlds, &settings).await;
+    let world = worlds.all().remove(0);
     let agent = world.agent(0, "50", Usdc::MAX).await;
 
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 60).await;
@@ -45,7 +57,7 @@ async fn two_relayers_share_one_ledger_and_survive_each_other() {
         .await;
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 20).await;
     let survivor = if led {
-        world.net.relayer().kill().await;
+        worlds.net.relayer().kill().await;
         peer.relayer.clone()
     } else {
         peer.kill().await;
@@ -62,9 +74,9 @@ async fn two_relayers_share_one_ledger_and_survive_each_other() {
     assert!(leads(&survivor).await, "whoever posts leads");
 
     if led {
-        world.net.restart_relayer(&settings).await.expect("the first one comes back");
+        worlds.net.restart_relayer(&settings).await.expect("the first one comes back");
     } else {
-        peer = Peer::start(&world, &settings).await;
+        peer = Peer::start(&worlds, &settings).await;
     }
     assert!(!leads(if led { &world.relayer } else { &peer.relayer }).await, "the one that comes back only serves");
     jobs(&world, &agent, &[&world.relayer, &peer.relayer], 20).await;

@@ -1,13 +1,13 @@
-//! Clients that are not ours: `@x402/fetch` with V2 and V1, `x402` for Python, `x402-reqwest`. Only base URL and wallet are given to them.
+//! Clients that are not ours: `@x402/fetch` with V2 and V1, `x402` for Python, `x402-reqwest`, each on both chains. Only base URL and
+//! wallet are given to them, on Solana the RPC as well.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use alloy::signers::local::PrivateKeySigner;
-use compute_futures_cli::client::{ExactPayer, Request};
-use compute_futures_protocol::AccountId;
-use compute_futures_tests::{Books, World, usdc};
+use compute_futures_cli::client::Request;
+use compute_futures_protocol::{AccountId, Chain, TransactionId};
+use compute_futures_tests::{Books, World, Worlds, usdc};
 use serde_json::{Value, json};
 
 /// The interpreter that has the stock client for Python.
@@ -22,8 +22,9 @@ async fn script(world: &World, program: impl AsRef<OsStr>, script: &str, wallet:
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/").to_owned() + script;
     let output = tokio::process::Command::new(&program)
         .arg(&script)
-        .env("RELAYER", world.net.file.relayer.as_str().trim_end_matches('/'))
-        .env("KEY", world.key(wallet))
+        .env("RELAYER", world.file.relayer.as_str().trim_end_matches('/'))
+        .env("KEY", world.key_text(wallet))
+        .env("SOLANA_RPC", world.file.solana.as_ref().map(|net| net.rpc.to_string()).unwrap_or_default())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -35,8 +36,8 @@ async fn script(world: &World, program: impl AsRef<OsStr>, script: &str, wallet:
 
 /// The same three calls with the stock client in Rust, in the shape of the scripts' output.
 async fn reqwest(world: &World, wallet: usize) -> Value {
-    let key = PrivateKeySigner::from_bytes(&world.key(wallet).parse().expect("32 bytes")).expect("a key");
-    let payer = ExactPayer::new(&key, usdc("51"));
+    let key = world.key(wallet);
+    let payer = world.stock(&key);
     let call = async |path: &str, body: Value| {
         let request = Request::post(format!("/api/v1/compute-futures/{path}"), &body);
         let answer = payer.send(&world.relayer, &request).await.expect("the call is paid and answered");
@@ -52,7 +53,7 @@ async fn reqwest(world: &World, wallet: usize) -> Value {
 }
 
 /// What the quickstart promises, whoever makes the calls. Returns the account.
-fn as_promised(client: &str, network: &str, all: &Value) -> AccountId {
+fn as_promised(chain: Chain, client: &str, network: &str, all: &Value) -> AccountId {
     let account = &all["deposit"]["answer"]["computeFuture"];
     assert!(account["id"].as_str().is_some_and(|id| id.starts_with("CFE-") && id.len() == 12), "{client}: {account}");
     assert_eq!(account["tier"], "scale", "{client}: {account}");
@@ -74,39 +75,47 @@ fn as_promised(client: &str, network: &str, all: &Value) -> AccountId {
         let payment = &all[call]["payment"];
         assert_eq!(payment["success"], true, "{client}, {call}: {payment}");
         assert_eq!(payment["network"], network, "{client}, {call}: {payment}");
-        assert!(payment["transaction"].as_str().is_some_and(|hash| hash.len() == 66), "{client}, {call}: {payment}");
+        let transaction: Option<TransactionId> = payment["transaction"].as_str().and_then(|text| text.parse().ok());
+        let there = transaction.is_some_and(|id| id.evm().is_some() == chain.evm_chain_id().is_some());
+        assert!(there, "{client}, {call}: {payment}");
     }
     account["accountId"].as_str().expect("an account id").parse().expect("an account id")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_clients_deposit_run_a_job_and_take_the_rest_back() {
-    let world = World::start("e2e-stock").await;
+    Worlds::start("e2e-stock").await.each(async |world| stock_clients(world).await).await;
+}
+
+async fn stock_clients(world: &World) {
     let before = [0, 1, 2, 3].map(|wallet| world.usdc_of(world.wallet(wallet).address()));
     let before = futures::future::join_all(before).await;
 
+    let on = if world.chain == Chain::Solana { "-solana" } else { "" };
+    let scripts = [".mjs", "-v1.mjs", ".py"].map(|end| format!("quickstart{on}{end}"));
     let (v2, v1, rust, python) = tokio::join!(
-        script(&world, "node", "quickstart.mjs", 0),
-        script(&world, "node", "quickstart-v1.mjs", 1),
-        reqwest(&world, 2),
-        script(&world, python(), "quickstart.py", 3),
+        script(world, "node", &scripts[0], 0),
+        script(world, "node", &scripts[1], 1),
+        reqwest(world, 2),
+        script(world, python(), &scripts[2], 3),
     );
+    let (network, name) = (world.chain.caip2(), world.chain.v1_name());
     let accounts = [
-        as_promised("@x402/fetch V2", "eip155:8453", &v2),
-        as_promised("@x402/fetch V1", "base", &v1),
-        as_promised("x402-reqwest", "eip155:8453", &rust),
-        as_promised("x402 for Python", "eip155:8453", &python),
+        as_promised(world.chain, "@x402/fetch V2", network, &v2),
+        as_promised(world.chain, "@x402/fetch V1", name, &v1),
+        as_promised(world.chain, "x402-reqwest", network, &rust),
+        as_promised(world.chain, "x402 for Python", network, &python),
     ];
     for (wallet, before) in before.into_iter().enumerate() {
         let spent = before.checked_sub(world.usdc_of(world.wallet(wallet).address()).await).expect("it paid");
         // The job, and the prices of the three calls: 0.027 + 0.01 + 0.001 + 0.01.
         assert_eq!(spent, usdc("0.048"), "wallet {wallet}");
     }
-    let status = world.admin(&Request::get("/admin/v1/status")).await.body;
+    let status = world.admin(&Request::get(world.here("/admin/v1/status"))).await.body;
     // Four times 0.01 + 0.001 + 0.01: what became credit is not the operator's.
     assert_eq!(status["gateRevenueMicroUsdc"], "84000", "{status}");
     assert_eq!(status["leader"], true, "{status}");
-    let books = Books::balanced(&world, &accounts).await;
+    let books = Books::balanced(world, &accounts).await;
     for account in accounts {
         assert_eq!(books.jobs(account), 1);
         assert_eq!(books.charged(account), usdc("0.027"));

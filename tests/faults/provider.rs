@@ -1,12 +1,15 @@
 //! Providers that are down, slow, lying or talking nonsense: no failed job costs anything, no lie costs more than the hold (I-8).
 
-use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Behaviour, Books, Upstream, World, usdc};
+use compute_futures_cli::args::Only;
+use compute_futures_protocol::{Chain, Usdc};
+use compute_futures_tests::{Behaviour, Books, Upstream, Worlds, usdc};
 
 #[tokio::test]
 async fn what_a_provider_does_wrong_costs_the_agent_nothing() {
     let upstream = Upstream::start().await;
-    let world = World::start_with("provider", &upstream.settings()).await;
+    // A provider knows of no chain.
+    let worlds = Worlds::start_on(Some(Only::Base), "provider", &upstream.settings()).await;
+    let world = worlds.on(Chain::Base);
     let agent = world.agent(0, "50", Usdc::MAX).await;
     let request = agent.summary("A question.");
     let mut charged_jobs = 1;

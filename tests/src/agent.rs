@@ -11,13 +11,15 @@ pub struct Agent {
     pub signer: Signer,
     /// Pays.
     pub account: AccountId,
+    /// On which chain.
+    pub chain: Chain,
 }
 
 impl Agent {
     /// An agent that spends from `account`.
     #[must_use]
-    pub fn new(signer: Signer, account: AccountId) -> Self {
-        Self { signer, account }
+    pub fn new(signer: Signer, account: AccountId, chain: Chain) -> Self {
+        Self { signer, account, chain }
     }
 
     /// Its wallet.
@@ -29,7 +31,7 @@ impl Agent {
     /// Its futures id.
     #[must_use]
     pub fn futures_id(&self) -> String {
-        self.account.futures_id(Chain::Base).to_string()
+        self.account.futures_id(self.chain).to_string()
     }
 
     /// `execute` with this body beside the futures id.

@@ -1,9 +1,8 @@
 //! The claim at the end of every test: receipts, chain and indexer agree to the last micro-USDC, and nothing is left over.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
-use compute_futures_chain::{ChainReader, EventKind};
+use compute_futures_chain::EventKind;
 use compute_futures_protocol::{AccountId, B256, BatchDocument, SignedReceipt, Usdc, verify};
 
 use crate::World;
@@ -15,6 +14,8 @@ pub struct Books {
     pub receipts: BTreeMap<AccountId, Vec<SignedReceipt>>,
     /// Batches posted.
     pub batches: u64,
+    /// Accounts that were closed.
+    closed: HashSet<AccountId>,
 }
 
 impl Books {
@@ -24,16 +25,17 @@ impl Books {
     pub async fn balanced(world: &World, accounts: &[AccountId]) -> Self {
         world.flush().await;
         let mut books = Self::default();
-        let head = world.reader.heads().await.expect("the chain answers").latest.number;
-        let events = world.reader.events(world.reader.deployment_block(), head).await.expect("the chain answers");
         let mut posted = BTreeMap::new();
-        for event in events {
+        for event in world.history().await {
             match event.kind {
                 EventKind::BatchPosted { batch_number, receipts_root, .. } => {
                     assert!(
                         posted.insert(batch_number, receipts_root).is_none(),
                         "batch {batch_number} was posted twice (I-5)"
                     );
+                }
+                EventKind::Refunded { account, .. } => {
+                    assert!(books.closed.insert(account), "account {account} was refunded twice");
                 }
                 EventKind::DebitShortfall { .. } | EventKind::ForeignDebit { .. } => {
                     panic!("a debit fell short: {event:?}")
@@ -68,7 +70,7 @@ impl Books {
     }
 
     async fn read(&self, world: &World, number: u64, root: B256) -> BatchDocument {
-        let path = format!("/api/v1/receipts/{}/{number}", world.operator_index);
+        let path = world.here(&format!("/api/v1/receipts/{}/{number}", world.operator_index));
         let document = world.relayer.get(&path).await.expect("the receipts are public");
         let document: BatchDocument = serde_json::from_value(document).expect("a batch document");
         document.verify(&world.domain, world.operator).expect("every receipt of it holds");
@@ -77,8 +79,9 @@ impl Books {
         let sample = document.receipts.first().expect("no batch is empty").receipt_hash;
         let proof = tree.proof(sample).expect("a proof");
         assert!(verify(root, sample, &proof));
-        let reader = Arc::clone(&world.reader);
-        assert!(reader.verify_receipt(world.operator_index, number, sample, &proof).await.expect("the chain answers"));
+        assert!(
+            world.reader.verify_receipt(world.operator_index, number, sample, &proof).await.expect("the chain answers")
+        );
         document
     }
 
@@ -90,8 +93,10 @@ impl Books {
         let mut owes = operator.earnings.micros();
         for sequence in 1..=operator.last_sequence {
             let id = AccountId::new(world.operator_index, sequence).expect("an id");
-            let account = reader.account(id).await.expect("the chain answers").expect("it was opened");
-            owes += account.state.credit.micros() - account.state.charged.micros();
+            match reader.account(id).await.expect("the chain answers") {
+                Some(account) => owes += account.state.credit.micros() - account.state.charged.micros(),
+                None => assert!(self.closed.contains(&id), "account {id} is gone, but was never refunded"),
+            }
         }
         assert!(holds.micros() >= owes, "the contract holds {holds} USDC and owes {owes} micro-USDC (I-1)");
     }

@@ -1,18 +1,22 @@
-//! What the end-to-end tests share: a world (chain, relayer, indexer as processes of the real binary), agents with wallets, and
+//! What the end-to-end tests share: a world on each chain (chains, relayer, indexer as processes of the real binary), agents with wallets, and
 //! the one claim that every test ends with: receipts, ledger and chain agree to the last micro-USDC.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 mod agent;
 mod books;
+mod cheats;
 mod peer;
 mod upstream;
 mod world;
+mod worlds;
 
 pub use agent::Agent;
 pub use books::Books;
+pub use cheats::Cheats;
 pub use peer::Peer;
 pub use upstream::{Behaviour, Upstream};
 pub use world::{METERED, World, metered_models};
+pub use worlds::Worlds;
 
 use compute_futures_protocol::Usdc;
 

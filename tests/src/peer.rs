@@ -7,7 +7,7 @@ use compute_futures_cli::client::Relayer;
 use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::World;
+use crate::Worlds;
 
 /// A relayer that ends with the test.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub struct Peer {
 
 impl Peer {
     /// Starts it and waits until it is ready; its log and settings are next to those of the first.
-    pub async fn start(world: &World, env: &[(String, String)]) -> Self {
-        let dir = &world.net.file.dir;
+    pub async fn start(worlds: &Worlds, env: &[(String, String)]) -> Self {
+        let dir = &worlds.net.file.dir;
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let first = world.net.file.relayer.as_str().trim_end_matches('/').to_owned();
+        let first = worlds.net.file.relayer.as_str().trim_end_matches('/').to_owned();
         let first_bind = first.trim_start_matches("http://").to_owned();
         let second = format!("127.0.0.1:{port}");
         let config = std::fs::read_to_string(dir.join("relayer.toml")).expect("the first relayer's settings");
@@ -51,7 +51,7 @@ impl Peer {
             .expect("the binary starts");
         let peer = Self { relayer: Relayer::new(format!("http://{second}").parse::<Url>().expect("a URL")), child };
         let ready = || async { peer.relayer.get("/ready").await.ok() };
-        world.until("the second relayer to be ready", ready).await;
+        worlds.all()[0].until("the second relayer to be ready", ready).await;
         peer
     }
 

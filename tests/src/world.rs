@@ -1,20 +1,20 @@
-//! A devnet of its own for each test, on free ports, in its own folder.
+//! One chain of a devnet, as a test sees it: ways to its parts, wallets, and patience.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compute_futures_chain::evm::{EvmReader, EvmWriter};
-use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, TransactionOutcome};
-use compute_futures_cli::args::DevnetArgs;
-use compute_futures_cli::client::{Answer, CreditPayer, Relayer, Request};
-use compute_futures_cli::devnet::Devnet;
-use compute_futures_protocol::{AccountId, Address, Domain, Signer, TokenDomain, TransactionId, Usdc};
+use compute_futures_chain::{Action, ChainError, ChainEvent, ChainReader, EventKind, TransactionOutcome};
+use compute_futures_cli::chain::Connection;
+use compute_futures_cli::client::{Answer, CreditPayer, ExactPayer, Relayer, Request};
+use compute_futures_cli::devnet::DevnetFile;
+use compute_futures_cli::keys::Key;
+use compute_futures_protocol::{AccountId, Address, Chain, Domain, Signer, TokenDomain, TransactionId, Usdc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::Agent;
+use crate::cheats::Cheats;
+use crate::{Agent, usdc};
 
 /// How long a test waits for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,16 +32,23 @@ pub fn metered_models() -> (String, String) {
     ("COMPUTE_FUTURES_RELAYER__MODELS".into(), models.replace('\n', ""))
 }
 
-/// Chain, relayer and indexer, and ways to them.
+/// A chain with relayer and indexer, and ways to them.
+#[derive(Clone)]
 pub struct World {
-    /// The processes.
-    pub net: Devnet,
+    /// Which chain.
+    pub chain: Chain,
+    /// What the devnet says about itself.
+    pub file: DevnetFile,
+    /// Reads and writes the chain.
+    pub connection: Connection,
     /// Reads the chain.
-    pub reader: Arc<EvmReader>,
+    pub reader: Arc<dyn ChainReader>,
+    /// What no real chain lets one do.
+    pub cheats: Cheats,
     /// Domain of signatures.
     pub domain: Domain,
-    /// Domain of USDC's own signatures.
-    pub token: TokenDomain,
+    /// Domain of USDC's own signatures, where it has any.
+    pub token: Option<TokenDomain>,
     /// The relayer.
     pub relayer: Relayer,
     /// The indexer.
@@ -53,70 +60,85 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything; `name` is the folder under `target/tests`.
-    pub async fn start(name: &str) -> Self {
-        Self::start_with(name, &[]).await
+    /// A running devnet on one of its chains.
+    pub(crate) async fn on(file: &DevnetFile, chain: Chain) -> Self {
+        let deployment = file.deployment(chain).expect("the devnet has the chain");
+        let connection = deployment.connect().await.expect("the chain answers");
+        let (operator, operator_index) = file.operator(chain).expect("an operator");
+        Self {
+            chain,
+            cheats: Cheats::on(file, chain),
+            reader: connection.reader(),
+            connection,
+            domain: deployment.domain().expect("a deployment's domain"),
+            token: deployment.token_domain(),
+            relayer: Relayer::new(file.relayer.clone()),
+            indexer: Relayer::new(file.indexer.clone()),
+            operator,
+            operator_index,
+            file: file.clone(),
+        }
     }
 
-    /// Starts everything, with these further settings of the relayer (environment variables).
-    pub async fn start_with(name: &str, settings: &[(String, String)]) -> Self {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
-        let dir = root.join("target").join("tests").join(name);
-        let args = DevnetArgs {
-            block_time: 1,
-            refund_delay: 600,
-            rpc_port: 0,
-            relayer_port: 0,
-            indexer_port: 0,
-            dir: dir.clone(),
-            log: "info".into(),
-        };
-        let mut net = Devnet::start(&args, &dir.with_extension("json")).await.expect("the devnet starts");
-        if !settings.is_empty() {
-            net.restart_relayer(settings).await.expect("the relayer starts with its settings");
-        }
-        let evm = &net.file.evm;
-        Self {
-            reader: EvmReader::connect(net.chain_config()).await.expect("the chain answers"),
-            domain: Domain::evm(evm.chain_id, evm.compute_futures),
-            token: TokenDomain::usdc(evm.chain_id, evm.usdc),
-            relayer: Relayer::new(net.file.relayer.clone()),
-            indexer: Relayer::new(net.file.indexer.clone()),
-            operator: evm.operator,
-            operator_index: evm.operator_index,
-            net,
-        }
+    /// A path that means something else on each chain.
+    #[must_use]
+    pub fn here(&self, path: &str) -> String {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{separator}network={}", self.chain.caip2())
+    }
+
+    /// Key of the `index`-th funded wallet.
+    #[must_use]
+    pub fn key(&self, index: usize) -> Key {
+        Key::parse(&self.key_text(index)).expect("a devnet key")
+    }
+
+    /// The key as clients that are not ours take it.
+    #[must_use]
+    pub fn key_text(&self, index: usize) -> String {
+        self.file.funded_keys(self.chain)[index].clone()
     }
 
     /// The `index`-th funded wallet, without an account.
     #[must_use]
     pub fn wallet(&self, index: usize) -> Signer {
-        Signer::from_hex(&self.net.file.evm.funded_keys[index]).expect("a devnet key")
-    }
-
-    /// Its key in hex, for clients that are not ours.
-    #[must_use]
-    pub fn key(&self, index: usize) -> String {
-        self.net.file.evm.funded_keys[index].clone()
+        self.key(index).signer
     }
 
     /// A wallet that holds nothing.
     #[must_use]
-    pub fn stranger(&self) -> Signer {
-        Signer::from_bytes(&rand::random()).expect("almost every 32 bytes are a key")
+    pub fn stranger(&self) -> Key {
+        Key::from_bytes(&rand::random(), self.chain).expect("almost every 32 bytes are a key")
+    }
+
+    /// The stock x402 client of a wallet.
+    #[must_use]
+    pub fn stock(&self, key: &Key) -> ExactPayer {
+        self.connection.exact(key, usdc("500")).expect("a key of the chain")
     }
 
     /// Opens an account on-chain and waits until the relayer knows it.
     pub async fn agent(&self, wallet: usize, deposit: &str, ceiling: Usdc) -> Agent {
         let signer = self.wallet(wallet);
-        let amount = crate::usdc(deposit);
+        let amount = usdc(deposit);
         let action = Action::Deposit { operator_index: self.operator_index, owner: signer.address(), amount, ceiling };
-        self.post(&signer, &action).await;
-        let operator = self.reader.operator(self.operator_index).await.expect("the chain answers").expect("registered");
-        let account = AccountId::new(self.operator_index, operator.last_sequence).expect("an id");
-        let agent = Agent::new(signer, account);
+        let account = self.opened(&signer, &action).await;
+        let agent = Agent::new(signer, account, self.chain);
         self.known(&agent).await;
         agent
+    }
+
+    /// Posts a deposit; the account it credits.
+    pub async fn opened(&self, signer: &Signer, deposit: &Action) -> AccountId {
+        let (transaction, outcome) = self.post(signer, deposit).await;
+        let events = self.reader.events(outcome.block_number, outcome.block_number).await.expect("the chain answers");
+        let credited = events.into_iter().filter(|event| event.meta.transaction == transaction).find_map(|event| {
+            match event.kind {
+                EventKind::Deposited { account, .. } => Some(account),
+                _ => None,
+            }
+        });
+        credited.expect("a deposit emits Deposited")
     }
 
     /// Waits until the relayer lets the account run jobs.
@@ -169,12 +191,35 @@ impl World {
         signer: &Signer,
         action: &Action,
     ) -> Result<(TransactionId, TransactionOutcome), ChainError> {
-        EvmWriter::new(self.reader.clone(), signer.clone())?.execute(action).await
+        self.connection.writer(signer.clone())?.execute(action).await
     }
 
-    /// What the account has been charged on-chain.
+    /// Every event there was.
+    pub async fn history(&self) -> Vec<ChainEvent> {
+        let head = self.reader.heads().await.expect("the chain answers").latest.number;
+        self.reader.events(self.reader.deployment_block(), head).await.expect("the chain answers")
+    }
+
+    /// Whether an account that was opened is closed: marked so on Base, gone on Solana.
+    pub async fn is_closed(&self, account: AccountId) -> bool {
+        self.reader.account(account).await.expect("the chain answers").is_none_or(|account| account.closed)
+    }
+
+    /// What the account has been charged on-chain; by its last debit where closed accounts are deleted.
     pub async fn charged_on_chain(&self, account: AccountId) -> Usdc {
-        self.reader.account(account).await.expect("the chain answers").expect("the account exists").state.charged
+        if let Some(found) = self.reader.account(account).await.expect("the chain answers") {
+            return found.state.charged;
+        }
+        let (mut opened, mut charged) = (false, Usdc::ZERO);
+        for event in self.history().await {
+            match event.kind {
+                EventKind::AccountOpened { account: id, .. } if id == account => opened = true,
+                EventKind::Debited { account: id, total_charged, .. } if id == account => charged = total_charged,
+                _ => {}
+            }
+        }
+        assert!(opened, "account {account} never existed");
+        charged
     }
 
     /// USDC of a wallet.
@@ -184,7 +229,7 @@ impl World {
 
     /// The operator's own interface.
     pub async fn admin(&self, request: &Request) -> Answer {
-        let token = std::fs::read_to_string(&self.net.file.admin_token_file).expect("the admin token");
+        let token = std::fs::read_to_string(&self.file.admin_token_file).expect("the admin token");
         let value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).expect("a header");
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
         self.relayer.send(request, &headers).await.expect("the relayer answers")
@@ -192,9 +237,15 @@ impl World {
 
     /// Seals and posts what is open.
     pub async fn flush(&self) -> Value {
-        let answer = self.admin(&Request::post("/admin/v1/flush", &json!({}))).await;
+        let answer = self.admin(&Request::post(self.here("/admin/v1/flush"), &json!({}))).await;
         assert_eq!(answer.status, 200, "flush: {}", answer.body);
         answer.body
+    }
+
+    /// Where the indexer shows an account.
+    #[must_use]
+    pub fn account_path(&self, account: AccountId) -> String {
+        self.here(&format!("/api/v1/accounts/{account}"))
     }
 
     /// Asks again until there is an answer.
@@ -206,9 +257,10 @@ impl World {
             }
             assert!(
                 started.elapsed() < PATIENCE,
-                "waited {} s in vain for {what}; logs: {}",
+                "waited {} s in vain for {what} on {}; logs: {}",
                 PATIENCE.as_secs(),
-                self.net.file.dir.display()
+                self.chain,
+                self.file.dir.display()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

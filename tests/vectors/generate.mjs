@@ -10,6 +10,7 @@ import {
 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
+import { market } from "./market.mjs";
 import { solana } from "./solana.mjs";
 
 const MAX_U56 = 2n ** 56n - 1n;
@@ -197,7 +198,7 @@ const tidy = (value) => {
   return value;
 };
 let stale = false;
-for (const [name, content] of Object.entries({ merkle, typed_data: typedData, deposit, request, solana: onSolana })) {
+for (const [name, content] of Object.entries({ merkle, typed_data: typedData, deposit, request, solana: onSolana, market: await market() })) {
   const file = new URL(`${name}.json`, import.meta.url);
   const text = `${JSON.stringify(tidy(content), null, 2).replace(/"#(\d+)#"/g, "$1")}\n`;
   if (!process.argv.includes("--check")) {

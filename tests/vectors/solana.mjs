@@ -4,22 +4,22 @@ import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto
 import { concat, encodeAbiParameters, hashStruct, keccak256, parseAbiParameters, stringToHex } from "viem";
 
 const MAX_U56 = 2n ** 56n - 1n;
-const CLUSTERS = ["5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "EtWTRABZaYq6iMfeYKouRu166VU2xqa1"];
+export const CLUSTERS = ["5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "EtWTRABZaYq6iMfeYKouRu166VU2xqa1"];
 const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts)).digest();
-const base58 = (bytes) => {
+export const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts)).digest();
+export const base58 = (bytes) => {
   let number = BigInt(`0x${bytes.toString("hex")}`);
   let text = "";
   for (; number > 0n; number /= 58n) text = ALPHABET[Number(number % 58n)] + text;
   return "1".repeat(bytes.findIndex((byte) => byte !== 0)) + text;
 };
-const hex = (bytes) => `0x${bytes.toString("hex")}`;
+export const hex = (bytes) => `0x${bytes.toString("hex")}`;
 
 // ---------------------------------------------------------------- ed25519
 
 /// A key that depends on nothing but its name.
-const keyOf = (name) => {
+export const keyOf = (name) => {
   const seed = sha256(Buffer.from(name));
   const key = createPrivateKey({ key: Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]), format: "der", type: "pkcs8" });
   return { key, seed, publicKey: createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32) };
@@ -42,15 +42,15 @@ const onCurve = (bytes) => {
   const square = ((((y * y - 1n + P) % P) * power((D * y * y + 1n) % P, P - 2n)) % P);
   return square === 0n || power(square, (P - 1n) / 2n) === 1n;
 };
-const derive = (seeds) => {
+export const derive = (seeds, of = program) => {
   for (let bump = 255; ; bump--) {
-    const address = sha256(...seeds, Buffer.from([bump]), program, Buffer.from("ProgramDerivedAddress"));
+    const address = sha256(...seeds, Buffer.from([bump]), of, Buffer.from("ProgramDerivedAddress"));
     if (!onCurve(address)) return { address: base58(address), bump };
   }
 };
-const u32 = (value) => { const bytes = Buffer.alloc(4); bytes.writeUInt32LE(value); return bytes; };
+export const u32 = (value) => { const bytes = Buffer.alloc(4); bytes.writeUInt32LE(value); return bytes; };
 const u64 = (value) => { const bytes = Buffer.alloc(8); bytes.writeBigUInt64LE(value); return bytes; };
-const text = (value) => Buffer.from(value);
+export const text = (value) => Buffer.from(value);
 
 const addresses = [
   ["registry", [text("registry")], {}],
@@ -67,9 +67,9 @@ const addresses = [
 
 // -------------------------------------------------------------- typed data
 
-const separatorOf = (cluster, of = program) => keccak256(encodeAbiParameters(
+export const separatorOf = (cluster, of = program, name = "ComputeFutures") => keccak256(encodeAbiParameters(
   parseAbiParameters("bytes32, bytes32, bytes32, bytes32, bytes32"),
-  ["EIP712Domain(string name,string version,string cluster,bytes32 program)", "ComputeFutures", "1", cluster].map((part) => keccak256(stringToHex(part)))
+  ["EIP712Domain(string name,string version,string cluster,bytes32 program)", name, "1", cluster].map((part) => keccak256(stringToHex(part)))
     .concat([hex(of)]),
 ));
 

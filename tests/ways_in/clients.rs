@@ -1,9 +1,10 @@
 //! Stock x402 clients that learned our scheme: `@x402/fetch` with the TypeScript package, `x402-reqwest` with the Rust crate.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Books, World, usdc};
+use compute_futures_tests::{Books, World, Worlds, usdc};
 use compute_futures_x402::{Credit, CreditScheme};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -27,17 +28,22 @@ async fn the_typescript_client_signs_as_the_vectors_say_and_believes_no_lies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_clients_with_our_scheme_pay_from_credit() {
-    let world = World::start("ways-in-clients").await;
-    let (first, second) = (world.agent(0, "10", Usdc::MAX).await, world.agent(1, "10", usdc("0.05")).await);
+    let worlds = Worlds::start("ways-in-clients").await;
     let tests = typescript().await;
+    worlds.each(async |world| pay_from_credit(world, &tests).await).await;
+}
+
+async fn pay_from_credit(world: &World, tests: &Path) {
+    let (first, second) = (world.agent(0, "10", Usdc::MAX).await, world.agent(1, "10", usdc("0.05")).await);
     output(
         Command::new("node")
             .arg("--test")
             .arg(tests.join("relayer.test.js"))
-            .env("RELAYER", world.net.file.relayer.as_str().trim_end_matches('/'))
-            .env("KEY", world.key(0))
+            .env("RELAYER", world.file.relayer.as_str().trim_end_matches('/'))
+            .env("KEY", world.key_text(0))
+            .env("NETWORK", world.chain.caip2())
             .env("ACCOUNT", first.futures_id())
-            .env("CONTRACT", world.net.file.evm.compute_futures.to_string())
+            .env("CONTRACT", world.domain.contract().to_string())
             .env("OPERATOR", world.operator.to_string()),
     )
     .await;
@@ -50,7 +56,7 @@ async fn stock_clients_with_our_scheme_pay_from_credit() {
         .on_receipt(move |signed| seen.lock().unwrap().push(signed.receipt.charged));
     let wallet = X402Client::new().register(scheme.clone());
     let http = reqwest::Client::new().with_payments(wallet).builder().with(scheme).build();
-    let url = |path: &str| format!("{}{path}", world.net.file.relayer.as_str().trim_end_matches('/'));
+    let url = |path: &str| format!("{}{path}", world.file.relayer.as_str().trim_end_matches('/'));
     let messages = json!([{ "role": "user", "content": "Revenue rose. Costs fell. The year was good." }]);
     // The ceiling of 0.05 lets one more job through, not three: it is raised on the way.
     for _ in 0..3 {
@@ -65,7 +71,7 @@ async fn stock_clients_with_our_scheme_pay_from_credit() {
     let text = stream.send().await.expect("it is paid").text().await.expect("its receipt holds");
     assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
     assert_eq!(charged.lock().unwrap().len(), 4);
-    let books = Books::balanced(&world, &[first.account, second.account]).await;
+    let books = Books::balanced(world, &[first.account, second.account]).await;
     // Each account ran one more job before, when the relayer learned of it.
     assert_eq!((books.jobs(first.account), books.jobs(second.account)), (1 + 12, 1 + 4));
 }

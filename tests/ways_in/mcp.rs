@@ -1,7 +1,8 @@
 //! MCP clients that are not ours: `rmcp` over standard input and output, the official JavaScript client over streamable HTTP.
 
-use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Books, World, usdc};
+use compute_futures_cli::args::Only;
+use compute_futures_protocol::{Chain, Usdc};
+use compute_futures_tests::{Books, World, Worlds, usdc};
 use rmcp::model::{CallToolRequestParams, CallToolResult};
 use rmcp::service::{RoleClient, RunningService};
 use rmcp::transport::TokioChildProcess;
@@ -64,10 +65,13 @@ impl Session {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_mcp_client_runs_jobs_within_its_limits() {
-    let world = World::start("ways-in-mcp").await;
+    Worlds::start("ways-in-mcp").await.each(runs_jobs_within_limits).await;
+}
+
+async fn runs_jobs_within_limits(world: &World) {
     let agent = world.agent(0, "50", Usdc::MAX).await;
     let futures_id = agent.futures_id();
-    let session = Session::start(&world, 0, &["--account", &futures_id, "--limit", "0.2"]).await;
+    let session = Session::start(world, 0, &["--account", &futures_id, "--limit", "0.2"]).await;
     let mut tools: Vec<String> =
         session.0.list_all_tools().await.expect("a list").into_iter().map(|tool| tool.name.into_owned()).collect();
     tools.sort();
@@ -127,13 +131,16 @@ async fn an_mcp_client_runs_jobs_within_its_limits() {
     forged["charged"] = json!("1");
     assert_eq!(session.ok("verify", json!({ "receipt": forged })).await["holds"], false);
     session.0.cancel().await.expect("it ends");
-    Books::balanced(&world, &[agent.account]).await;
+    Books::balanced(world, &[agent.account]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_opens_an_account_spends_and_takes_the_rest_back() {
-    let world = World::start("ways-in-mcp-account").await;
-    let session = Session::start(&world, 1, &["--deposit-limit", "25"]).await;
+    Worlds::start("ways-in-mcp-account").await.each(opens_spends_and_takes_back).await;
+}
+
+async fn opens_spends_and_takes_back(world: &World) {
+    let session = Session::start(world, 1, &["--deposit-limit", "25"]).await;
     assert_eq!(session.refused("text", json!({ "prompt": "Too early." })).await, "no_account");
     let opened = session.ok("deposit", json!({ "amount": "20", "pay": true })).await;
     assert_eq!(opened["computeFuture"]["balanceRemaining"], "20 USDC", "{opened}");
@@ -154,9 +161,10 @@ async fn an_agent_opens_an_account_spends_and_takes_the_rest_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_speaks_streamable_http_and_strangers_do_not() {
-    let world = World::start("ways-in-mcp-http").await;
+    let worlds = Worlds::start_on(Some(Only::Base), "ways-in-mcp-http", &[]).await;
+    let world = &worlds.on(Chain::Base);
     let agent = world.agent(0, "10", Usdc::MAX).await;
-    let (mut server, said) = serve(cli(&world, 0).args(["mcp", "--http", "0", "--account", &agent.futures_id()])).await;
+    let (mut server, said) = serve(cli(world, 0).args(["mcp", "--http", "0", "--account", &agent.futures_id()])).await;
     let (url, key) = (said["url"].as_str().expect("a URL"), said["key"].as_str().expect("a key"));
     let all = script("node", "mcp.mjs", &[("URL", url), ("KEY", key)]).await;
     assert_eq!(all["tools"].as_array().map(Vec::len), Some(TOOLS.len()), "{all}");

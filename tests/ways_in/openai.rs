@@ -1,7 +1,7 @@
 //! The official OpenAI clients through the proxy: they know nothing of payments.
 
 use compute_futures_protocol::Usdc;
-use compute_futures_tests::{Books, World};
+use compute_futures_tests::{Books, World, Worlds};
 use serde_json::Value;
 
 use crate::process::{cli, python, script, serve};
@@ -31,10 +31,13 @@ fn as_openai_does(client: &str, all: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_clients_spend_a_budget_through_the_proxy() {
-    let world = World::start("ways-in-openai").await;
+    Worlds::start("ways-in-openai").await.each(spend_a_budget).await;
+}
+
+async fn spend_a_budget(world: &World) {
     let agent = world.agent(0, "50", Usdc::MAX).await;
     let start = async |limit: &str| {
-        serve(cli(&world, 0).args(["proxy", "--port", "0", "--limit", limit, "--account", &agent.futures_id()])).await
+        serve(cli(world, 0).args(["proxy", "--port", "0", "--limit", limit, "--account", &agent.futures_id()])).await
     };
     let (mut proxy, said) = start("1").await;
     let (url, key) = (said["baseUrl"].as_str().expect("a URL"), said["apiKey"].as_str().expect("a key"));
@@ -45,7 +48,7 @@ async fn the_official_clients_spend_a_budget_through_the_proxy() {
     proxy.kill().await.expect("it was ours");
 
     // Each ran two chats at 0.027 and one embedding at 0.0045; the account had one job before.
-    let books = Books::balanced(&world, &[agent.account]).await;
+    let books = Books::balanced(world, &[agent.account]).await;
     assert_eq!(books.jobs(agent.account), 1 + 2 * 3);
 
     let (mut spent, said) = start("0.03").await;

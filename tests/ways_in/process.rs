@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use compute_futures_protocol::Chain;
 use compute_futures_tests::World;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -24,7 +25,8 @@ pub(crate) fn binary() -> PathBuf {
 /// The command line on a world, as the owner of a funded wallet.
 pub(crate) fn cli(world: &World, wallet: usize) -> Command {
     let mut command = Command::new(binary());
-    command.arg("--json").arg("--devnet").arg(world.net.file.dir.with_extension("json"));
+    let network = if world.chain == Chain::Base { "local" } else { "local-solana" };
+    command.args(["--json", "--network", network]).arg("--devnet").arg(world.file.dir.with_extension("json"));
     command.args(["--key", &format!("devnet:{wallet}")]).stdin(Stdio::null()).kill_on_drop(true);
     command
 }

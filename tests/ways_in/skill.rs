@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use compute_futures_protocol::SignedReceipt;
-use compute_futures_tests::World;
+use compute_futures_cli::args::Only;
+use compute_futures_protocol::{Chain, SignedReceipt};
+use compute_futures_tests::Worlds;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -23,11 +24,12 @@ fn json_in(folder: &Path, file: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quickstart_of_the_skill_does_what_it_says() {
-    let world = World::start("ways-in-skill").await;
+    let worlds = Worlds::start_on(Some(Only::Base), "ways-in-skill", &[]).await;
+    let world = worlds.on(Chain::Base);
     let text =
         std::fs::read_to_string(root().join("skills/compute-futures/examples/quickstart.md")).expect("it is there");
     // Inside the repository, so that Node finds the packages that a reader would install.
-    let folder = world.net.file.dir.join("quickstart");
+    let folder = world.file.dir.join("quickstart");
     std::fs::create_dir_all(&folder).expect("a folder");
     let paths = [binary(), python()].map(|program| program.parent().expect("a folder").display().to_string());
     let path = format!("{}:{}", paths.join(":"), std::env::var("PATH").expect("a PATH"));
@@ -42,9 +44,9 @@ async fn the_quickstart_of_the_skill_does_what_it_says() {
         let code = if language == "sh" { format!("set -euo pipefail\n{code}") } else { code.to_owned() };
         std::fs::write(folder.join(&file), code).expect("the folder takes it");
         let mut command = Command::new(program);
-        command.arg(&file).current_dir(&folder).env("PATH", &path).env("COMPUTE_FUTURES_KEY", world.key(0));
-        command.env("COMPUTE_FUTURES_RELAYER", world.net.file.relayer.as_str().trim_end_matches('/'));
-        command.env("COMPUTE_FUTURES_DEVNET", world.net.file.dir.with_extension("json"));
+        command.arg(&file).current_dir(&folder).env("PATH", &path).env("COMPUTE_FUTURES_KEY", world.key_text(0));
+        command.env("COMPUTE_FUTURES_RELAYER", world.file.relayer.as_str().trim_end_matches('/'));
+        command.env("COMPUTE_FUTURES_DEVNET", world.file.dir.with_extension("json"));
         let printed = output(&mut command).await;
         if language == "js" {
             assert!(printed.contains("0.03"), "the price is printed: {printed}");

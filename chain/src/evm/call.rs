@@ -92,6 +92,11 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(EvmAddress, Byte
             return Ok((at.token, call.abi_encode().into()));
         }
         Action::Noop => return Ok((at.sender, Bytes::new())),
+        Action::Sponsored { .. } => {
+            return Err(ChainError::Rejected(
+                "there are no sponsored transactions on EVM chains; sign an authorisation".into(),
+            ));
+        }
     };
     Ok((at.contract, data.into()))
 }

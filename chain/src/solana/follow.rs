@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use compute_futures_protocol::{B256, SolanaAddress, Terms, TransactionId, keccak256};
+use compute_futures_protocol::{B256, SolanaAddress, TransactionId, U256};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -18,14 +16,13 @@ use serde_json::json;
 
 use super::SolanaReader;
 use super::event::decode;
-use super::message::message_of;
 use crate::transport::RpcFailure;
 use crate::{BlockRef, ChainError, ChainEvent, EventKind, EventMeta, EventRange};
 
 /// Signatures in a page, the most that nodes give.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 /// Transactions asked for at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// Slots in one range of a stream.
 const RANGE: usize = 10_000;
 /// Slots looked back for the block before a skipped slot: leaders have four in a row, so a thousand were an outage.
@@ -35,11 +32,11 @@ const MOST_PAGES: usize = 1_000;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Signature {
-    signature: String,
-    slot: u64,
-    err: Option<serde::de::IgnoredAny>,
-    block_time: Option<u64>,
+pub(super) struct Signature {
+    pub(super) signature: String,
+    pub(super) slot: u64,
+    pub(super) err: Option<serde::de::IgnoredAny>,
+    pub(super) block_time: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -51,57 +48,22 @@ struct Block {
     signatures: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Transaction {
-    slot: u64,
-    meta: Meta,
-    transaction: Body,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    err: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    inner_instructions: Vec<Inner>,
-    #[serde(default)]
-    loaded_addresses: Loaded,
-}
-
-#[derive(Default, Deserialize)]
-struct Loaded {
-    writable: Vec<SolanaAddress>,
-    readonly: Vec<SolanaAddress>,
-}
-
-#[derive(Deserialize)]
-struct Inner {
-    instructions: Vec<Call>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Call {
-    program_id_index: usize,
-    accounts: Vec<usize>,
-    data: String,
-}
-
-#[derive(Deserialize)]
-struct Body {
-    message: Keys,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Keys {
-    account_keys: Vec<SolanaAddress>,
+impl Block {
+    /// Surfpool makes block hashes up, and those of its blocks with transactions do not hang together. Nothing is ever replaced
+    /// there, so the slot itself tells which block it is.
+    fn in_slot(mut self, slot: u64) -> Self {
+        if self.blockhash.to_string().starts_with("SURFNETxSAFEHASH") {
+            let named = |slot: u64| SolanaAddress::new(U256::from(slot).to_be_bytes());
+            (self.blockhash, self.previous_blockhash) = (named(slot), named(slot.wrapping_sub(1)));
+        }
+        self
+    }
 }
 
 impl SolanaReader {
     /// The block of a slot. A skipped slot stands for the block before it, so that each block's parent is the one below.
     pub(super) async fn read_block(&self, slot: u64) -> Result<Option<BlockRef>, ChainError> {
-        if let Some(block) = self.block_at(slot, "none").await? {
+        if let Some(block) = self.block_at(slot, "none", self.rpc.best_head() >= slot).await? {
             let timestamp: Option<u64> = self.rpc.call("getBlockTime", [slot]).await?;
             return Ok(Some(BlockRef {
                 number: slot,
@@ -121,19 +83,23 @@ impl SolanaReader {
                 "the RPC endpoint keeps no block as old as slot {slot}; use one with older history, or set the deployment slot"
             )));
         };
-        let Some(block) = self.block_at(before, "none").await? else { return Ok(None) };
+        let Some(block) = self.block_at(before, "none", true).await? else { return Ok(None) };
         let (hash, timestamp) = (B256::new(block.blockhash.0), self.rpc.call("getBlockTime", [before]).await?);
         let timestamp: Option<u64> = timestamp;
         Ok(Some(BlockRef { number: slot, hash, parent_hash: hash, timestamp: timestamp.unwrap_or_default() }))
     }
 
-    async fn block_at(&self, slot: u64, details: &str) -> Result<Option<Block>, ChainError> {
+    /// `there`: some node has the slot already, so one that has not is not asked.
+    async fn block_at(&self, slot: u64, details: &str, there: bool) -> Result<Option<Block>, ChainError> {
         let settings = json!({
             "transactionDetails": details, "rewards": false, "commitment": "confirmed", "maxSupportedTransactionVersion": 0,
         });
-        match self.rpc.call("getBlock", json!([slot, settings])).await {
-            Ok(block) => Ok(block),
-            // Skipped, not there yet, or before what the node keeps: the words differ from node to node.
+        let (method, params) = ("getBlock", json!([slot, settings]));
+        let found: Result<Option<Block>, RpcFailure> =
+            if there { self.rpc.call_at(slot, method, params).await } else { self.rpc.call(method, params).await };
+        match found {
+            Ok(block) => Ok(block.map(|block: Block| block.in_slot(slot))),
+            // Skipped, or not there yet: the words differ from node to node.
             Err(RpcFailure::Refused(_)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -171,11 +137,16 @@ impl SolanaReader {
         Ok(blocks.into_iter().flatten().collect())
     }
 
-    async fn events_of_slot(&self, slot: u64, mut signatures: Vec<Signature>) -> Result<Vec<ChainEvent>, ChainError> {
+    /// The hash of a slot's block, and transactions of it in the order they ran.
+    pub(super) async fn in_order(
+        &self,
+        slot: u64,
+        mut signatures: Vec<Signature>,
+    ) -> Result<(B256, Vec<Signature>), ChainError> {
         // One transaction has no order to learn.
         let details = if signatures.len() > 1 { "signatures" } else { "none" };
         let block = self
-            .block_at(slot, details)
+            .block_at(slot, details, true)
             .await?
             .ok_or_else(|| ChainError::Unavailable(format!("block {slot} is not there, its transactions are")))?;
         if signatures.len() > 1 {
@@ -187,6 +158,11 @@ impl SolanaReader {
             }
             signatures.sort_by_key(place);
         }
+        Ok((B256::new(block.blockhash.0), signatures))
+    }
+
+    async fn events_of_slot(&self, slot: u64, signatures: Vec<Signature>) -> Result<Vec<ChainEvent>, ChainError> {
+        let (block_hash, signatures) = self.in_order(slot, signatures).await?;
         let mut events = Vec::new();
         for found in signatures {
             let id: TransactionId =
@@ -194,7 +170,7 @@ impl SolanaReader {
             for kind in self.events_of(&found.signature, slot).await? {
                 let meta = EventMeta {
                     block_number: slot,
-                    block_hash: B256::new(block.blockhash.0),
+                    block_hash,
                     block_timestamp: found.block_time.unwrap_or_default(),
                     transaction: id,
                     log_index: events.len() as u64,
@@ -206,32 +182,26 @@ impl SolanaReader {
     }
 
     /// The events of one transaction, in order.
-    async fn events_of(&self, signature: &str, slot: u64) -> Result<Vec<EventKind>, ChainError> {
-        let settings = json!({"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0});
-        let found: Option<Transaction> = self.rpc.call("getTransaction", json!([signature, settings])).await?;
-        let found =
-            found.ok_or_else(|| ChainError::Unavailable(format!("transaction {signature} is not there yet")))?;
+    pub(super) async fn events_of(&self, signature: &str, slot: u64) -> Result<Vec<EventKind>, ChainError> {
+        let found = self
+            .transaction_at(signature, slot)
+            .await?
+            .ok_or_else(|| ChainError::Unavailable(format!("transaction {signature} is not there yet")))?;
         if found.slot != slot || found.meta.err.is_some() {
             return Err(ChainError::Unavailable(format!("transaction {signature} moved to another slot; ask again")));
         }
-        let keys: Vec<SolanaAddress> = [
-            found.transaction.message.account_keys,
-            found.meta.loaded_addresses.writable,
-            found.meta.loaded_addresses.readonly,
-        ]
-        .concat();
+        let calls =
+            found.calls().ok_or_else(|| ChainError::Inconsistent(format!("transaction {signature} cannot be read")))?;
         let mut kinds = Vec::new();
-        for call in found.meta.inner_instructions.iter().flat_map(|inner| &inner.instructions) {
+        for call in calls {
             // Only the program itself can sign as its event authority, so nobody else can make such a call succeed.
-            let ours = keys.get(call.program_id_index) == Some(&self.program.id)
-                && call.accounts.first().and_then(|account| keys.get(*account)) == Some(&self.program.event_authority);
+            let ours = !call.outer
+                && call.program == self.program.id
+                && call.accounts.first() == Some(&self.program.event_authority);
             if !ours {
                 continue;
             }
-            let data = bs58::decode(&call.data)
-                .into_vec()
-                .map_err(|error| ChainError::Inconsistent(format!("call data of {signature}: {error}")))?;
-            let decoded = decode(&data).map_err(|why| ChainError::Inconsistent(format!("{signature}: {why}")))?;
+            let decoded = decode(&call.data).map_err(|why| ChainError::Inconsistent(format!("{signature}: {why}")))?;
             kinds.extend(decoded.unwrap_or_default());
         }
         Ok(kinds)
@@ -243,13 +213,8 @@ impl SolanaReader {
         let mut before = if whole { self.page_above(to) } else { None };
         let mut all = Vec::new();
         loop {
-            let mut settings = json!({"limit": PAGE, "commitment": "confirmed"});
-            if let Some(before) = &before {
-                settings["before"] = json!(before);
-            }
-            let params = json!([address, settings]);
-            // A node that is behind answers with what it has and no hint of it, hence `_at`.
-            let page: Vec<Signature> = self.rpc.call_at(to, "getSignaturesForAddress", params).await?;
+            // A node that is behind answers with what it has and no hint of it, hence the slot.
+            let page = self.signatures_page(address, before.as_deref(), PAGE, Some(to)).await?;
             let full = page.len() >= PAGE;
             let Some(last) = page.last().cloned() else { return Ok(all) };
             all.extend(page.into_iter().filter(|found| (from..=to).contains(&found.slot)));
@@ -261,6 +226,25 @@ impl SolanaReader {
             }
             before = Some(last.signature);
         }
+    }
+
+    /// Signatures that name `address`, newest first: the next `limit` behind `before`, from a node that has got to slot `needed`.
+    pub(super) async fn signatures_page(
+        &self,
+        address: SolanaAddress,
+        before: Option<&str>,
+        limit: usize,
+        needed: Option<u64>,
+    ) -> Result<Vec<Signature>, ChainError> {
+        let mut settings = json!({"limit": limit, "commitment": "confirmed"});
+        if let Some(before) = before {
+            settings["before"] = json!(before);
+        }
+        let (method, params) = ("getSignaturesForAddress", json!([address, settings]));
+        Ok(match needed {
+            Some(slot) => self.rpc.call_at(slot, method, params).await?,
+            None => self.rpc.call(method, params).await?,
+        })
     }
 
     fn page_above(&self, slot: u64) -> Option<String> {
@@ -275,66 +259,9 @@ impl SolanaReader {
         }
         pages.insert(slot, signature);
     }
+}
 
-    /// Terms of a version, from the event that set them; `operator_of` is named by nothing else.
-    pub(super) async fn terms_set(
-        &self,
-        operator_of: SolanaAddress,
-        version: u32,
-    ) -> Result<Option<Terms>, ChainError> {
-        let newest: u64 = self.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
-        for found in self.signatures(operator_of, 0, newest).await? {
-            if found.err.is_some() {
-                continue;
-            }
-            for kind in self.events_of(&found.signature, found.slot).await? {
-                if let EventKind::TermsSet { terms_version, terms, .. } = kind
-                    && terms_version == version
-                {
-                    return Ok(Some(terms));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The transaction of `payer` whose message has this keccak256, if it succeeded.
-    pub(super) async fn find_payment(
-        &self,
-        payer: SolanaAddress,
-        message: B256,
-        seconds_back: u64,
-    ) -> Result<Option<TransactionId>, ChainError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let oldest = now.saturating_sub(seconds_back);
-        let mut before: Option<String> = None;
-        loop {
-            let mut settings = json!({"limit": 100, "commitment": "confirmed"});
-            if let Some(before) = &before {
-                settings["before"] = json!(before);
-            }
-            let page: Vec<Signature> = self.rpc.call("getSignaturesForAddress", json!([payer, settings])).await?;
-            let Some(last) = page.last().cloned() else { return Ok(None) };
-            for found in &page {
-                if found.block_time.is_some_and(|time| time < oldest) {
-                    return Ok(None);
-                }
-                if found.err.is_none() && self.message_hash(&found.signature).await? == Some(message) {
-                    return Ok(found.signature.parse().ok());
-                }
-            }
-            before = Some(last.signature);
-        }
-    }
-
-    async fn message_hash(&self, signature: &str) -> Result<Option<B256>, ChainError> {
-        #[derive(Deserialize)]
-        struct Raw {
-            transaction: (String, String),
-        }
-        let settings = json!({"encoding": "base64", "commitment": "confirmed", "maxSupportedTransactionVersion": 0});
-        let raw: Option<Raw> = self.rpc.call("getTransaction", json!([signature, settings])).await?;
-        let bytes = raw.and_then(|raw| STANDARD.decode(raw.transaction.0).ok());
-        Ok(bytes.as_deref().and_then(message_of).map(keccak256))
-    }
+/// Unix seconds.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -7,8 +7,9 @@ use super::message::{Instruction, Meta};
 use super::program::Program;
 use crate::{ChainError, DebitRow};
 
-const SYSTEM: SolanaAddress = SolanaAddress::new([0; 32]);
-const COMPUTE_BUDGET: SolanaAddress = SolanaAddress::from_str_const("ComputeBudget111111111111111111111111111111");
+pub(super) const SYSTEM: SolanaAddress = SolanaAddress::new([0; 32]);
+pub(super) const COMPUTE_BUDGET: SolanaAddress =
+    SolanaAddress::from_str_const("ComputeBudget111111111111111111111111111111");
 const ED25519: SolanaAddress = SolanaAddress::from_str_const("Ed25519SigVerify111111111111111111111111111");
 const INSTRUCTIONS: SolanaAddress = SolanaAddress::from_str_const("Sysvar1nstructions1111111111111111111111111");
 /// What the precompile's data says of itself: one signature, all of it in this instruction, in this order.
@@ -159,10 +160,11 @@ impl Program {
         self.call(accounts, [&[4][..], &amount.micros().to_le_bytes()].concat())
     }
 
-    /// `account` is the operator's next one.
+    /// `account` is the operator's next one; its rent comes from `payer`, the money from `funder`.
     pub(super) fn deposit(
         &self,
         payer: SolanaAddress,
+        funder: SolanaAddress,
         owner: SolanaAddress,
         account: AccountId,
         amount: Usdc,
@@ -170,11 +172,11 @@ impl Program {
     ) -> Instruction {
         let accounts = vec![
             Meta::pays(payer),
-            Meta::signs(payer),
+            Meta::signs(funder),
             Meta { key: owner, signer: !ceiling.is_zero(), writable: false },
             Meta::writes(self.operator(account.operator_index())),
             Meta::writes(self.account(account)),
-            Meta::writes(self.wallet(&payer)),
+            Meta::writes(self.wallet(&funder)),
             Meta::writes(self.vault),
             Meta::reads(self.mint),
             Meta::reads(TOKEN_PROGRAM),

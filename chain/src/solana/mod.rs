@@ -7,14 +7,22 @@ mod bytes;
 mod config;
 mod event;
 mod failure;
+mod fee_payer;
 mod follow;
 mod instruction;
 #[cfg(feature = "local")]
 pub mod local;
 mod message;
+mod past;
+mod pay;
+mod payment;
+mod plan;
 mod program;
 mod reader;
+mod sponsored;
 mod state;
+mod tables;
+mod transaction;
 mod writer;
 
 use compute_futures_protocol::{Address, SolanaAddress};
@@ -22,9 +30,12 @@ use compute_futures_protocol::{Address, SolanaAddress};
 use crate::ChainError;
 
 pub use config::SolanaConfig;
+pub use fee_payer::FeePayer;
+pub use payment::{PaidTransaction, PaymentStatus, TokenTransfer};
 pub use program::usdc_mint;
 pub use reader::SolanaReader;
-pub use writer::SolanaWriter;
+pub use transaction::TokenBalance;
+pub use writer::{FeeLimits, SolanaWriter};
 
 /// The address on Solana; any other is none here.
 fn solana(address: Address) -> Result<SolanaAddress, ChainError> {

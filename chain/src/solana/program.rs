@@ -51,6 +51,12 @@ impl Program {
         find_program_address(&[b"account", &operator, &sequence], &self.id).0
     }
 
+    /// Named by the transactions that create lookup tables for a key, and by nothing else: they are found again by it. There is
+    /// nothing at this address.
+    pub(super) fn tables_of(&self, authority: &SolanaAddress) -> SolanaAddress {
+        find_program_address(&[b"lookup-tables", &authority.0], &self.id).0
+    }
+
     /// The USDC token account of a wallet.
     pub(super) fn wallet(&self, owner: &SolanaAddress) -> SolanaAddress {
         associated_token_address(owner, &self.mint)

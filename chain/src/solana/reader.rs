@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use compute_futures_protocol::solana::{associated_token_address, solana_deposit_address};
+use compute_futures_protocol::solana::solana_deposit_address;
 use compute_futures_protocol::{
     AccountId, Address, B256, Chain, DepositTerms, Domain, SolanaAddress, Terms, TransactionId, Usdc, signer_among,
 };
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::message::compile;
+use super::payment::PaidTransaction;
 use super::program::Program;
 use super::state::{FuturesAccount, Operator, fed_account, operator_index, token_amount};
 use super::{SolanaConfig, failure, solana};
@@ -28,6 +29,8 @@ pub struct SolanaReader {
     pub(super) program: Program,
     /// Signatures at which pages of the program's history ended, by slot: where to start for an older range.
     pub(super) pages: Mutex<BTreeMap<u64, String>>,
+    /// Roots of batches that their operators' accounts hold no more, by operator and number.
+    pub(super) roots: Mutex<BTreeMap<(u32, u64), B256>>,
     chain: Chain,
     domain: Domain,
     deployment_slot: u64,
@@ -52,6 +55,13 @@ struct Account {
     data: (String, String),
     owner: SolanaAddress,
     executable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LatestBlockhash {
+    blockhash: SolanaAddress,
+    last_valid_block_height: u64,
 }
 
 /// What a simulation says.
@@ -85,6 +95,7 @@ impl SolanaReader {
             rpc: Rpc::new(&config.rpc_urls, config.request_timeout, config.max_head_lag, Head::Solana)?,
             program: Program::new(config.program, mint),
             pages: Mutex::default(),
+            roots: Mutex::default(),
             chain: config.chain,
             domain,
             deployment_slot: config.deployment_slot,
@@ -113,7 +124,11 @@ impl SolanaReader {
     }
 
     /// Data of an account that `owner` owns; `None` when there is none.
-    async fn data_of(&self, address: &SolanaAddress, owner: &SolanaAddress) -> Result<Option<Vec<u8>>, ChainError> {
+    pub(super) async fn data_of(
+        &self,
+        address: &SolanaAddress,
+        owner: &SolanaAddress,
+    ) -> Result<Option<Vec<u8>>, ChainError> {
         let Some(account) = self.raw_account(address).await?.filter(|account| account.owner == *owner) else {
             return Ok(None);
         };
@@ -121,6 +136,11 @@ impl SolanaReader {
             .decode(account.data.0)
             .map(Some)
             .map_err(|error| ChainError::Inconsistent(format!("data of {address} is not base64: {error}")))
+    }
+
+    /// Whether there is nothing at an address.
+    pub(super) async fn is_missing(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
+        Ok(self.raw_account(address).await?.is_none())
     }
 
     /// An account of the program, decoded.
@@ -148,13 +168,35 @@ impl SolanaReader {
         self.state(address, fed_account).await
     }
 
-    /// Runs a transaction without sending it.
+    /// Whether an account is there.
+    pub(super) async fn exists(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
+        Ok(self.raw_account(address).await?.is_some())
+    }
+
+    /// Runs a transaction without sending it, whatever its signatures and its blockhash are.
     pub(super) async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        self.run(transaction, true).await
+    }
+
+    /// Runs a signed transaction as it stands without sending it: with a blockhash that ran out it fails.
+    pub(super) async fn simulate_signed(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        self.run(transaction, false).await
+    }
+
+    async fn run(&self, transaction: &[u8], any_blockhash: bool) -> Result<Simulated, ChainError> {
         let settings = json!({
-            "encoding": "base64", "commitment": "confirmed", "sigVerify": false, "replaceRecentBlockhash": true,
+            "encoding": "base64", "commitment": "confirmed", "sigVerify": !any_blockhash,
+            "replaceRecentBlockhash": any_blockhash,
         });
         let params = json!([STANDARD.encode(transaction), settings]);
         Ok(self.rpc.call::<_, Context<Simulated>>("simulateTransaction", params).await?.value)
+    }
+
+    /// What a transaction signed now names, and the last block height at which it may be included.
+    pub(super) async fn newest_blockhash(&self) -> Result<(B256, u64), ChainError> {
+        let params = json!([{"commitment": "confirmed"}]);
+        let latest: Context<LatestBlockhash> = self.rpc.call("getLatestBlockhash", params).await?;
+        Ok((B256::new(latest.value.blockhash.0), latest.value.last_valid_block_height))
     }
 
     async fn slot(&self, commitment: &str) -> Result<u64, ChainError> {
@@ -175,9 +217,9 @@ impl Simulated {
     }
 }
 
-fn too_old(number: u64) -> ChainError {
-    ChainError::Rejected(format!(
-        "batch {number} is older than the 64 whose roots the operator's account holds; its root is in its BatchPosted event: ask an indexer"
+fn lost(number: u64) -> ChainError {
+    ChainError::Unavailable(format!(
+        "the RPC endpoint keeps no transaction as old as batch {number}; use one with older history, or ask an indexer"
     ))
 }
 
@@ -262,8 +304,7 @@ impl ChainReader for SolanaReader {
         match version {
             _ if version == operator.terms_version => Ok(Some(operator.terms)),
             _ if version == 0 || version > operator.terms_version => Ok(None),
-            // Only `set_terms` names this account.
-            _ => self.terms_set(self.program.operator_of(&operator.authority), version).await,
+            _ => self.terms_set(self.program.operator_of(&operator.authority), operator_index, version).await,
         }
     }
 
@@ -279,15 +320,14 @@ impl ChainReader for SolanaReader {
         Ok(self.fed_by(&address).await?.flatten())
     }
 
-    /// USDC in the associated token account of `holder`; of the program itself: in its vault. There is no state of older slots:
-    /// with `block` the balance is of that slot or a later one.
-    async fn token_balance(&self, holder: Address, _block: Option<u64>) -> Result<Usdc, ChainError> {
+    /// USDC in the associated token account of `holder`; of the program itself: in its vault. With `block`: at the end of that
+    /// slot, from the newest transaction up to it that names the token account.
+    async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
         let holder = solana(holder)?;
-        let wallet = if holder == self.program.id {
-            self.program.vault
-        } else {
-            associated_token_address(&holder, &self.program.mint)
-        };
+        let wallet = if holder == self.program.id { self.program.vault } else { self.program.wallet(&holder) };
+        if let Some(slot) = block {
+            return self.balance_at(wallet, slot).await;
+        }
         let Some(data) = self.data_of(&wallet, &compute_futures_protocol::solana::TOKEN_PROGRAM).await? else {
             return Ok(Usdc::ZERO);
         };
@@ -311,6 +351,23 @@ impl ChainReader for SolanaReader {
         self.find_payment(solana(payer)?, nonce, seconds_back).await
     }
 
+    async fn block_height(&self) -> Result<u64, ChainError> {
+        Ok(self.rpc.call("getBlockHeight", json!([{"commitment": "finalized"}])).await?)
+    }
+
+    /// Whoever signed until now named a block that a node has at least processed.
+    async fn last_block_height(&self) -> Result<Option<u64>, ChainError> {
+        let params = json!([{"commitment": "processed"}]);
+        let latest: Context<LatestBlockhash> = self.rpc.call("getLatestBlockhash", params).await?;
+        Ok(Some(latest.value.last_valid_block_height))
+    }
+
+    async fn transfers_in(&self, id: TransactionId) -> Result<Option<(PaidTransaction, B256)>, ChainError> {
+        let Some(paid) = self.transfers_of(id).await? else { return Ok(None) };
+        let message = self.message_hash(&id.to_string()).await?;
+        Ok(message.map(|message| (paid, message)))
+    }
+
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
         Ok(signer.solana().is_some() && signer_among(digest, signature, &[signer]).is_ok())
     }
@@ -325,7 +382,12 @@ impl ChainReader for SolanaReader {
         let Some(operator) = self.operator_state(operator_index).await? else { return Ok(false) };
         match operator.root(batch_number) {
             Ok(None) => return Ok(false),
-            Err(()) => return Err(too_old(batch_number)),
+            // The program would want a proof of the batch too, which takes every root around it. Its own event says as much.
+            Err(()) => {
+                let root = self.posted_root(operator_index, batch_number).await?;
+                let root = root.ok_or_else(|| lost(batch_number))?;
+                return Ok(compute_futures_protocol::verify(root, receipt_hash, proof));
+            }
             Ok(Some(_)) => {}
         }
         let instruction = self.program.verify_receipt(operator_index, batch_number, receipt_hash, proof);
@@ -337,8 +399,15 @@ impl ChainReader for SolanaReader {
         Ok(returned.as_deref() == Some(&[1]))
     }
 
+    /// One of the newest 64 from the operator's account, an older one from the event that posted it.
     async fn batch_root(&self, operator_index: u32, batch_number: u64) -> Result<Option<B256>, ChainError> {
         let Some(operator) = self.operator_state(operator_index).await? else { return Ok(None) };
-        operator.root(batch_number).map_err(|()| too_old(batch_number))
+        match operator.root(batch_number) {
+            Ok(root) => Ok(root),
+            Err(()) => {
+                let root = self.posted_root(operator_index, batch_number).await?;
+                root.map(Some).ok_or_else(|| lost(batch_number))
+            }
+        }
     }
 }

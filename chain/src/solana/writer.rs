@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use compute_futures_protocol::{
-    AccountId, Address, B256, DepositTerms, Signer, SolanaAddress, SpendCeiling, TransactionId, Usdc, keccak256,
-    signer_among,
-};
+use compute_futures_protocol::{Address, B256, Bytes, Signer, SolanaAddress, TransactionId, keccak256};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::instruction::{DepositAddress, Exit, check_signature, compute_budget, create_wallet, transfer};
-use super::message::{Instruction, compile};
-use super::state::operator_count;
+use super::instruction::compute_budget;
+use super::message::{Instruction, MOST_ACCOUNTS, Message, Table, compile_with};
+use super::plan::Roles;
+use super::tables::Kept;
 use super::{SolanaReader, failure, solana};
 use crate::{
     Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome,
@@ -29,20 +27,64 @@ const MOST_UNITS: u64 = 1_400_000;
 const HEADROOM_PERCENT: u64 = 20;
 /// Actions whose instructions are kept between estimate and signature.
 const MOST_PLANS: usize = 256;
-const FIRST_POLL: Duration = Duration::from_millis(50);
+pub(super) const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// The text of `TransactionError::AlreadyProcessed`, which every node passes on.
 const ALREADY_PROCESSED: &str = "already been processed";
 /// How often a transaction is sent again while it is waited for: leaders drop what they have no room for.
 const RESEND: Duration = Duration::from_secs(2);
+/// How long something is waited for that takes a slot.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Rows of different accounts that a transaction holds by its bytes.
+const ROWS: u64 = 20;
+/// With lookup tables, by its accounts: fee payer, operator, event authority, both programs, and one to spare.
+const ROWS_BY_TABLES: u64 = MOST_ACCOUNTS as u64 - 6;
+/// Accounts whose recent fees can be asked for at once.
+const MOST_FEE_ACCOUNTS: usize = 128;
+
+/// The most that is paid for a place in a block, on top of 5,000 lamports a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeeLimits {
+    /// Micro-lamports a compute unit.
+    pub micro_lamports: u64,
+    /// Lamports a transaction.
+    pub lamports: u64,
+}
+
+impl Default for FeeLimits {
+    /// A lamport a compute unit, and a thousandth of a SOL in all.
+    fn default() -> Self {
+        Self { micro_lamports: 1_000_000, lamports: 1_000_000 }
+    }
+}
+
+impl FeeLimits {
+    /// The price a compute unit within both limits.
+    fn price(self, fees: Fees, units: u64) -> u64 {
+        let offered = fees.max_priority_fee.min(fees.max_fee);
+        let whole = u128::from(self.lamports) * 1_000_000 / u128::from(units.max(1));
+        u64::try_from(offered.min(whole).min(self.micro_lamports.into())).unwrap_or(u64::MAX)
+    }
+}
 
 /// Signs transactions with one key and posts them.
 pub struct SolanaWriter {
-    reader: Arc<SolanaReader>,
-    key: Signer,
-    sender: SolanaAddress,
-    /// The instructions of estimated actions. They name accounts that only the chain knows, and signing asks nobody.
-    plans: Mutex<HashMap<B256, Vec<Instruction>>>,
+    pub(super) reader: Arc<SolanaReader>,
+    pub(super) key: Signer,
+    pub(super) sender: SolanaAddress,
+    limits: FeeLimits,
+    by_tables: bool,
+    /// The lookup tables of this key, oldest first; `None` until they are looked for.
+    pub(super) tables: tokio::sync::Mutex<Option<Vec<Kept>>>,
+    /// Estimated actions. They name accounts that only the chain knows, and signing asks nobody.
+    plans: Mutex<HashMap<B256, Planned>>,
+}
+
+/// What an action is as instructions, and the tables that make them fit.
+#[derive(Clone)]
+struct Planned {
+    instructions: Vec<Instruction>,
+    tables: Vec<Table>,
 }
 
 impl fmt::Debug for SolanaWriter {
@@ -54,13 +96,6 @@ impl fmt::Debug for SolanaWriter {
 #[derive(Deserialize)]
 struct Context<T> {
     value: T,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LatestBlockhash {
-    blockhash: SolanaAddress,
-    last_valid_block_height: u64,
 }
 
 #[derive(Deserialize)]
@@ -95,122 +130,139 @@ impl SolanaWriter {
         let sender = solana(key.address()).map_err(|_| {
             ChainError::Config("the key is a secp256k1 key; transactions on Solana need a Solana keypair".into())
         })?;
-        Ok(Self { reader, key, sender, plans: Mutex::default() })
-    }
-
-    async fn own_index(&self) -> Result<u32, ChainError> {
-        self.reader.operator_index_of(self.sender()).await?.ok_or_else(|| refused("NotOperator"))
-    }
-
-    /// The id the operator's next account gets.
-    async fn next_account(&self, operator_index: u32) -> Result<AccountId, ChainError> {
-        let operator = self.reader.operator_state(operator_index).await?.ok_or_else(|| refused("UnknownOperator"))?;
-        AccountId::new(operator_index, operator.last_sequence + 1).map_err(|_| refused("SequenceExhausted"))
-    }
-
-    async fn exit(&self, account: AccountId) -> Result<Exit, ChainError> {
-        let found = self.reader.account_state(account).await?.ok_or_else(|| refused("UnknownAccount"))?;
-        Ok(Exit { owner: found.owner, rent_payer: found.rent_payer, deposit_address: found.deposit_address })
-    }
-
-    fn address_of(&self, terms: &DepositTerms) -> Result<DepositAddress, ChainError> {
-        let address = solana(self.reader.deposit_address(terms)?)?;
-        Ok(DepositAddress { address, owner: solana(terms.owner)?, terms: *terms })
-    }
-
-    /// What an action is as instructions, as the chain stands now.
-    async fn plan(&self, action: &Action) -> Result<Vec<Instruction>, ChainError> {
-        let (program, me) = (&self.reader.program, self.sender);
-        let wallet = |owner| create_wallet(me, owner, program.mint);
-        Ok(match action {
-            Action::SetTerms { terms } => {
-                let index = match self.reader.operator_index_of(self.sender()).await? {
-                    Some(index) => index,
-                    None => self.reader.state(&program.registry, operator_count).await?.unwrap_or_default() + 1,
-                };
-                vec![wallet(program.vault_authority), program.set_terms(me, index, terms)]
-            }
-            Action::PostDebits { batch_number, receipts_root, receipt_count, rows } => {
-                let index = self.own_index().await?;
-                vec![program.post_debits(me, index, *batch_number, *receipts_root, *receipt_count, rows)?]
-            }
-            Action::CloseAccount { account } => {
-                let exit = self.exit(*account).await?;
-                vec![wallet(exit.owner), program.close_account(me, *account, &exit)]
-            }
-            Action::Refund { account } => {
-                let exit = self.exit(*account).await?;
-                vec![wallet(exit.owner), program.refund(*account, &exit)]
-            }
-            Action::WithdrawEarnings { to, amount } => {
-                let to = solana(*to)?;
-                vec![wallet(to), program.withdraw_earnings(me, self.own_index().await?, to, *amount)]
-            }
-            Action::Deposit { operator_index, owner, amount, ceiling } => {
-                let account = self.next_account(*operator_index).await?;
-                vec![program.deposit(me, solana(*owner)?, account, *amount, *ceiling)]
-            }
-            Action::TopUp { account, amount, ceiling } => vec![program.top_up(me, *account, *amount, *ceiling)],
-            Action::Sweep { terms } => {
-                let address = self.address_of(terms)?;
-                let fed = self.reader.fed_by(&address.address).await?;
-                let account = match fed.flatten() {
-                    Some(account) => account,
-                    None => self.next_account(terms.operator_index).await?,
-                };
-                let sweep = program.sweep(me, &address, account);
-                if fed.is_some() { vec![sweep] } else { vec![program.open_deposit_address(me, &address), sweep] }
-            }
-            Action::Recover { terms, token } => {
-                let (address, mint) = (self.address_of(terms)?, solana(*token)?);
-                let recover = program.recover(&address, mint);
-                let mut plan = vec![create_wallet(me, address.owner, mint), recover];
-                if self.reader.fed_by(&address.address).await?.is_none() {
-                    plan.insert(0, program.open_deposit_address(me, &address));
-                }
-                plan
-            }
-            Action::RaiseCeiling { account, ceiling } => vec![program.raise_ceiling(me, *account, *ceiling)],
-            Action::RaiseCeilingWithSignature { account, ceiling, signature } => {
-                self.signed_ceiling(*account, *ceiling, signature).await?
-            }
-            Action::SetDelegate { account, delegate } => {
-                vec![program.set_delegate(me, *account, delegate.map(solana).transpose()?)]
-            }
-            Action::RequestRefund { account } => vec![program.request_refund(me, *account)],
-            Action::Transfer { to, amount } => {
-                let to = solana(*to)?;
-                vec![wallet(to), transfer(program, me, to, *amount)]
-            }
-            Action::Approve { .. } | Action::Noop | Action::DepositWithAuthorization { .. } => {
-                return Err(ChainError::Rejected("there is no such action on Solana".into()));
-            }
+        Ok(Self {
+            reader,
+            key,
+            sender,
+            limits: FeeLimits::default(),
+            by_tables: true,
+            tables: tokio::sync::Mutex::default(),
+            plans: Mutex::default(),
         })
     }
 
-    /// The runtime checks a signature of a named key; whose it is, is found out here.
-    async fn signed_ceiling(
-        &self,
-        account: AccountId,
-        ceiling: Usdc,
-        signature: &[u8],
-    ) -> Result<Vec<Instruction>, ChainError> {
-        let found = self.reader.account_state(account).await?.ok_or_else(|| refused("UnknownAccount"))?;
-        let digest = SpendCeiling { account_id: account, ceiling }.digest(&self.reader.domain());
-        let spenders: Vec<Address> = std::iter::once(found.owner).chain(found.delegate).map(Address::Solana).collect();
-        let signer = signer_among(digest, signature, &spenders).map_err(|_| refused("InvalidSignature"))?;
-        let bytes = signature.try_into().map_err(|_| refused("InvalidSignature"))?;
-        let program = &self.reader.program;
-        Ok(vec![
-            check_signature(solana(signer)?, bytes, digest),
-            program.raise_ceiling_with_signature(account, ceiling),
-        ])
+    /// Never offers more than this.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: FeeLimits) -> Self {
+        self.limits = limits;
+        self
     }
 
-    fn message(&self, plan: &[Instruction], units: u64, price: u64, blockhash: B256) -> super::message::Message {
+    /// Makes no lookup tables: no rent, 20 rows in a batch instead of 58.
+    #[must_use]
+    pub const fn without_tables(mut self) -> Self {
+        self.by_tables = false;
+        self
+    }
+
+    pub(super) fn price(&self, fees: Fees, units: u64) -> u64 {
+        self.limits.price(fees, units)
+    }
+
+    fn message(&self, planned: &Planned, units: u64, price: u64, blockhash: B256) -> Message {
         let units = u32::try_from(units.min(MOST_UNITS)).unwrap_or(u32::MAX);
-        let instructions: Vec<Instruction> = compute_budget(units, price).into_iter().chain(plan.to_vec()).collect();
-        compile(self.sender, &instructions, blockhash)
+        let budget = compute_budget(units, price).into_iter();
+        let instructions: Vec<Instruction> = budget.chain(planned.instructions.iter().cloned()).collect();
+        compile_with(self.sender, &instructions, blockhash, &planned.tables)
+    }
+
+    /// The transaction of a plan, to be simulated, with lookup tables when it does not fit without.
+    async fn fitted(&self, action: &Action, instructions: Vec<Instruction>) -> Result<(Planned, Vec<u8>), ChainError> {
+        let mut planned = Planned { instructions, tables: Vec::new() };
+        let whole = |planned: &Planned| self.message(planned, MOST_UNITS, 0, B256::ZERO).unsigned();
+        match whole(&planned) {
+            Ok(transaction) => Ok((planned, transaction)),
+            Err(error) => {
+                let large = match action {
+                    // Refused before anything is made for it.
+                    Action::PostDebits { rows, .. } => self.by_tables && rows.len() as u64 <= ROWS_BY_TABLES,
+                    _ => false,
+                };
+                if !large {
+                    return Err(error);
+                }
+                planned.tables = self.tables_for(&planned.instructions).await?;
+                whole(&planned).map(|transaction| (planned, transaction))
+            }
+        }
+    }
+
+    /// What recent blocks took for writing these accounts; nothing is fine.
+    async fn recent_fees(&self, written: &[SolanaAddress]) -> Result<Fees, ChainError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Recent {
+            prioritization_fee: u64,
+        }
+        let params = json!([&written[..written.len().min(MOST_FEE_ACCOUNTS)]]);
+        let mut recent: Vec<u64> =
+            match self.reader.rpc.call::<_, Vec<Recent>>("getRecentPrioritizationFees", params).await {
+                Ok(recent) => recent.into_iter().map(|recent| recent.prioritization_fee).collect(),
+                // Not every node tells.
+                Err(crate::transport::RpcFailure::Refused(_)) => Vec::new(),
+                Err(failure) => return Err(failure.into()),
+            };
+        recent.sort_unstable();
+        let fee = recent.get(recent.len() * 3 / 4).copied().unwrap_or_default().min(self.limits.micro_lamports);
+        Ok(Fees { max_fee: fee.into(), max_priority_fee: fee.into() })
+    }
+
+    pub(super) async fn fees_for_plan(&self, plan: &[Instruction]) -> Result<Fees, ChainError> {
+        let accounts = plan.iter().flat_map(|instruction| &instruction.accounts);
+        let mut written: Vec<SolanaAddress> = accounts.filter(|meta| meta.writable).map(|meta| meta.key).collect();
+        written.sort_unstable();
+        written.dedup();
+        self.recent_fees(&written).await
+    }
+
+    fn planned(&self, action: &Action) -> Result<Planned, ChainError> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = plans.get(&key_of(action)?).cloned();
+        found.ok_or_else(|| ChainError::Config("the action was not estimated before it is signed".into()))
+    }
+
+    /// Signs and posts instructions of our own, and waits for them.
+    pub(super) async fn post(&self, instructions: &[Instruction], tables: &[Table]) -> Result<(), ChainError> {
+        let planned = Planned { instructions: instructions.to_vec(), tables: tables.to_vec() };
+        let transaction = self.message(&planned, MOST_UNITS, 0, B256::ZERO).unsigned()?;
+        let units = with_headroom(self.reader.simulate(&transaction).await?.units()?);
+        let price = self.price(self.fees_for_plan(instructions).await?, units);
+        let (blockhash, last) = self.reader.newest_blockhash().await?;
+        let lifetime = Lifetime::Blockhash { hash: blockhash, last_valid_block_height: last };
+        let (signature, raw) = self.message(&planned, units, price, blockhash).sign(&self.key)?;
+        let fees = Fees { max_fee: price.into(), max_priority_fee: price.into() };
+        let id = TransactionId::Solana(signature);
+        self.landing(&SignedTransaction { id, raw: raw.into(), validity: lifetime.validity(), fees }).await.map(|_| ())
+    }
+
+    /// Broadcasts until the transaction is in a block, or can be in none any more.
+    async fn landing(&self, transaction: &SignedTransaction) -> Result<TransactionOutcome, ChainError> {
+        let (mut sent, mut pause) = (None::<Instant>, FIRST_POLL);
+        loop {
+            if sent.is_none_or(|sent| sent.elapsed() >= RESEND) {
+                self.broadcast(transaction).await?;
+                sent = Some(Instant::now());
+            }
+            if let Some(outcome) = self.outcome(transaction.id).await? {
+                if outcome.succeeded {
+                    return Ok(outcome);
+                }
+                let error = self.status(transaction.id).await?.and_then(|status| status.err).unwrap_or_default();
+                let logs = self.landed(transaction.id).await?.and_then(|landed| landed.log_messages);
+                return Err(failure::reverted(&error, &logs.unwrap_or_default()));
+            }
+            if transaction.validity.is_over(self.progress().await?) {
+                // Once more: it may have landed between the two questions.
+                if self.status(transaction.id).await?.is_none() {
+                    return Err(ChainError::Unavailable(format!(
+                        "transaction {} was not included before its blockhash ran out; try again",
+                        transaction.id
+                    )));
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(SLOWEST_POLL);
+        }
     }
 
     async fn status(&self, transaction: TransactionId) -> Result<Option<Status>, ChainError> {
@@ -229,9 +281,9 @@ impl SolanaWriter {
     }
 }
 
-/// A refusal that is known before anything is sent, under the name the contract gives it on EVM chains.
-fn refused(name: &str) -> ChainError {
-    ChainError::Reverted { name: format!("ComputeFutures_{name}"), detail: String::new() }
+/// Compute units to ask for.
+pub(super) fn with_headroom(units: u64) -> u64 {
+    units.saturating_add(units.saturating_mul(HEADROOM_PERCENT).div_ceil(100)).min(MOST_UNITS)
 }
 
 /// Names an action between estimate and signature.
@@ -251,44 +303,51 @@ impl ChainWriter for SolanaWriter {
     }
 
     async fn lifetime(&self, _: Progress) -> Result<Lifetime, ChainError> {
-        let params = json!([{"commitment": "confirmed"}]);
-        let latest: Context<LatestBlockhash> = self.reader.rpc.call("getLatestBlockhash", params).await?;
-        Ok(Lifetime::Blockhash {
-            hash: B256::new(latest.value.blockhash.0),
-            last_valid_block_height: latest.value.last_valid_block_height,
-        })
+        let (hash, last_valid_block_height) = self.reader.newest_blockhash().await?;
+        Ok(Lifetime::Blockhash { hash, last_valid_block_height })
     }
 
-    /// What recent blocks took for writing the vault, which nearly every transaction of ours competes for; nothing is fine.
+    /// What recent blocks took for writing the vault.
     async fn suggest_fees(&self) -> Result<Fees, ChainError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Recent {
-            prioritization_fee: u64,
+        self.recent_fees(&[self.reader.program.vault]).await
+    }
+
+    async fn fees_for(&self, action: &Action) -> Result<Fees, ChainError> {
+        match action {
+            // They are in it already.
+            Action::Sponsored { .. } => Ok(Fees { max_fee: 0, max_priority_fee: 0 }),
+            _ => {
+                let planned = self.planned(action)?;
+                self.fees_for_plan(&planned.instructions).await
+            }
         }
-        let params = json!([[self.reader.program.vault]]);
-        let mut recent: Vec<u64> =
-            match self.reader.rpc.call::<_, Vec<Recent>>("getRecentPrioritizationFees", params).await {
-                Ok(recent) => recent.into_iter().map(|recent| recent.prioritization_fee).collect(),
-                // Not every node tells.
-                Err(crate::transport::RpcFailure::Refused(_)) => Vec::new(),
-                Err(failure) => return Err(failure.into()),
-            };
-        recent.sort_unstable();
-        let fee = u128::from(recent.get(recent.len() * 3 / 4).copied().unwrap_or_default());
-        Ok(Fees { max_fee: fee, max_priority_fee: fee })
+    }
+
+    fn max_rows(&self) -> u64 {
+        if self.by_tables { ROWS_BY_TABLES } else { ROWS }
+    }
+
+    async fn sponsor(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
+        self.offer(owner, verb).await
+    }
+
+    async fn countersign(&self, verb: &Action, transaction: &[u8]) -> Result<Bytes, ChainError> {
+        self.agree(verb, transaction).await
     }
 
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError> {
-        let plan = self.plan(action).await?;
-        let transaction = self.message(&plan, MOST_UNITS, 0, B256::ZERO).unsigned()?;
+        if let Action::Sponsored { owner, verb, transaction } = action {
+            return self.estimate_sponsored(*owner, verb, transaction).await;
+        }
+        let plan = self.reader.plan(Roles { payer: self.sender, actor: self.sender }, action).await?;
+        let (planned, transaction) = self.fitted(action, plan).await?;
         let units = self.reader.simulate(&transaction).await?.units()?;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= MOST_PLANS {
             plans.clear();
         }
-        plans.insert(key_of(action)?, plan);
-        Ok(units.saturating_add(units.saturating_mul(HEADROOM_PERCENT).div_ceil(100)).min(MOST_UNITS))
+        plans.insert(key_of(action)?, planned);
+        Ok(with_headroom(units))
     }
 
     /// The action must have been estimated by this writer: that is when the accounts it names are looked up.
@@ -302,12 +361,12 @@ impl ChainWriter for SolanaWriter {
         let Lifetime::Blockhash { hash, .. } = lifetime else {
             return Err(ChainError::Config("a transaction on Solana is signed with a blockhash, not a nonce".into()));
         };
-        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = plans
-            .get(&key_of(action)?)
-            .ok_or_else(|| ChainError::Config("the action was not estimated before it is signed".into()))?;
-        let price = u64::try_from(fees.max_priority_fee.min(fees.max_fee)).unwrap_or(u64::MAX);
-        let (signature, raw) = self.message(plan, gas_limit, price, hash).sign(&self.key)?;
+        if let Action::Sponsored { owner, transaction, .. } = action {
+            return self.sign_sponsored(*owner, transaction, lifetime);
+        }
+        let planned = self.planned(action)?;
+        let price = self.price(fees, gas_limit);
+        let (signature, raw) = self.message(&planned, gas_limit, price, hash).sign(&self.key)?;
         Ok(SignedTransaction {
             id: TransactionId::Solana(signature),
             raw: raw.into(),
@@ -354,34 +413,27 @@ impl ChainWriter for SolanaWriter {
 
     async fn execute(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
         let units = self.estimate(action).await?;
-        let fees = self.suggest_fees().await?;
+        let fees = self.fees_for(action).await?;
         let lifetime = self.lifetime(self.progress().await?).await?;
         let transaction = self.sign(action, lifetime, units, fees)?;
-        let (mut sent, mut pause) = (None::<Instant>, FIRST_POLL);
-        loop {
-            if sent.is_none_or(|sent| sent.elapsed() >= RESEND) {
-                self.broadcast(&transaction).await?;
-                sent = Some(Instant::now());
-            }
-            if let Some(outcome) = self.outcome(transaction.id).await? {
-                if outcome.succeeded {
-                    return Ok((transaction.id, outcome));
-                }
-                let error = self.status(transaction.id).await?.and_then(|status| status.err).unwrap_or_default();
-                let logs = self.landed(transaction.id).await?.and_then(|landed| landed.log_messages);
-                return Err(failure::reverted(&error, &logs.unwrap_or_default()));
-            }
-            if transaction.validity.is_over(self.progress().await?) {
-                // Once more: it may have landed between the two questions.
-                if self.status(transaction.id).await?.is_none() {
-                    return Err(ChainError::Unavailable(format!(
-                        "transaction {} was not included before its blockhash ran out; try again",
-                        transaction.id
-                    )));
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(SLOWEST_POLL);
-        }
+        let outcome = self.landing(&transaction).await?;
+        Ok((transaction.id, outcome))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_stays_within_both_limits() {
+        let limits = FeeLimits { micro_lamports: 500, lamports: 10 };
+        let price = |fee: u128, units| limits.price(Fees { max_fee: fee, max_priority_fee: fee }, units);
+        assert_eq!(price(7, 1_000), 7);
+        assert_eq!(price(u128::MAX, 1_000), 500);
+        // Ten lamports for a hundred thousand units.
+        assert_eq!(price(u128::MAX, 100_000), 100);
+        assert_eq!(limits.price(Fees { max_fee: 3, max_priority_fee: 9 }, 1), 3);
+        assert_eq!(price(5, 0), 5);
     }
 }

@@ -126,7 +126,11 @@ fn asks_too_much(payload: &ErrorPayload) -> bool {
 
 /// Blocks too new or too old for the node.
 fn lacks_block(payload: &ErrorPayload) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 12] = [
+        // Solana: a node that dropped a block another may have kept, or has not written down what happened in it yet.
+        "cleaned up",
+        "history is not available",
+        "status not yet available",
         // Solana: a node that has not got as far as it was asked for, or says that it is ill.
         "node is behind",
         "node is unhealthy",
@@ -210,8 +214,14 @@ mod tests {
 
     #[test]
     fn missing_blocks_are_recognised() {
-        for message in ["header not found", "missing trie node 0xabc (path )", "required historical state unavailable"]
-        {
+        for message in [
+            "header not found",
+            "missing trie node 0xabc (path )",
+            "required historical state unavailable",
+            "Block 5 cleaned up, does not exist on node. First available block: 9",
+            "Transaction history is not available from this node",
+            "Block status not yet available for slot 5",
+        ] {
             assert_eq!(classify(-32000, message), "behind", "{message}");
         }
     }

@@ -4,7 +4,7 @@ use compute_futures_chain::{Action, ChainReader, ChainWriter, DebitRow, EventKin
 use compute_futures_protocol::{B256, Signer, TransactionId, Usdc};
 use futures::TryStreamExt;
 
-use super::world::{World, id, terms, usdc};
+use super::world::{World, terms, usdc};
 
 #[tokio::test]
 async fn broadcasting_twice_is_harmless_and_lands_once() {
@@ -117,25 +117,6 @@ async fn every_event_is_followed_in_order() {
     assert_eq!((block.number, block.hash), (last.block_number, last.block_hash));
     assert_eq!(world.reader.block(last.block_number).await.unwrap(), Some(block));
     assert_eq!(world.reader.block(heads.latest.number + 10_000).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn twenty_rows_fit_a_transaction() {
-    let world = World::new().await;
-    let rows = |count| -> Vec<DebitRow> {
-        (1..=count)
-            .map(|sequence| DebitRow { account: id(1, sequence), list_amount: usdc(1_000), discount_bps: 0 })
-            .collect()
-    };
-    let batch = |count| Action::PostDebits {
-        batch_number: 1,
-        receipts_root: B256::repeat_byte(7),
-        receipt_count: count,
-        rows: rows(count),
-    };
-    let error = world.operator.estimate(&batch(21)).await.unwrap_err();
-    assert!(error.to_string().contains("1232 at most"), "{error}");
-    assert_eq!(world.events_of(&world.operator, &batch(20)).await.len(), 21);
 }
 
 #[tokio::test]

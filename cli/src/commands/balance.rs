@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use compute_futures_chain::{AccountOnChain, ChainReader};
+use compute_futures_chain::AccountOnChain;
 use compute_futures_protocol::AccountId;
 use serde_json::{Value, json};
 
 use super::run::payer;
 use crate::args::BalanceArgs;
 use crate::client::{Limits, Relayer, Request};
-use crate::context::Context;
+use crate::context::{Context, Found};
 use crate::failure::{Failure, Outcome};
 use crate::output::{ceiling_text, facts};
 
@@ -22,13 +22,20 @@ pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
         Some(text) => vec![context.account(text).await?],
         None => of_owner(context, &args).await?,
     };
-    let reader = context.reader().await?;
     let mut found = Vec::new();
     for account in accounts {
-        let on_chain = reader.account(account).await?;
-        found.push(on_chain.ok_or_else(|| {
-            Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
-        })?);
+        match context.found(account).await? {
+            Found::Open(on_chain) | Found::Closed(Some(on_chain)) => found.push(on_chain),
+            // Deleted from the chain: nothing is left in it.
+            Found::Closed(None) if args.account.is_none() => {}
+            Found::Closed(None) => {
+                return Err(Failure::new(
+                    "account_closed",
+                    format!("account {account} is closed, and gone from the chain"),
+                    format!("its history: compute-futures audit {account}"),
+                ));
+            }
+        }
     }
     let pending = match (args.pending, found.first()) {
         (true, Some(account)) => Some(from_relayer(context, account.id).await?),
@@ -53,7 +60,7 @@ pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
 
 async fn of_owner(context: &Context, args: &BalanceArgs) -> Outcome<Vec<AccountId>> {
     let owner = match args.owner {
-        Some(owner) => owner,
+        Some(owner) => context.named(owner)?,
         None => context.address()?,
     };
     let indexer = context.indexer()?;
@@ -75,7 +82,7 @@ async fn caught_up(context: &Context, indexer: &Relayer) -> Outcome<()> {
     let head = context.reader().await?.heads().await?.latest.number;
     let until = Instant::now() + PATIENCE;
     loop {
-        let status = indexer.get("/api/v1/status").await?;
+        let status = indexer.get(&context.here("/api/v1/status")).await?;
         let stored = status.pointer("/asOf/block").and_then(Value::as_u64).unwrap_or_default();
         if stored >= head {
             return Ok(());

@@ -1,6 +1,6 @@
 //! `ceiling`: raise how much the operator may charge in total (I-2).
 
-use compute_futures_chain::{Action, ChainReader};
+use compute_futures_chain::Action;
 use compute_futures_protocol::{SpendCeiling, Usdc};
 use serde_json::json;
 
@@ -20,15 +20,7 @@ pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
         context.output.result(&result, || signature.to_string());
         return Ok(());
     }
-    let reader = context.reader().await?;
-    let present = reader
-        .account(account)
-        .await?
-        .ok_or_else(|| {
-            Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
-        })?
-        .state
-        .ceiling;
+    let present = context.open(account).await?.state.ceiling;
     if args.ceiling <= present {
         return Err(Failure::new(
             "ceiling_not_raised",

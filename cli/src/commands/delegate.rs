@@ -1,7 +1,6 @@
 //! `delegate`: set or clear the session key that may sign spending, never refunds.
 
 use compute_futures_chain::Action;
-use compute_futures_protocol::Address;
 use serde_json::json;
 
 use super::events::post;
@@ -12,10 +11,12 @@ use crate::output::facts;
 
 pub(super) async fn run(context: &Context, args: DelegateArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
-    if args.delegate == Some(Address::ZERO) {
-        return Err(Failure::new("usage", "the zero address signs nothing", "--clear takes the delegate away"));
-    }
-    let done = post(context, &Action::SetDelegate { account, delegate: args.delegate }).await?;
+    let delegate =
+        args.delegate.map(|delegate| context.named(delegate)).transpose().map_err(|failure| match failure {
+            failure if failure.code == "usage" => Failure { hint: "--clear takes the delegate away".into(), ..failure },
+            failure => failure,
+        })?;
+    let done = post(context, &Action::SetDelegate { account, delegate }).await?;
     let mut result = done.json();
     result["accountId"] = json!(account);
     result["delegate"] = json!(args.delegate);

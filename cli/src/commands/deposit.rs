@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use compute_futures_chain::{Action, ChainReader, EventKind};
+use compute_futures_chain::{Action, EventKind};
 use compute_futures_protocol::{AccountId, Address, DepositTerms, Usdc};
 use serde_json::{Value, json};
 
 use super::events::{Done, post};
 use crate::args::DepositArgs;
-use crate::client::{Answer, ExactPayer, Request, sign_gasless};
+use crate::client::{Answer, Request, sign_gasless};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
@@ -56,8 +56,7 @@ async fn direct(context: &Context, args: &DepositArgs, account: Option<AccountId
         None => opens_an_account(context, args).await?,
     }
     holds(context, owner, amount).await?;
-    context.output.progress("approving the contract to take the deposit …");
-    post(context, &Action::Approve { amount }).await?;
+    // Where a contract must first be allowed to take money, the writer sees to that.
     context.output.progress("depositing …");
     let done = post(context, &action).await?;
     credited(context, &done)
@@ -99,17 +98,7 @@ async fn takes_deposits(context: &Context, account: AccountId, amount: Usdc) -> 
     if amount.is_zero() {
         return Err(Failure::new("usage", "the amount is 0", "deposit something"));
     }
-    let on_chain = context.reader().await?.account(account).await?.ok_or_else(|| {
-        Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
-    })?;
-    if on_chain.closed {
-        return Err(Failure::new(
-            "account_closed",
-            format!("account {account} is closed"),
-            "open a new one: leave --account out",
-        ));
-    }
-    if on_chain.refundable_at.is_some() {
+    if context.open(account).await?.refundable_at.is_some() {
         return Err(Failure::new(
             "refund_requested",
             format!("a refund of account {account} is under way"),
@@ -132,13 +121,16 @@ async fn holds(context: &Context, owner: Address, amount: Usdc) -> Outcome<()> {
     Ok(())
 }
 
-/// By a signature; the relayer sends the transaction.
+/// By a signature; the relayer sends the transaction. Where there are no such signatures, the relayer pays the fee of the payment.
 async fn gasless(context: &Context, args: &DepositArgs, account: Option<AccountId>) -> Outcome<()> {
+    let Some(token) = context.deployment().token_domain() else {
+        return x402(context, args, account).await;
+    };
     let key = context.key()?;
     let valid_before = unix_now() + VALID_SECONDS;
     let deposit = sign_gasless(
         &key.signer,
-        &context.token_domain()?,
+        &token,
         context.domain()?.contract(),
         context.operator_index().await?,
         account,
@@ -205,7 +197,7 @@ async fn x402(context: &Context, args: &DepositArgs, account: Option<AccountId>)
         return Err(Failure::new(
             "usage",
             "a deposit over x402 goes to the owner's deposit address; --account cannot choose another",
-            "use --gasless or no flag for a top-up of a given account",
+            "leave the flag out for a top-up of a given account",
         ));
     }
     let mut body = json!({ "depositor": context.address()?, "amount": args.amount.to_string() });
@@ -236,12 +228,10 @@ async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()>
 /// # Errors
 /// When it is refused, or paid and not credit yet.
 pub(crate) async fn pay(context: &Context, body: &Value, amount: Usdc) -> Outcome<Answer> {
-    let key = context.key()?;
     let most =
         amount.checked_add(MOST_FEE).ok_or_else(|| Failure::new("usage", "the amount is too large", "deposit less"))?;
-    let payer = ExactPayer::new(&key.wallet, most);
     let request = Request::post("/api/v1/compute-futures/deposit", body);
-    let answer = payer.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
+    let answer = context.exact(most).await?.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
     if answer.status == 202 {
         let why = answer.body["reason"].as_str().unwrap_or("it is not confirmed on chain yet");
         return Err(Failure::new(

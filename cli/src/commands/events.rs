@@ -1,14 +1,16 @@
 //! What a transaction of ours did, from its events.
 
-use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind, TransactionOutcome};
-use compute_futures_protocol::TransactionId;
+use compute_futures_chain::{Action, EventKind, TransactionOutcome};
+use compute_futures_protocol::{Chain, TransactionId};
 use serde_json::{Value, json};
 
+use crate::chain::effort_of;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 
 /// A mined transaction and its events.
 pub(super) struct Done {
+    chain: Chain,
     /// Its hash.
     pub(super) transaction: TransactionId,
     /// How it went.
@@ -32,16 +34,17 @@ pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
     let events = reader.events(outcome.block_number, outcome.block_number).await?;
     let events =
         events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect();
-    Ok(Done { transaction, outcome, events })
+    Ok(Done { chain: context.chain(), transaction, outcome, events })
 }
 
 impl Done {
     /// The part of a result that every transaction shares.
     pub(super) fn json(&self) -> Value {
+        let (effort, _) = effort_of(self.chain);
         json!({
             "transaction": self.transaction,
             "blockNumber": self.outcome.block_number,
-            "gasUsed": self.outcome.gas_used,
+            effort: self.outcome.gas_used,
         })
     }
 

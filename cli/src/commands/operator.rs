@@ -1,6 +1,6 @@
 //! `operator …`: what an operator does besides running a relayer.
 
-use compute_futures_chain::{Action, ChainReader, EventKind};
+use compute_futures_chain::{Action, EventKind};
 use compute_futures_protocol::{Address, Usdc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -18,12 +18,12 @@ pub(super) async fn run(context: &Context, command: OperatorCommand) -> Outcome<
         OperatorCommand::Terms => terms(context).await,
         OperatorCommand::Flush(admin) => {
             context.output.progress("sealing and posting the open batch …");
-            let answer = call(context, &admin, &Request::post("/admin/v1/flush", &json!({}))).await?;
+            let answer = call(context, &admin, &Request::post(context.here("/admin/v1/flush"), &json!({}))).await?;
             show(context, &answer);
             Ok(())
         }
         OperatorCommand::Status(admin) => {
-            let answer = call(context, &admin, &Request::get("/admin/v1/status")).await?;
+            let answer = call(context, &admin, &Request::get(context.here("/admin/v1/status"))).await?;
             show(context, &answer);
             Ok(())
         }
@@ -93,7 +93,7 @@ async fn terms(context: &Context) -> Outcome<()> {
 }
 
 async fn withdraw(context: &Context, admin: &AdminArgs, amount: Usdc, to: Address) -> Outcome<()> {
-    let body = json!({ "amount": amount.to_string(), "to": to });
+    let body = json!({ "amount": amount.to_string(), "to": context.named(to)? });
     let answer = call(context, admin, &Request::post("/admin/v1/withdraw", &body)).await?;
     show(context, &answer);
     Ok(())

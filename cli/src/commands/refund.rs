@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use compute_futures_chain::{Action, ChainReader, EventKind};
+use compute_futures_chain::{Action, EventKind};
 use compute_futures_protocol::{AccountId, Usdc};
 use serde_json::{Value, json};
 
 use super::events::post;
 use crate::args::RefundArgs;
-use crate::client::{ExactPayer, Request};
+use crate::client::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
@@ -46,8 +46,7 @@ async fn request(context: &Context, account: AccountId) -> Outcome<()> {
 }
 
 async fn claim(context: &Context, account: AccountId) -> Outcome<()> {
-    let on_chain = context.reader().await?.account(account).await?;
-    if let Some(at) = on_chain.and_then(|account| account.refundable_at)
+    if let Some(at) = context.open(account).await?.refundable_at
         && at > now()
         && context.devnet().is_none()
     {
@@ -69,12 +68,10 @@ async fn claim(context: &Context, account: AccountId) -> Outcome<()> {
 
 /// Asks the relayer: it posts what is open, then closes the account. Whoever pays the gate price proves to be the owner.
 async fn consent(context: &Context, account: AccountId) -> Outcome<()> {
-    let key = context.key()?;
     let futures_id = account.futures_id(context.chain());
-    let body = json!({ "futuresId": futures_id, "caller": key.signer.address() });
-    let payer = ExactPayer::new(&key.wallet, MOST);
+    let body = json!({ "futuresId": futures_id, "caller": context.address()? });
     let request = Request::post("/api/v1/compute-futures/refund", &body);
-    let answer = payer.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
+    let answer = context.exact(MOST).await?.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
     if answer.status == 202 {
         return Err(Failure::new(
             "pending",

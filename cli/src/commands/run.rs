@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use compute_futures_chain::ChainReader;
 use compute_futures_protocol::AccountId;
 use serde_json::{Value, json};
 
@@ -16,10 +15,7 @@ use crate::output::facts;
 
 pub(super) async fn run(context: &Context, args: RunArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
-    let reader = context.reader().await?;
-    let on_chain = reader.account(account).await?.ok_or_else(|| {
-        Failure::new("unknown_account", format!("account {account} does not exist"), "check the id and the network")
-    })?;
+    let on_chain = context.open(account).await?;
     let payer = payer(context, account).await?;
     let limits = Limits {
         max_charge: args.max,

@@ -2,16 +2,16 @@
 
 use std::io::Read;
 
-use compute_futures_chain::{AccountOnChain, ChainReader};
+use compute_futures_chain::{ChainReader, EventKind};
 use compute_futures_protocol::{
-    Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, SignatureError, SignedReceipt,
+    AccountId, Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, SignatureError, SignedReceipt,
     verify as verify_proof,
 };
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
 use crate::client::ClientError;
-use crate::context::Context;
+use crate::context::{Context, Found};
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
 
@@ -121,8 +121,7 @@ async fn check(context: &Context, signed: &SignedReceipt, document: Option<&Batc
             None => Err(format!("operator {operator_index} does not exist")),
         },
     );
-    let account = reader.account(receipt.account_id).await?;
-    add("depositor's signature", spender(&*reader, signed, &domain, account).await?);
+    add("depositor's signature", spender(context, &*reader, signed, &domain).await?);
 
     let root = reader.batch_root(operator_index, batch_number).await?;
     let proof = document.and_then(|document| document.tree().ok()?.proof(signed.receipt_hash));
@@ -146,28 +145,58 @@ async fn check(context: &Context, signed: &SignedReceipt, document: Option<&Batc
     Ok(checks)
 }
 
+/// Everyone who may have authorised spending from an account, with their roles. A closed account may be gone from the chain:
+/// then from its events.
+async fn spenders(
+    context: &Context,
+    reader: &dyn ChainReader,
+    account: AccountId,
+) -> Outcome<Option<Vec<(&'static str, Address)>>> {
+    let found = match context.found(account).await {
+        Ok(Found::Open(found) | Found::Closed(Some(found))) => found,
+        Ok(Found::Closed(None)) => return past_spenders(reader, account).await.map(Some),
+        Err(failure) if failure.code == "unknown_account" => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let delegate = found.delegate.map(|delegate| ("delegate", delegate));
+    Ok(Some(std::iter::once(("owner", found.owner)).chain(delegate).collect()))
+}
+
+async fn past_spenders(reader: &dyn ChainReader, account: AccountId) -> Outcome<Vec<(&'static str, Address)>> {
+    let head = reader.heads().await?.latest.number;
+    let events = reader.events(reader.deployment_block(), head).await?;
+    let roles =
+        events.into_iter().filter(|event| event.kind.account() == Some(account)).filter_map(|event| match event.kind {
+            EventKind::AccountOpened { owner, .. } => Some(("owner", owner)),
+            EventKind::DelegateSet { delegate: Some(delegate), .. } => Some(("then delegate", delegate)),
+            _ => None,
+        });
+    Ok(roles.collect())
+}
+
 /// Who authorised the job: owner or delegate, by key or as a contract wallet (EIP-1271).
 async fn spender(
+    context: &Context,
     reader: &dyn ChainReader,
     signed: &SignedReceipt,
     domain: &Domain,
-    account: Option<AccountOnChain>,
 ) -> Outcome<Result<String, String>> {
-    let Some(account) = account else { return Ok(Err("the account does not exist".into())) };
-    let roles = [("owner", Some(account.owner)), ("delegate", account.delegate)];
-    let spenders: Vec<Address> = roles.iter().filter_map(|(_, address)| *address).collect();
+    let Some(roles) = spenders(context, reader, signed.receipt.account_id).await? else {
+        return Ok(Err("the account does not exist".into()));
+    };
+    let spenders: Vec<Address> = roles.iter().map(|(_, address)| *address).collect();
     let authorizer = signed.authorization.authorizer(domain, &spenders);
     if let Ok(signer) = &authorizer
-        && let Some((role, _)) = roles.iter().find(|(_, address)| *address == Some(*signer))
+        && let Some((role, _)) = roles.iter().find(|(_, address)| address == signer)
     {
         return Ok(Ok(format!("by the {role} {signer}")));
     }
     let (digest, signature) = match &signed.authorization {
         Authorization::ComputeFutures { authorization, signature } => (Some(authorization.digest(domain)), signature),
-        Authorization::Exact { payment } => (payment.digest(), &payment.signature),
+        Authorization::Exact { payment } => (payment.digest(), payment.signature()),
     };
     for (role, address) in roles {
-        if let (Some(digest), Some(address)) = (digest, address)
+        if let Some(digest) = digest
             && reader.is_valid_signature(address, digest, signature).await?
         {
             return Ok(Ok(format!("by the {role} {address}, a contract wallet")));
@@ -209,7 +238,7 @@ fn receipt_in(value: Value) -> Result<SignedReceipt, serde_json::Error> {
 /// The receipts of a batch: from the relayer that issued them, or an indexer that kept them. Either is only believed as far as
 /// its bytes lead to the root on-chain.
 async fn batch(context: &Context, operator_index: u32, number: u64) -> Outcome<Option<BatchDocument>> {
-    let path = format!("/api/v1/receipts/{operator_index}/{number}");
+    let path = context.here(&format!("/api/v1/receipts/{operator_index}/{number}"));
     let mut trouble = None;
     for source in [context.relayer(), context.indexer()].into_iter().flatten() {
         match source.get(&path).await {

@@ -1,46 +1,78 @@
 //! Three ways to the same credit: over HTTP 402, by a signature alone, by a plain transfer.
 
-use compute_futures_chain::{Action, ChainReader, EventKind};
-use compute_futures_protocol::{AccountId, Chain, DepositTerms, Usdc};
+use compute_futures_chain::{Action, EventKind};
+use compute_futures_protocol::{AccountId, DepositTerms, TokenDomain, Usdc};
 use serde_json::{Value, json};
 
 use super::stage::Stage;
 use super::world::{Agent, World};
-use crate::client::{ExactPayer, Request, sign_gasless};
+use crate::chain::fuel_on;
+use crate::client::{Request, sign_gasless};
 use crate::failure::{Failure, Outcome};
+
+/// What asking for a deposit costs.
+const CALL: Usdc = Usdc::from_micros(10_000);
 
 /// The stock x402 client pays amount and gate price in one `exact` payment.
 pub(super) async fn over_http(world: &World, stage: &mut Stage, agent: &mut Agent, amount: Usdc) -> Outcome<()> {
     let before = world.usdc_of(agent.address()).await?;
-    let most = amount.checked_add(Usdc::from_micros(100_000)).unwrap_or(amount);
-    let body = json!({ "depositor": agent.address(), "amount": amount.to_string() });
-    let request = Request::post("/api/v1/compute-futures/deposit", &body);
-    let answer = ExactPayer::new(&agent.key.wallet, most).send(&world.relayer, &request).await?;
-    let future = &answer.body["computeFuture"];
-    let account = future["accountId"].as_str().and_then(|id| id.parse::<AccountId>().ok());
-    let account =
-        account.ok_or_else(|| Failure::broken(format!("the deposit's answer names no account: {}", answer.body)))?;
-    agent.account = Some(account);
-    agent.deposited = amount;
+    let answer = paid(world, agent, amount).await?;
+    let future = &answer["computeFuture"];
     let text = |name: &str| future[name].as_str().unwrap_or("?").to_owned();
     stage.says(format!("{} pays HTTP 402: {} · {} tier · {}", agent.name, text("id"), text("tier"), text("discount")));
-    let paid = before.saturating_sub(world.usdc_of(agent.address()).await?);
-    let fee = Usdc::from_micros(10_000);
+    let spent = before.saturating_sub(world.usdc_of(agent.address()).await?);
     stage.holds(
-        format!("one payment of {paid} USDC: {amount} of credit and {fee} for the call"),
-        Some(paid) == amount.checked_add(fee),
+        format!("one payment of {spent} USDC: {amount} of credit and {CALL} for the call"),
+        Some(spent) == amount.checked_add(CALL),
     )?;
     credited(world, stage, agent).await
 }
 
-/// A wallet that has never held ETH signs; somebody else sends.
+/// Pays the 402 of a deposit from the agent's wallet.
+async fn paid(world: &World, agent: &mut Agent, amount: Usdc) -> Outcome<Value> {
+    let most = amount.checked_add(Usdc::from_micros(100_000)).unwrap_or(amount);
+    let body = json!({ "depositor": agent.address(), "amount": amount.to_string() });
+    let request = Request::post("/api/v1/compute-futures/deposit", &body);
+    let answer = world.exact(&agent.key, most)?.send(&world.relayer, &request).await?.body;
+    let account = answer["computeFuture"]["accountId"].as_str().and_then(|id| id.parse::<AccountId>().ok());
+    agent.account =
+        Some(account.ok_or_else(|| Failure::broken(format!("the deposit's answer names no account: {answer}")))?);
+    agent.deposited = amount;
+    Ok(answer)
+}
+
+/// A wallet that has never held ETH or SOL signs; somebody else sends, and pays the fee.
 pub(super) async fn gasless(world: &World, stage: &mut Stage, agent: &mut Agent, amount: Usdc) -> Outcome<()> {
     let sponsor = world.funded(7)?;
+    let before = world.connection.fuel_of(agent.address()).await?;
+    match &world.token {
+        Some(token) => by_authorization(world, stage, agent, amount, token).await?,
+        None => {
+            // The call itself is paid from the same wallet.
+            let with_call = amount.checked_add(CALL).unwrap_or(amount);
+            world.post(&sponsor, &Action::Transfer { to: agent.address(), amount: with_call }).await?;
+            paid(world, agent, amount).await?;
+            stage.says(format!("{} signs a transfer of {amount} USDC, the relayer pays its fee", agent.name));
+        }
+    }
+    let fuel = before.max(world.connection.fuel_of(agent.address()).await?);
+    stage.holds(format!("{} has never held any {}", agent.name, fuel_on(world.chain)), fuel == 0)?;
+    credited(world, stage, agent).await
+}
+
+/// The signature alone is the deposit (EIP-3009); anybody may carry it to the contract.
+async fn by_authorization(
+    world: &World,
+    stage: &Stage,
+    agent: &mut Agent,
+    amount: Usdc,
+    token: &TokenDomain,
+) -> Outcome<()> {
+    let sponsor = world.funded(7)?;
     world.post(&sponsor, &Action::Transfer { to: agent.address(), amount }).await?;
-    let gas = world.reader.gas_balance(agent.address()).await?;
     let deposit = sign_gasless(
         &agent.key.signer,
-        &world.token,
+        token,
         world.domain.contract(),
         world.operator_index,
         None,
@@ -57,8 +89,7 @@ pub(super) async fn gasless(world: &World, stage: &mut Stage, agent: &mut Agent,
         "{} signs a deposit of {amount} USDC, somebody else sends it: {} gas",
         agent.name, outcome.gas_used
     ));
-    stage.holds(format!("{} has never held any ETH", agent.name), gas.is_zero())?;
-    credited(world, stage, agent).await
+    Ok(())
 }
 
 /// A plain transfer, as from any wallet or exchange; anyone turns it into credit.
@@ -92,10 +123,10 @@ async fn credited(world: &World, stage: &mut Stage, agent: &Agent) -> Outcome<()
     )?;
     let pricing = Request::post(
         "/api/v1/compute-futures/execute",
-        &json!({ "futuresId": account.futures_id(Chain::Base), "type": "embeddings", "input": ["known?"] }),
+        &json!({ "futuresId": account.futures_id(world.chain), "type": "embeddings", "input": ["known?"] }),
     );
     world.until("the relayer to see the deposit", || async { Ok(world.relayer.offer(&pricing).await.ok()) }).await?;
-    let path = format!("/api/v1/accounts/{account}");
+    let path = world.here(&format!("/api/v1/accounts/{account}"));
     world
         .until("the indexer to see the deposit", || async {
             let body = world.indexer.get(&path).await.unwrap_or_default();

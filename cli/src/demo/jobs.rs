@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{Chain, Usdc};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -15,8 +15,13 @@ use super::world::{Agent, World};
 use crate::client::{ClientError, CreditPayer, Limits, Request};
 use crate::failure::{Failure, Outcome};
 
-/// The quickstart with the stock client, from the repository.
-const QUICKSTART: &str = "tests/clients/quickstart.mjs";
+/// The quickstart with the stock client, from the repository: the script, and the package that signs.
+const fn quickstart_on(chain: Chain) -> (&'static str, &'static str) {
+    match chain {
+        Chain::Solana | Chain::SolanaDevnet => ("tests/clients/quickstart-solana.mjs", "node_modules/@x402/svm"),
+        _ => ("tests/clients/quickstart.mjs", "node_modules/@x402/evm"),
+    }
+}
 /// Jobs in flight at once.
 const CONCURRENCY: usize = 64;
 /// One job in this many computes embeddings.
@@ -24,18 +29,21 @@ const EMBEDDINGS_EVERY: usize = 5;
 
 /// Deposit, execute, refund with `@x402/fetch`: three calls, no code of ours.
 pub(super) async fn quickstart(world: &World, stage: &mut Stage) -> Outcome<()> {
-    if !Path::new(QUICKSTART).is_file() || !Path::new("node_modules/@x402/fetch").is_dir() {
+    let (script, package) = quickstart_on(world.chain);
+    if !Path::new(script).is_file() || !Path::new(package).is_dir() {
         return Err(Failure::new(
             "no_stock_client",
-            format!("{QUICKSTART} or its npm packages are not here"),
+            format!("{script} or its npm packages are not here"),
             "run the demo from the repository's root, after npm ci (`make demo` does both)",
         ));
     }
-    let key = world.net.file.evm.funded_keys.get(3).cloned().unwrap_or_default();
+    let key = world.file.funded_keys(world.chain).get(3).cloned().unwrap_or_default();
+    let rpc = world.file.solana.as_ref().map(|net| net.rpc.to_string()).unwrap_or_default();
     let output = Command::new("node")
-        .arg(QUICKSTART)
+        .arg(script)
         .env("RELAYER", world.relayer.base().as_str().trim_end_matches('/'))
         .env("KEY", key)
+        .env("SOLANA_RPC", rpc)
         .kill_on_drop(true)
         .output()
         .await
@@ -62,7 +70,7 @@ pub(super) async fn quickstart(world: &World, stage: &mut Stage) -> Outcome<()> 
 /// Many jobs at once on one account. Every answer comes with a receipt that was checked before it counts.
 pub(super) async fn concurrent(world: &World, stage: &mut Stage, agent: &mut Agent, count: u32) -> Outcome<()> {
     let payer = Arc::new(world.payer(agent)?);
-    let futures_id = agent.account()?.futures_id(compute_futures_protocol::Chain::Base).to_string();
+    let futures_id = agent.account()?.futures_id(world.chain).to_string();
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let bar = stage.bar(u64::from(count), "jobs");
     let started = std::time::Instant::now();
@@ -94,7 +102,7 @@ pub(super) async fn concurrent(world: &World, stage: &mut Stage, agent: &mut Age
 
 /// One job of an agent.
 pub(super) async fn one(world: &World, agent: &mut Agent, number: usize) -> Outcome<Usdc> {
-    let futures_id = agent.account()?.futures_id(compute_futures_protocol::Chain::Base).to_string();
+    let futures_id = agent.account()?.futures_id(world.chain).to_string();
     let paid = world.payer(agent)?.send(&world.relayer, &job(&futures_id, number), &Limits::default()).await?;
     let charged = paid.receipt.signed.receipt.charged;
     agent.receipts.push(paid.receipt.signed);

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use compute_futures_chain::{ChainReader, EventKind};
+use compute_futures_chain::EventKind;
 use compute_futures_protocol::{B256, BatchDocument, SignedReceipt, TransactionId, Usdc, verify};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::stage::Stage;
 use super::world::{Agent, World};
+use crate::chain::effort_of;
 use crate::client::Request;
 use crate::failure::{Failure, Outcome};
 
@@ -19,17 +20,18 @@ pub(super) struct Batch {
     pub(super) transaction: TransactionId,
     pub(super) receipts: u32,
     pub(super) rows: u32,
+    /// Gas, or compute units.
     pub(super) gas: u64,
 }
 
 /// Tells the relayer to seal and post what is open.
 pub(super) async fn flush(world: &World) -> Outcome<Value> {
-    let path = &world.net.file.admin_token_file;
+    let path = &world.file.admin_token_file;
     let token = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
         .map_err(|error| Failure::broken(error.to_string()))?;
     let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
-    Ok(world.relayer.send(&Request::post("/admin/v1/flush", &json!({})), &headers).await?.success()?.body)
+    Ok(world.relayer.send(&Request::post(world.here("/admin/v1/flush"), &json!({})), &headers).await?.success()?.body)
 }
 
 /// Flushes, and waits until the chain has charged exactly what the agents' receipts say.
@@ -51,9 +53,10 @@ pub(super) async fn settle(world: &World, stage: &mut Stage, agents: &[&Agent]) 
         total = total.checked_add(receipts).ok_or_else(|| Failure::broken("the charges add up to more than exists"))?;
     }
     let batches = posted(world).await?;
+    let (_, effort) = effort_of(world.chain);
     for batch in &batches {
         stage.says(format!(
-            "batch {}: {} receipts in {} rows, {} gas, tx {}",
+            "batch {}: {} receipts in {} rows, {} {effort}, tx {}",
             batch.number, batch.receipts, batch.rows, batch.gas, batch.transaction
         ));
     }
@@ -66,17 +69,19 @@ pub(super) async fn settle(world: &World, stage: &mut Stage, agents: &[&Agent]) 
 
 /// Every batch the chain has.
 async fn posted(world: &World) -> Outcome<Vec<Batch>> {
-    use compute_futures_chain::ChainWriter;
-    let writer = compute_futures_chain::evm::EvmWriter::new(world.reader.clone(), world.funded(7)?.signer)?;
-    let head = world.reader.heads().await?.latest.number;
-    let events = world.reader.events(world.reader.deployment_block(), head).await?;
+    let writer = world.connection.writer(world.funded(7)?.signer)?;
     let mut batches = Vec::new();
-    for event in events {
+    for event in world.history().await? {
         let EventKind::BatchPosted { batch_number, receipt_count, row_count, .. } = event.kind else { continue };
         let outcome = writer.outcome(event.meta.transaction).await?;
-        let gas = outcome.ok_or_else(|| Failure::broken("a batch's transaction has no receipt"))?.gas_used;
-        let transaction = event.meta.transaction;
-        batches.push(Batch { number: batch_number, transaction, receipts: receipt_count, rows: row_count, gas });
+        let outcome = outcome.ok_or_else(|| Failure::broken("a batch's transaction has no receipt"))?;
+        batches.push(Batch {
+            number: batch_number,
+            transaction: event.meta.transaction,
+            receipts: receipt_count,
+            rows: row_count,
+            gas: outcome.gas_used,
+        });
     }
     Ok(batches)
 }
@@ -85,7 +90,7 @@ async fn posted(world: &World) -> Outcome<Vec<Batch>> {
 pub(super) async fn verify_all(world: &World, stage: &mut Stage, agents: &[&Agent], batches: &[Batch]) -> Outcome<u64> {
     let mut documents = BTreeMap::new();
     for batch in batches {
-        let path = format!("/api/v1/receipts/{}/{}", world.operator_index, batch.number);
+        let path = world.here(&format!("/api/v1/receipts/{}/{}", world.operator_index, batch.number));
         let document: BatchDocument = serde_json::from_value(world.relayer.get(&path).await?)
             .map_err(|error| Failure::broken(format!("the receipts of batch {}: {error}", batch.number)))?;
         document.verify(&world.domain, world.operator).map_err(|error| Failure::broken(error.to_string()))?;

@@ -14,6 +14,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// A story of its own, with this title.
+    pub(super) fn open(title: &str) -> Self {
+        eprintln!("\n══ {title} ══");
+        Self::default()
+    }
+
     /// Begins an act.
     pub(super) fn act(&mut self, title: &str) {
         self.act += 1;

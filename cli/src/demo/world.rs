@@ -1,14 +1,15 @@
-//! Who and what the story is about.
+//! Who and what the story is about, on one chain.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compute_futures_chain::evm::{EvmReader, EvmWriter};
-use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, EventKind, TransactionOutcome};
-use compute_futures_protocol::{AccountId, Address, Domain, SignedReceipt, TokenDomain, TransactionId, Usdc};
+use compute_futures_chain::{Action, ChainError, ChainReader, EventKind, TransactionOutcome};
+use compute_futures_protocol::{AccountId, Address, Chain, Domain, SignedReceipt, TokenDomain, TransactionId, Usdc};
 
-use crate::client::{CreditPayer, Relayer};
-use crate::devnet::Devnet;
+use crate::chain::Connection;
+use crate::client::{CreditPayer, ExactPayer, Relayer};
+use crate::context::on;
+use crate::devnet::DevnetFile;
 use crate::failure::{Failure, Outcome};
 use crate::keys::Key;
 
@@ -33,7 +34,7 @@ impl Agent {
     }
 
     pub(super) fn address(&self) -> Address {
-        self.key.signer.address()
+        self.key.address()
     }
 
     /// Its account; the story opens it before it is used.
@@ -48,12 +49,15 @@ impl Agent {
     }
 }
 
-/// The devnet and ways to it.
+/// One chain of the devnet and ways to it.
 pub(super) struct World {
-    pub(super) net: Devnet,
-    pub(super) reader: Arc<EvmReader>,
+    pub(super) chain: Chain,
+    pub(super) file: DevnetFile,
+    pub(super) connection: Connection,
+    pub(super) reader: Arc<dyn ChainReader>,
     pub(super) domain: Domain,
-    pub(super) token: TokenDomain,
+    /// For deposits by a signature alone, where there are such.
+    pub(super) token: Option<TokenDomain>,
     pub(super) relayer: Relayer,
     pub(super) indexer: Relayer,
     pub(super) operator: Address,
@@ -61,30 +65,44 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(net: Devnet) -> Outcome<Self> {
-        let evm = &net.file.evm;
-        let reader = EvmReader::connect(net.chain_config()).await?;
+    pub(super) async fn new(file: &DevnetFile, chain: Chain) -> Outcome<Self> {
+        let deployment = file.deployment(chain)?;
+        let connection = deployment.connect().await?;
+        let missing = || Failure::broken(format!("the devnet names no operator on {chain}"));
+        let (operator, operator_index) = file.operator(chain).ok_or_else(missing)?;
         Ok(Self {
-            reader,
-            domain: Domain::evm(evm.chain_id, evm.compute_futures),
-            token: TokenDomain::usdc(evm.chain_id, evm.usdc),
-            relayer: Relayer::new(net.file.relayer.clone()),
-            indexer: Relayer::new(net.file.indexer.clone()),
-            operator: evm.operator,
-            operator_index: evm.operator_index,
-            net,
+            chain,
+            reader: connection.reader(),
+            connection,
+            domain: deployment.domain()?,
+            token: deployment.token_domain(),
+            relayer: Relayer::new(file.relayer.clone()),
+            indexer: Relayer::new(file.indexer.clone()),
+            operator,
+            operator_index,
+            file: file.clone(),
         })
     }
 
     /// The devnet's `index`-th funded key.
     pub(super) fn funded(&self, index: usize) -> Outcome<Key> {
-        let keys = &self.net.file.evm.funded_keys;
-        Key::from_hex(keys.get(index).ok_or_else(|| Failure::broken("the devnet has too few funded keys"))?)
+        let keys = self.file.funded_keys(self.chain);
+        Key::parse(keys.get(index).ok_or_else(|| Failure::broken("the devnet has too few funded keys"))?)
     }
 
     /// A wallet that never existed before.
     pub(super) fn stranger(&self) -> Outcome<Key> {
-        Key::from_hex(&alloy::hex::encode(rand::random::<[u8; 32]>()))
+        Key::from_bytes(&rand::random(), self.chain)
+    }
+
+    /// The stock x402 client of a wallet.
+    pub(super) fn exact(&self, key: &Key, most: Usdc) -> Outcome<ExactPayer> {
+        self.connection.exact(key, most)
+    }
+
+    /// A path that means something else on each chain.
+    pub(super) fn here(&self, path: &str) -> String {
+        on(path, self.chain)
     }
 
     /// Posts as `key`.
@@ -103,7 +121,7 @@ impl World {
         key: &Key,
         action: &Action,
     ) -> Result<(TransactionId, TransactionOutcome), ChainError> {
-        EvmWriter::new(self.reader.clone(), key.signer.clone())?.execute(action).await
+        self.connection.writer(key.signer.clone())?.execute(action).await
     }
 
     /// Events of one transaction.
@@ -112,15 +130,27 @@ impl World {
         Ok(events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect())
     }
 
+    /// Every event there was.
+    pub(super) async fn history(&self) -> Outcome<Vec<compute_futures_chain::ChainEvent>> {
+        let head = self.reader.heads().await?.latest.number;
+        Ok(self.reader.events(self.reader.deployment_block(), head).await?)
+    }
+
     /// USDC of a wallet.
     pub(super) async fn usdc_of(&self, holder: Address) -> Outcome<Usdc> {
         Ok(self.reader.token_balance(holder, None).await?)
     }
 
-    /// What the account has been charged on-chain.
+    /// What the account has been charged on-chain. Where closed accounts are deleted, their last debit says it.
     pub(super) async fn charged_on_chain(&self, account: AccountId) -> Outcome<Usdc> {
-        let account = self.reader.account(account).await?;
-        Ok(account.ok_or_else(|| Failure::broken("the account does not exist on-chain"))?.state.charged)
+        if let Some(account) = self.reader.account(account).await? {
+            return Ok(account.state.charged);
+        }
+        let charged = self.history().await?.into_iter().rev().find_map(|event| match event.kind {
+            EventKind::Debited { account: debited, total_charged, .. } if debited == account => Some(total_charged),
+            _ => None,
+        });
+        charged.ok_or_else(|| Failure::broken("the account does not exist on-chain"))
     }
 
     /// Pays from the agent's credit with its signature.

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use compute_futures_protocol::{Address, EvmAddress};
+use compute_futures_chain::evm::EvmConfig;
+use compute_futures_chain::solana::SolanaConfig;
+use compute_futures_protocol::{Address, Chain, EvmAddress, SolanaAddress};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::chain::{Deployment, name_of};
 use crate::failure::{Failure, Outcome};
 
 /// Where the devnet writes it and everybody looks for it.
@@ -21,8 +24,12 @@ pub struct DevnetFile {
     /// The indexer.
     #[serde(serialize_with = "bare")]
     pub indexer: Url,
-    /// The chain.
-    pub evm: EvmNet,
+    /// Its Base, unless it was started without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evm: Option<EvmNet>,
+    /// Its Solana, unless it was started without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solana: Option<SolanaNet>,
     /// Where its state, logs and keys are.
     pub dir: PathBuf,
     /// File with the token of the relayer's admin interface.
@@ -31,7 +38,7 @@ pub struct DevnetFile {
     pub pid: u32,
 }
 
-/// The chain of a devnet.
+/// The Base of a devnet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvmNet {
@@ -54,6 +61,30 @@ pub struct EvmNet {
     pub funded_keys: Vec<String>,
 }
 
+/// The Solana of a devnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SolanaNet {
+    /// RPC URL.
+    #[serde(serialize_with = "bare")]
+    pub rpc: Url,
+    /// Its WebSocket.
+    #[serde(serialize_with = "bare")]
+    pub ws: Url,
+    /// The mint of USDC, at its address on mainnet.
+    pub usdc_mint: SolanaAddress,
+    /// The program.
+    pub program: SolanaAddress,
+    /// Slot of its deployment.
+    pub deployment_slot: u64,
+    /// The operator.
+    pub operator: Address,
+    /// Its index.
+    pub operator_index: u32,
+    /// Keypairs in base58 that hold SOL and USDC. They are public knowledge: never use them elsewhere.
+    pub funded_keys: Vec<String>,
+}
+
 /// Without the trailing slash, so that a path can be appended.
 fn bare<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(url.as_str().trim_end_matches('/'))
@@ -71,6 +102,57 @@ impl DevnetFile {
         })?;
         serde_json::from_str(&text)
             .map_err(|error| Failure::new("no_devnet", format!("{} cannot be read: {error}", path.display()), hint))
+    }
+
+    /// The deployment on `chain`.
+    ///
+    /// # Errors
+    /// When the devnet was started without that chain.
+    pub fn deployment(&self, chain: Chain) -> Outcome<Deployment> {
+        let missing = || {
+            Failure::new(
+                "not_in_this_devnet",
+                format!("this devnet has no {}", name_of(chain)),
+                "start it without --only, or choose its other network: --network local | local-solana",
+            )
+        };
+        if chain.evm_chain_id().is_some() {
+            let evm = self.evm.as_ref().ok_or_else(missing)?;
+            let mut config = EvmConfig::new(Chain::Base, vec![evm.rpc.clone()], evm.compute_futures, evm.usdc);
+            config.deployment_block = Some(evm.deployment_block);
+            return Ok(Deployment::Evm(config));
+        }
+        let solana = self.solana.as_ref().ok_or_else(missing)?;
+        let mut config = SolanaConfig::new(Chain::Solana, vec![solana.rpc.clone()], solana.program);
+        config.deployment_slot = solana.deployment_slot;
+        Ok(Deployment::Solana(config))
+    }
+
+    /// The funded keys on `chain`; none when the devnet was started without it.
+    #[must_use]
+    pub fn funded_keys(&self, chain: Chain) -> &[String] {
+        let keys = if chain.evm_chain_id().is_some() {
+            self.evm.as_ref().map(|evm| &evm.funded_keys)
+        } else {
+            self.solana.as_ref().map(|solana| &solana.funded_keys)
+        };
+        keys.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The operator on `chain` and its index.
+    #[must_use]
+    pub fn operator(&self, chain: Chain) -> Option<(Address, u32)> {
+        if chain.evm_chain_id().is_some() {
+            return self.evm.as_ref().map(|evm| (evm.operator, evm.operator_index));
+        }
+        self.solana.as_ref().map(|solana| (solana.operator, solana.operator_index))
+    }
+
+    /// The chains it has, Base first.
+    #[must_use]
+    pub fn chains(&self) -> Vec<Chain> {
+        let base = self.evm.iter().map(|_| Chain::Base);
+        base.chain(self.solana.iter().map(|_| Chain::Solana)).collect()
     }
 
     /// Writes it whole or not at all: a reader never sees half of it.

@@ -5,16 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use compute_futures_chain::evm::local::LocalChain;
 use url::Url;
 
 use super::Spec;
+use super::chains::{Chains, FACILITATOR_KEY, OPERATOR_KEY};
 use crate::args::DevnetArgs;
 use crate::failure::{Failure, Outcome};
-
-/// Which of the chain's development keys belong to whom; the ones before are for agents.
-pub(super) const OPERATOR_KEY: usize = 8;
-pub(super) const FACILITATOR_KEY: usize = 9;
 
 /// File with the token of the relayer's admin interface, in the devnet's folder.
 pub(super) const ADMIN_TOKEN: &str = "admin.token";
@@ -23,10 +19,52 @@ pub(super) const ADMIN_TOKEN: &str = "admin.token";
 const MAX_AGE: u32 = 10;
 
 /// How to run the relayer.
-pub(super) fn relayer(args: &DevnetArgs, dir: &Path, chain: &LocalChain, url: &Url) -> Outcome<Spec> {
+pub(super) fn relayer(args: &DevnetArgs, dir: &Path, chains: &Chains, url: &Url) -> Outcome<Spec> {
     let keys = dir.join("keys");
-    let operator = secret(&keys.join("operator.key"), &chain.keys[OPERATOR_KEY])?;
-    let facilitator = secret(&keys.join("facilitator.key"), &chain.keys[FACILITATOR_KEY])?;
+    let base = match &chains.base {
+        None => "[base]\nenabled = false\n".to_owned(),
+        Some(chain) => format!(
+            r#"[base]
+network = "eip155:8453"
+rpc_urls = ["{rpc}"]
+contract = "{contract}"
+token = "{token}"
+deployment_block = {deployment_block}
+poll_interval_ms = 200
+operator_key = {{ file = {operator:?} }}
+facilitator_key = {{ file = {facilitator:?} }}
+ledger_url = "sqlite://{ledger}"
+"#,
+            rpc = chain.rpc_url,
+            contract = chain.contract,
+            token = chain.usdc,
+            deployment_block = chain.deployment_block,
+            operator = secret(&keys.join("operator.key"), &chain.keys[OPERATOR_KEY])?,
+            facilitator = secret(&keys.join("facilitator.key"), &chain.keys[FACILITATOR_KEY])?,
+            ledger = dir.join("relayer.db").display(),
+        ),
+    };
+    let solana = match &chains.solana {
+        None => "[solana]\nenabled = false\n".to_owned(),
+        Some(chain) => format!(
+            r#"[solana]
+enabled = true
+rpc_urls = ["{rpc}"]
+contract = "{contract}"
+deployment_block = {deployment_slot}
+poll_interval_ms = 200
+operator_key = {{ file = {operator:?} }}
+facilitator_key = {{ file = {facilitator:?} }}
+ledger_url = "sqlite://{ledger}"
+"#,
+            rpc = chain.rpc_url,
+            contract = compute_futures_chain::solana::local::PROGRAM,
+            deployment_slot = chain.deployment_slot,
+            operator = secret(&keys.join("solana-operator.json"), &keypair_file(OPERATOR_KEY)?)?,
+            facilitator = secret(&keys.join("solana-facilitator.json"), &keypair_file(FACILITATOR_KEY)?)?,
+            ledger = dir.join("relayer-solana.db").display(),
+        ),
+    };
     let text = format!(
         r#"# Written by `compute-futures devnet`.
 [server]
@@ -34,21 +72,8 @@ bind = "{bind}"
 public_url = "{public}"
 free_requests_per_second = 0
 
-[chain]
-network = "eip155:8453"
-rpc_urls = ["{rpc}"]
-contract = "{contract}"
-token = "{token}"
-deployment_block = {deployment_block}
-poll_interval_ms = 200
-
-[keys]
-operator = {{ file = {operator:?} }}
-facilitator = {{ file = {facilitator:?} }}
-
-[ledger]
-url = "sqlite://{ledger}"
-
+{base}
+{solana}
 [settlement]
 max_age_seconds = {max_age}
 flush_seconds = 10
@@ -65,11 +90,6 @@ filter = "{log}"
         token_file = dir.join(ADMIN_TOKEN).display(),
         bind = address(url),
         public = url.as_str().trim_end_matches('/'),
-        rpc = chain.rpc_url,
-        contract = chain.contract,
-        token = chain.usdc,
-        deployment_block = chain.deployment_block,
-        ledger = dir.join("relayer.db").display(),
         max_age = MAX_AGE.min(args.refund_delay / 2).max(1),
         refund_delay = args.refund_delay,
         log = args.log,
@@ -77,31 +97,65 @@ filter = "{log}"
     spec("relayer", dir, &text)
 }
 
-/// How to run the indexer.
+/// How to run the indexer. `operators` are their indexes on Base and on Solana.
 pub(super) fn indexer(
     args: &DevnetArgs,
     dir: &Path,
-    chain: &LocalChain,
+    chains: &Chains,
     url: &Url,
     relayer: &Url,
-    operator: u32,
+    operators: [Option<u32>; 2],
 ) -> Outcome<Spec> {
+    let source = |index: Option<u32>| {
+        let index = index.ok_or_else(|| Failure::broken("a chain of the devnet has no operator"))?;
+        Ok::<_, Failure>(format!("{{ {index} = {{ url = \"{relayer}\", allow_insecure = true }} }}"))
+    };
+    let base = match &chains.base {
+        None => "[base]\nenabled = false\n".to_owned(),
+        Some(chain) => format!(
+            r#"[base]
+network = "eip155:8453"
+rpc_urls = ["{rpc}"]
+contract = "{contract}"
+token = "{token}"
+deployment_block = {deployment_block}
+database_url = "sqlite:{database}"
+operators = {operators}
+"#,
+            rpc = chain.rpc_url,
+            contract = chain.contract,
+            token = chain.usdc,
+            deployment_block = chain.deployment_block,
+            database = dir.join("indexer.db").display(),
+            operators = source(operators[0])?,
+        ),
+    };
+    let solana = match &chains.solana {
+        None => "[solana]\nenabled = false\n".to_owned(),
+        Some(chain) => format!(
+            r#"[solana]
+enabled = true
+rpc_urls = ["{rpc}"]
+contract = "{contract}"
+deployment_block = {deployment_slot}
+database_url = "sqlite:{database}"
+operators = {operators}
+"#,
+            rpc = chain.rpc_url,
+            contract = compute_futures_chain::solana::local::PROGRAM,
+            deployment_slot = chain.deployment_slot,
+            database = dir.join("indexer-solana.db").display(),
+            operators = source(operators[1])?,
+        ),
+    };
     let text = format!(
         r#"# Written by `compute-futures devnet`.
 [server]
 bind = "{bind}"
 requests_per_second = 0
 
-[chain]
-network = "eip155:8453"
-rpc_urls = ["{rpc}"]
-contract = "{contract}"
-token = "{token}"
-deployment_block = {deployment_block}
-
-[database]
-url = "sqlite:{database}"
-
+{base}
+{solana}
 [follow]
 poll_interval_ms = 200
 
@@ -110,17 +164,11 @@ interval_seconds = 2
 
 [receipts]
 retry_seconds = 1
-operators = {{ {operator} = {{ url = "{relayer}", allow_insecure = true }} }}
 
 [log]
 filter = "{log}"
 "#,
         bind = address(url),
-        rpc = chain.rpc_url,
-        contract = chain.contract,
-        token = chain.usdc,
-        deployment_block = chain.deployment_block,
-        database = dir.join("indexer.db").display(),
         log = args.log,
     );
     spec("indexer", dir, &text)
@@ -136,6 +184,12 @@ fn spec(name: &'static str, dir: &Path, config: &str) -> Outcome<Spec> {
 /// `127.0.0.1:4020` of a URL.
 fn address(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or_default())
+}
+
+/// A development key of Solana as `solana-keygen` writes it, so that Solana's own tools read it as well.
+fn keypair_file(index: usize) -> Outcome<String> {
+    let bytes = super::chains::keypair(index);
+    serde_json::to_string(bytes.as_slice()).map_err(|error| Failure::broken(error.to_string()))
 }
 
 /// A file that only its owner can read.

@@ -5,15 +5,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use compute_futures_chain::ChainReader;
-use compute_futures_chain::evm::EvmConfig;
-use compute_futures_chain::evm::local::{LocalChain, LocalChainConfig};
+use compute_futures_protocol::Chain;
 use url::Url;
 
-use super::services::{self, FACILITATOR_KEY, OPERATOR_KEY};
-use super::{Child, DevnetFile, EvmNet, FUNDS, Spec};
+use super::{Chains, Child, DevnetFile, Spec, services};
 use crate::args::DevnetArgs;
 use crate::client::Relayer;
+use crate::context::on;
 use crate::failure::{Failure, Outcome};
 
 /// How long a service may take until it is ready.
@@ -26,8 +24,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Devnet {
     /// What it says about itself.
     pub file: DevnetFile,
-    /// The chain, with its cheat codes.
-    pub chain: LocalChain,
+    /// The chains, with their cheat codes.
+    pub chains: Chains,
     /// Gone when the devnet is.
     _announced: Announced,
     /// One devnet a folder.
@@ -51,33 +49,23 @@ impl Devnet {
         // An older file would send others to a devnet that is gone.
         let _ = std::fs::remove_file(path);
 
-        let chain = start_chain(args, &dir, &binary).await?;
+        let chains = Chains::start(args, &dir, &binary).await?;
         let (relayer_url, indexer_url) = (url(args.relayer_port)?, url(args.indexer_port)?);
-        let relayer_spec = services::relayer(args, &dir, &chain, &relayer_url)?;
+        let relayer_spec = services::relayer(args, &dir, &chains, &relayer_url)?;
         let mut relayer = Child::spawn(&binary, relayer_spec.clone())?;
-        ready(&mut relayer, &relayer_url).await?;
+        ready(&mut relayer, &relayer_url, &chains.all()).await?;
 
-        let operator = chain.signer(OPERATOR_KEY)?.address();
-        let index = chain.reader().await?.operator_index_of(operator).await?;
-        let operator_index = index
-            .ok_or_else(|| Failure::broken("the relayer is ready, but its operator is not registered on-chain"))?;
-        let indexer_spec = services::indexer(args, &dir, &chain, &indexer_url, &relayer_url, operator_index)?;
+        let (evm, solana) = (chains.describe_base().await?, chains.describe_solana().await?);
+        let operators = [evm.as_ref().map(|net| net.operator_index), solana.as_ref().map(|net| net.operator_index)];
+        let indexer_spec = services::indexer(args, &dir, &chains, &indexer_url, &relayer_url, operators)?;
         let mut indexer = Child::spawn(&binary, indexer_spec.clone())?;
-        ready(&mut indexer, &indexer_url).await?;
+        ready(&mut indexer, &indexer_url, &chains.all()).await?;
 
         let file = DevnetFile {
             relayer: relayer_url,
             indexer: indexer_url,
-            evm: EvmNet {
-                rpc: chain.rpc_url.clone(),
-                chain_id: chain.chain_id,
-                usdc: chain.usdc,
-                compute_futures: chain.contract,
-                deployment_block: chain.deployment_block,
-                operator,
-                operator_index,
-                funded_keys: chain.keys[..OPERATOR_KEY].to_vec(),
-            },
+            evm,
+            solana,
             admin_token_file: dir.join(services::ADMIN_TOKEN),
             dir,
             pid: std::process::id(),
@@ -86,7 +74,7 @@ impl Devnet {
         let announced = Announced(path.to_owned());
         Ok(Self {
             file,
-            chain,
+            chains,
             _announced: announced,
             _lock: lock,
             binary,
@@ -95,12 +83,6 @@ impl Devnet {
             indexer,
             indexer_spec,
         })
-    }
-
-    /// Settings to read its chain with.
-    #[must_use]
-    pub fn chain_config(&self) -> EvmConfig {
-        self.chain.config()
     }
 
     /// The relayer's process.
@@ -122,7 +104,7 @@ impl Devnet {
         let mut spec = self.relayer_spec.clone();
         spec.env.extend_from_slice(env);
         self.relayer = Child::spawn(&self.binary, spec)?;
-        ready(&mut self.relayer, &self.file.relayer).await
+        ready(&mut self.relayer, &self.file.relayer, &self.chains.all()).await
     }
 
     /// Starts the indexer again after it was killed, with these further environment variables.
@@ -134,7 +116,7 @@ impl Devnet {
         let mut spec = self.indexer_spec.clone();
         spec.env.extend_from_slice(env);
         self.indexer = Child::spawn(&self.binary, spec)?;
-        ready(&mut self.indexer, &self.file.indexer).await
+        ready(&mut self.indexer, &self.file.indexer, &self.chains.all()).await
     }
 
     /// Resolves when a part of it has died.
@@ -149,7 +131,7 @@ impl Devnet {
     pub async fn stop(self) {
         self.indexer.stop(STOP_PATIENCE).await;
         self.relayer.stop(STOP_PATIENCE).await;
-        drop(self.chain);
+        drop(self.chains);
     }
 }
 
@@ -162,36 +144,6 @@ impl Drop for Announced {
         // It may have been replaced or removed by hand.
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-async fn start_chain(args: &DevnetArgs, dir: &Path, binary: &Path) -> Outcome<LocalChain> {
-    let config = LocalChainConfig {
-        port: args.rpc_port,
-        anvil: Some(leashed_anvil(dir, binary)?),
-        ..LocalChainConfig::default()
-    };
-    let chain = LocalChain::start_with(config).await?;
-    for (index, _) in chain.keys.iter().enumerate().take(FACILITATOR_KEY) {
-        chain.mint(chain.signer(index)?.address(), FUNDS).await?;
-    }
-    chain.set_interval_mining(Duration::from_secs(args.block_time)).await?;
-    Ok(chain)
-}
-
-/// A launcher that makes anvil die with us, also when we are killed.
-fn leashed_anvil(dir: &Path, binary: &Path) -> Outcome<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let anvil = compute_futures_chain::evm::local::find_anvil()?;
-    let launcher = dir.join("anvil.sh");
-    let failed = |error| Failure::file(&launcher, &error);
-    let script = format!("#!/bin/sh\nexec {} guard -- {} \"$@\"\n", quoted(binary), quoted(&anvil));
-    std::fs::write(&launcher, script).map_err(failed)?;
-    std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    Ok(launcher)
-}
-
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// This very binary; inside a test, the one next to it.
@@ -262,14 +214,20 @@ fn url(port: u16) -> Outcome<Url> {
     format!("http://127.0.0.1:{port}").parse().map_err(|error: url::ParseError| Failure::broken(error.to_string()))
 }
 
-/// Waits until the service says that it is ready.
-async fn ready(child: &mut Child, url: &Url) -> Outcome<()> {
+/// Waits until the service says that it is ready on each of these chains.
+async fn ready(child: &mut Child, url: &Url, chains: &[Chain]) -> Outcome<()> {
     let probe = reqwest::Client::new();
-    let target = Relayer::new(url.clone()).url("/ready");
     let started = Instant::now();
+    let mut waiting: Vec<String> =
+        chains.iter().map(|chain| Relayer::new(url.clone()).url(&on("/ready", *chain))).collect();
     loop {
         child.check()?;
-        if probe.get(&target).send().await.is_ok_and(|response| response.status().is_success()) {
+        while let Some(target) = waiting.last()
+            && probe.get(target).send().await.is_ok_and(|response| response.status().is_success())
+        {
+            waiting.pop();
+        }
+        if waiting.is_empty() {
             return Ok(());
         }
         if started.elapsed() > START_PATIENCE {

@@ -1,12 +1,13 @@
-// Against a running relayer: RELAYER, KEY (owner or delegate), ACCOUNT, CONTRACT, OPERATOR.
+// Against a running relayer: RELAYER, KEY (owner or delegate), ACCOUNT, CONTRACT, OPERATOR, and NETWORK where it is not Base.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { createKeyPairSignerFromBytes, getBase58Encoder } from '@solana/kit';
 import { wrapFetchWithPayment, x402Client } from '@x402/fetch';
 import type { Hex } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 
-import { ComputeFuturesScheme } from '../src/index.js';
+import { ComputeFuturesScheme, type Signer } from '../src/index.js';
 
 function env(name: string): string {
   const value = process.env[name];
@@ -15,17 +16,21 @@ function env(name: string): string {
 }
 
 const relayer = env('RELAYER');
+const network = (process.env['NETWORK'] ?? 'eip155:8453') as `${string}:${string}`;
+const signer: Signer = network.startsWith('solana:')
+  ? await createKeyPairSignerFromBytes(getBase58Encoder().encode(env('KEY')))
+  : privateKeyToAccount(env('KEY') as Hex);
 const charged: bigint[] = [];
 const credit = new ComputeFuturesScheme({
-  signer: privateKeyToAccount(env('KEY') as Hex),
+  signer,
   account: env('ACCOUNT'),
   operatorIndex: 1,
-  network: process.env['NETWORK'] ?? 'eip155:8453',
+  network,
   contract: env('CONTRACT'),
   operator: env('OPERATOR'),
   onReceipt: (receipt) => charged.push(receipt.charged),
 });
-const fetchPay = wrapFetchWithPayment(credit.fetch, new x402Client().register('eip155:*', credit));
+const fetchPay = wrapFetchWithPayment(credit.fetch, new x402Client().register(network, credit));
 const messages = [{ role: 'user', content: 'Revenue rose by a tenth. Costs fell. The year was good.' }];
 
 async function post(path: string, body: unknown): Promise<Response> {

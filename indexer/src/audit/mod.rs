@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// # Errors
 /// When the chain cannot be read, or the account does not exist. What does not add up is a finding, not an error.
 pub async fn audit(reader: Arc<dyn ChainReader>, account: AccountId, source: &OperatorSource) -> Result<AuditReport> {
-    let documents = DocumentClient::new(source, TIMEOUT, MAX_BYTES)?;
+    let documents = DocumentClient::new(source, reader.chain(), TIMEOUT, MAX_BYTES)?;
     let mut chain = ChainSide::read(Arc::clone(&reader), account).await?;
     let mut report = AuditReport::new(&chain, reader.chain());
     report.findings.append(&mut chain.findings);

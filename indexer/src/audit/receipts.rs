@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{
-    Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, SignatureError, SignedReceipt, Usdc,
-    charge,
+    Address, Authorization, AuthorizationError, B256, BatchDocument, Domain, ExactPayment, SignatureError,
+    SignedReceipt, Usdc, charge,
 };
 
 use super::{
@@ -147,16 +147,28 @@ impl<'a> ReceiptCheck<'a> {
                 }
             }
             Authorization::Exact { payment } => {
-                if payment.network != self.reader.chain() || self.reader.token() != payment.asset {
-                    let detail = format!("the payment is in {} on {}", payment.asset, payment.network);
+                if payment.network() != self.reader.chain() || self.reader.token() != payment.asset() {
+                    let detail = format!("the payment is in {} on {}", payment.asset(), payment.network());
                     self.findings.push(Finding::of("payment_elsewhere", signed, detail));
-                } else if !self.reader.payment_used(payment.from.into(), payment.nonce).await? {
+                } else if !self.paid(payment, receipt.issued_at).await? {
                     let detail = "the payment that authorised the job was never made".into();
                     self.findings.push(Finding::of("payment_not_made", signed, detail));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the money of a payment moved. What a chain says of recent payments only is looked up in its history, from well
+    /// before the job on.
+    async fn paid(&self, payment: &ExactPayment, issued_at: u64) -> Result<bool> {
+        let (payer, nonce) = (payment.from(), payment.nonce());
+        if self.reader.payment_used(payer, nonce).await? {
+            return Ok(true);
+        }
+        let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+        let back = now.saturating_sub(issued_at) + JOB_SLACK + CLOCK_SLACK;
+        Ok(self.reader.payment_transaction(payer, nonce, back).await?.is_some())
     }
 
     /// Who might spend when the job was done.
@@ -178,9 +190,7 @@ impl<'a> ReceiptCheck<'a> {
             Authorization::ComputeFutures { authorization, signature } => {
                 (None, Some(authorization.digest(&self.domain)), signature)
             }
-            Authorization::Exact { payment } => {
-                (Some(Address::from(payment.from)), payment.digest(), &payment.signature)
-            }
+            Authorization::Exact { payment } => (Some(payment.from()), payment.digest(), payment.signature()),
         };
         if signed.authorization.authorizer(&self.domain, &spenders).is_ok() {
             return Ok(true);

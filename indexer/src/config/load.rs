@@ -2,18 +2,27 @@
 
 use std::path::Path;
 
-use compute_futures_protocol::Address;
+use compute_futures_protocol::Domain;
 use figment::{
     Figment,
-    providers::{Env, Format, Toml},
+    providers::{Env, Format, Serialized, Toml},
 };
 use serde::{Deserialize, Deserializer};
 
-use super::Config;
+use super::{Config, NetworkConfig};
 use crate::error::{IndexerError, Result};
 
 /// Prefix of the environment variables: section and key follow, in capitals, separated by two underscores.
 pub const ENV_PREFIX: &str = "COMPUTE_FUTURES_INDEXER__";
+
+/// Names that keys had before there were two networks.
+const RENAMED: [(&str, &str); 3] =
+    [("chain", "[base]"), ("database.url", "base.database_url"), ("receipts.operators", "base.operators")];
+
+/// What holds where file and environment are silent.
+pub(super) fn defaults() -> Figment {
+    Figment::from(Serialized::defaults(Config::default()))
+}
 
 impl Config {
     /// Reads the file (when one is given), then the environment, and checks that the result can work.
@@ -31,7 +40,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], for what is not well formed.
     pub fn read(file: Option<&Path>) -> Result<Self> {
-        let mut figment = Figment::new();
+        let mut figment = defaults();
         if let Some(file) = file {
             if !file.is_file() {
                 let message = format!(
@@ -42,10 +51,11 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment
-            .merge(Env::prefixed(ENV_PREFIX).split("__"))
-            .extract()
-            .map_err(|error| IndexerError::Config(error.to_string()))
+        let figment = figment.merge(Env::prefixed(ENV_PREFIX).split("__"));
+        if let Some((old, new)) = RENAMED.iter().find(|(old, _)| figment.find_value(old).is_ok()) {
+            return Err(IndexerError::Config(format!("{old} is called {new} now; rename it")));
+        }
+        figment.extract().map_err(|error| IndexerError::Config(error.to_string()))
     }
 
     /// Refuses what is well formed and cannot work.
@@ -54,11 +64,16 @@ impl Config {
     /// [`IndexerError::Config`].
     pub fn validate(&self) -> Result<()> {
         let refuse = |text: String| Err(IndexerError::Config(text));
-        if self.chain.contract == Address::ZERO {
-            return refuse("chain.contract is not set; write the address of the ComputeFutures contract".into());
+        if self.networks().next().is_none() {
+            return refuse("no network is enabled; set base.enabled or solana.enabled to true".into());
         }
-        if self.chain.rpc_urls.is_empty() {
-            return refuse("chain.rpc_urls is empty; name at least one RPC URL".into());
+        for (section, network) in [("base", &self.base), ("solana", &self.solana)] {
+            if network.enabled {
+                network.validate(section)?;
+            }
+        }
+        if self.base.enabled && self.solana.enabled && self.base.database_url == self.solana.database_url {
+            return refuse("base.database_url and solana.database_url are the same; each network needs its own".into());
         }
         let positive = [
             ("server.max_subscribers", self.server.max_subscribers as u64),
@@ -84,13 +99,39 @@ impl Config {
                 "server.requests_burst is 0; allow at least 1, or lift the limit with requests_per_second = 0".into(),
             );
         }
-        for (index, source) in &self.receipts.operators {
-            let key = format!("receipts.operators.{index}");
-            if index.parse::<u32>().is_ok_and(|i| i > 0 && i.to_string() == *index) {
-                source.check().map_err(|reason| IndexerError::Config(format!("{key}.url: {reason}")))?;
-            } else {
+        Ok(())
+    }
+}
+
+impl NetworkConfig {
+    fn validate(&self, section: &str) -> Result<()> {
+        let refuse = |text: String| Err(IndexerError::Config(text));
+        if self.section() != section {
+            return refuse(format!(
+                "{section}.network is {}; that chain belongs into [{}]",
+                self.network,
+                self.section()
+            ));
+        }
+        if self.contract.is_zero() {
+            return refuse(format!(
+                "{section}.contract is not set; write the address of ComputeFutures, or set {section}.enabled = false"
+            ));
+        }
+        for (key, address) in [("contract", self.contract), ("token", self.token)] {
+            if Domain::new(self.network, address).is_err() {
+                return refuse(format!("{section}.{key} is {address}, which is no address on {}", self.network));
+            }
+        }
+        if self.rpc_urls.is_empty() {
+            return refuse(format!("{section}.rpc_urls is empty; name at least one RPC URL"));
+        }
+        for (index, source) in &self.operators {
+            let key = format!("{section}.operators.{index}");
+            if !index.parse::<u32>().is_ok_and(|i| i > 0 && i.to_string() == *index) {
                 return refuse(format!("{key}: the key is an operator index, a number from 1"));
             }
+            source.check().map_err(|reason| IndexerError::Config(format!("{key}.url: {reason}")))?;
         }
         Ok(())
     }
@@ -132,11 +173,13 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use compute_futures_protocol::{Address, Chain};
+
     use super::*;
 
     fn valid() -> Config {
         let mut config = Config::default();
-        config.chain.contract = Address::repeat_byte(1);
+        config.base.contract = Address::repeat_byte(1);
         config
     }
 
@@ -146,12 +189,38 @@ mod tests {
         config.validate().unwrap_err().to_string()
     }
 
+    fn with_solana(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = valid();
+        config.solana.enabled = true;
+        config.solana.contract = compute_futures_protocol::SolanaAddress([7; 32]).into();
+        change(&mut config);
+        config
+    }
+
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         valid().validate().unwrap();
-        assert!(refusal(|c| c.chain.contract = Address::ZERO).contains("chain.contract"));
-        assert!(refusal(|c| c.chain.rpc_urls.clear()).contains("chain.rpc_urls"));
+        assert!(refusal(|c| c.base.contract = Address::ZERO).contains("base.contract"));
+        assert!(refusal(|c| c.base.rpc_urls.clear()).contains("base.rpc_urls"));
+        assert!(refusal(|c| c.base.network = Chain::Solana).contains("[solana]"));
+        assert!(refusal(|c| c.base.enabled = false).contains("no network"));
+        assert!(refusal(|c| c.solana.enabled = true).contains("solana.contract"));
         assert!(refusal(|c| c.follow.prefetch = 0).contains("follow.prefetch"));
+    }
+
+    #[test]
+    fn each_network_has_its_own_section_and_database() {
+        with_solana(|_| {}).validate().unwrap();
+        with_solana(|c| c.base.enabled = false).validate().unwrap();
+        let refusal = |change: fn(&mut Config)| with_solana(change).validate().unwrap_err().to_string();
+        assert!(refusal(|c| c.solana.database_url = c.base.database_url.clone()).contains("its own"));
+        assert!(refusal(|c| c.solana.token = c.base.token).contains("solana.token"));
+        assert!(refusal(|c| c.solana.contract = c.base.contract).contains("solana.contract"));
+        assert!(refusal(|c| c.base.contract = c.solana.contract).contains("base.contract"));
+        // A network that is off may be half written.
+        let mut off = with_solana(|c| c.solana.contract = c.base.contract);
+        off.solana.enabled = false;
+        off.validate().unwrap();
     }
 
     #[test]
@@ -169,11 +238,11 @@ mod tests {
             assert!(source(url, insecure).check().is_err(), "{url}");
         }
         assert!(
-            refusal(|c| drop(c.receipts.operators.insert("0".into(), source("https://r.example", false))))
+            refusal(|c| drop(c.base.operators.insert("0".into(), source("https://r.example", false))))
                 .contains("operators.0")
         );
         assert!(
-            refusal(|c| drop(c.receipts.operators.insert("01".into(), source("https://r.example", false))))
+            refusal(|c| drop(c.base.operators.insert("01".into(), source("https://r.example", false))))
                 .contains("operators.01")
         );
     }
@@ -184,17 +253,20 @@ mod tests {
         figment::Jail::expect_with(|jail| {
             jail.create_file(
                 "indexer.toml",
-                "[chain]\ncontract = \"0x0000000000000000000000000000000000000001\"\n[follow]\nprefetch = 2\n",
+                "[base]\ncontract = \"0x0000000000000000000000000000000000000001\"\n[follow]\nprefetch = 2\n",
             )?;
             jail.set_env("COMPUTE_FUTURES_INDEXER__FOLLOW__PREFETCH", "7");
-            jail.set_env("COMPUTE_FUTURES_INDEXER__CHAIN__RPC_URLS", "http://a.example, http://b.example");
-            jail.set_env("COMPUTE_FUTURES_INDEXER__RECEIPTS__OPERATORS__1__URL", "https://relayer.example");
+            jail.set_env("COMPUTE_FUTURES_INDEXER__BASE__RPC_URLS", "http://a.example, http://b.example");
+            jail.set_env("COMPUTE_FUTURES_INDEXER__BASE__OPERATORS__1__URL", "https://relayer.example");
             let config = Config::load(Some(Path::new("indexer.toml"))).unwrap();
             assert_eq!(config.follow.prefetch, 7);
-            assert_eq!(config.chain.rpc_urls, ["http://a.example", "http://b.example"]);
-            assert_eq!(config.receipts.operators["1"].url.as_str(), "https://relayer.example/");
+            assert_eq!(config.base.rpc_urls, ["http://a.example", "http://b.example"]);
+            assert_eq!(config.base.operators["1"].url.as_str(), "https://relayer.example/");
+            assert_eq!(config.solana, NetworkConfig::solana(), "what is not named keeps its default");
             jail.set_env("COMPUTE_FUTURES_INDEXER__FOLLOW__PREFECTH", "7");
             assert!(Config::load(Some(Path::new("indexer.toml"))).unwrap_err().to_string().contains("prefecth"));
+            jail.set_env("COMPUTE_FUTURES_INDEXER__CHAIN__RPC_URLS", "http://a.example");
+            assert!(Config::load(Some(Path::new("indexer.toml"))).unwrap_err().to_string().contains("[base]"));
             Ok(())
         });
     }

@@ -1,32 +1,51 @@
 //! Settings: defaults ← TOML file ← environment, strict. `config.example.toml` documents every key.
 
 mod load;
+mod network;
 mod print;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
-use alloy::primitives::address;
-use compute_futures_protocol::{Address, Chain};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 pub use load::ENV_PREFIX;
-
-/// Circle's USDC on Base.
-const USDC_ON_BASE: Address = Address::Evm(address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"));
+pub use network::{NetworkConfig, OperatorSource};
 
 /// Every setting of the indexer; `config.example.toml` says what each means.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct Config {
     pub server: ServerConfig,
-    pub chain: ChainConfig,
+    pub base: NetworkConfig,
+    pub solana: NetworkConfig,
     pub database: DatabaseConfig,
     pub follow: FollowConfig,
     pub solvency: SolvencyConfig,
     pub receipts: ReceiptsConfig,
     pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            base: NetworkConfig::base(),
+            solana: NetworkConfig::solana(),
+            database: DatabaseConfig::default(),
+            follow: FollowConfig::default(),
+            solvency: SolvencyConfig::default(),
+            receipts: ReceiptsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The networks that are followed, Base first.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkConfig> {
+        [&self.base, &self.solana].into_iter().filter(|network| network.enabled)
+    }
 }
 
 /// `[server]`
@@ -59,63 +78,17 @@ impl Default for ServerConfig {
     }
 }
 
-/// `[chain]`
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct ChainConfig {
-    pub network: Chain,
-    #[serde(deserialize_with = "load::list")]
-    pub rpc_urls: Vec<String>,
-    pub contract: Address,
-    pub token: Address,
-    pub deployment_block: u64,
-}
-
-impl Default for ChainConfig {
-    fn default() -> Self {
-        Self {
-            network: Chain::Base,
-            rpc_urls: vec!["https://mainnet.base.org".into()],
-            contract: Address::ZERO,
-            token: USDC_ON_BASE,
-            deployment_block: 0,
-        }
-    }
-}
-
-/// RPC URLs often hold a key: only how many there are is shown.
-impl fmt::Debug for ChainConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChainConfig")
-            .field("network", &self.network)
-            .field("rpc_urls", &format_args!("{} hidden", self.rpc_urls.len()))
-            .field("contract", &self.contract)
-            .field("token", &self.token)
-            .field("deployment_block", &self.deployment_block)
-            .finish()
-    }
-}
-
 /// `[database]`
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct DatabaseConfig {
-    pub url: String,
     pub connections: u32,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite:compute-futures-indexer.db".into(), connections: 8 }
-    }
-}
-
-/// The URL may hold a password.
-impl fmt::Debug for DatabaseConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseConfig").field("url", &"hidden").field("connections", &self.connections).finish()
+        Self { connections: 8 }
     }
 }
 
@@ -160,25 +133,12 @@ pub struct ReceiptsConfig {
     pub timeout_seconds: u64,
     pub max_bytes: u64,
     pub retry_seconds: u64,
-    /// By operator index (as text: environment variables and TOML keys are text).
-    pub operators: BTreeMap<String, OperatorSource>,
 }
 
 impl Default for ReceiptsConfig {
     fn default() -> Self {
-        Self { concurrency: 4, timeout_seconds: 30, max_bytes: 64 << 20, retry_seconds: 5, operators: BTreeMap::new() }
+        Self { concurrency: 4, timeout_seconds: 30, max_bytes: 64 << 20, retry_seconds: 5 }
     }
-}
-
-/// Where an operator publishes its receipts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OperatorSource {
-    /// Base URL of its relayer.
-    pub url: Url,
-    /// Permit http and private addresses.
-    #[serde(default)]
-    pub allow_insecure: bool,
 }
 
 /// `[log]`

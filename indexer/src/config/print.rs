@@ -9,7 +9,7 @@ use super::Config;
 /// Every key with its documentation and default.
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 /// Values that may hold a key or password.
-const SECRET: [&str; 2] = ["chain.rpc_urls", "database.url"];
+const SECRET: [&str; 4] = ["base.rpc_urls", "base.database_url", "solana.rpc_urls", "solana.database_url"];
 
 impl Config {
     /// The settings as a TOML file that explains itself. What may hold a secret is hidden unless it is the default.
@@ -64,6 +64,7 @@ mod tests {
 
     use super::*;
 
+    /// Without defaults: what a network's section leaves out is missed.
     fn parse(text: &str) -> Config {
         Figment::from(Toml::string(text)).extract().unwrap()
     }
@@ -85,9 +86,9 @@ mod tests {
     fn printing_shows_what_is_in_force_and_hides_secrets() {
         let mut config = Config::default();
         config.follow.prefetch = 9;
-        config.chain.rpc_urls = vec!["https://rpc.example/secret".into()];
-        config.database.url = "postgres://me:secret@db/x".into();
-        config.receipts.operators.insert(
+        config.base.rpc_urls = vec!["https://rpc.example/secret".into()];
+        config.solana.database_url = "postgres://me:secret@db/x".into();
+        config.solana.operators.insert(
             "1".into(),
             super::super::OperatorSource { url: "https://relayer.example".parse().unwrap(), allow_insecure: false },
         );
@@ -96,6 +97,6 @@ mod tests {
         assert!(!text.contains("secret\""), "{text}");
         assert!(!text.contains("me:secret"));
         assert!(!format!("{config:?}").contains("secret"));
-        assert_eq!(parse(&text.replace("\"hidden\"", "\"x\"")).receipts, config.receipts);
+        assert_eq!(parse(&text.replace("\"hidden\"", "\"x\"")).solana.operators, config.solana.operators);
     }
 }

@@ -19,7 +19,6 @@ pub use commit::{Committed, Range, commit};
 pub(crate) use fetch::{Prefetch, RangeSize};
 pub use progress::{Progress, bind};
 pub use rollback::{common_ancestor, roll_back};
-pub(crate) use status::gauge;
 pub use status::{Change, Feed, FollowStatus};
 
 use crate::{
@@ -148,6 +147,12 @@ impl Follower {
                 _ => Ok(false),
             };
         }
+        let deployed = self.reader.deployment_block();
+        if at < deployed {
+            // Nothing is followed yet. Nodes may keep no block that old: the deployment's says what came before it.
+            let block = self.reader.block(deployed).await?;
+            return Ok(block.is_none_or(|block| block.parent_hash == self.progress.block_hash));
+        }
         match self.reader.block(at).await? {
             Some(block) => Ok(block.hash == self.progress.block_hash),
             None => Ok(true),
@@ -161,7 +166,7 @@ impl Follower {
         let to = common_ancestor(&self.store, &*self.reader, &self.progress, floor).await?;
         let (progress, accounts) = roll_back(&self.store, &self.progress, to).await?;
         tracing::warn!(from, to, head = heads.latest.number, "blocks were replaced: rolled back");
-        metrics::counter!("indexer_reorgs_total").increment(1);
+        self.feed.count("indexer_reorgs_total", 1);
         self.progress = progress;
         self.feed.changed(progress, accounts, true);
         Ok(())
@@ -194,9 +199,10 @@ impl Follower {
         let started = Instant::now();
         let (events, end) = (range.events.len(), range.end.number);
         let committed = commit(&self.store, &self.progress, range, heads, floor).await?;
-        metrics::counter!("indexer_events_total").increment(events as u64);
-        metrics::counter!("indexer_discrepancies_total").increment(committed.discrepancies);
-        metrics::histogram!("indexer_commit_seconds").record(started.elapsed());
+        self.feed.count("indexer_events_total", events as u64);
+        self.feed.count("indexer_discrepancies_total", committed.discrepancies);
+        metrics::histogram!("indexer_commit_seconds", "network" => self.feed.network().caip2())
+            .record(started.elapsed());
         tracing::debug!(events, end, elapsed = ?started.elapsed(), "range written");
         self.progress = committed.progress;
         self.feed.wrote(events as u64);
@@ -208,7 +214,7 @@ impl Follower {
         if Instant::now() < self.solvency_due {
             return Ok(());
         }
-        solvency::check(&self.store, &*self.reader, &self.progress).await?;
+        solvency::check(&self.store, &*self.reader, &self.progress, &self.feed).await?;
         self.solvency_due = Instant::now() + Duration::from_secs(self.config.solvency.interval_seconds);
         Ok(())
     }

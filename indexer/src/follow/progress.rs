@@ -104,12 +104,13 @@ impl Progress {
 /// Binds an empty database to the deployment, or checks that it is bound to this one; answers where to go on.
 pub async fn bind(store: &Store, reader: &dyn ChainReader) -> Result<Progress> {
     let deployed = reader.deployment_block();
-    let missing = |number: u64| {
+    let missing = || {
         IndexerError::Config(format!(
-            "chain.deployment_block: the chain has no block {number}; write the block the contract was deployed in, and check the RPC URLs"
+            "deployment_block of {}: the chain has no block {deployed}; write the block the contract was deployed in, and check the RPC URLs",
+            reader.chain()
         ))
     };
-    let block = reader.block(deployed).await?.ok_or_else(|| missing(deployed))?;
+    let block = reader.block(deployed).await?.ok_or_else(missing)?;
     let mut tx = store.begin().await?;
     let row = tx
         .first("SELECT chain, contract, token, deployment_block, deployment_hash FROM deployment WHERE id = 1", &[])
@@ -127,9 +128,12 @@ pub async fn bind(store: &Store, reader: &dyn ChainReader) -> Result<Progress> {
         }
         return Progress::load_in(&mut tx).await?.ok_or_else(|| IndexerError::Corrupt("no progress".into()));
     }
-    // Nothing of the contract can be older than its deployment; block 0 holds no transactions.
-    let before = deployed.saturating_sub(1);
-    let start = if before == deployed { block } else { reader.block(before).await?.ok_or_else(|| missing(before))? };
+    // Nothing of the contract can be older than its deployment; block 0 holds no transactions. The block before is named, not
+    // read: nodes that keep nothing older than the deployment will do.
+    let start = match deployed.checked_sub(1) {
+        None => block,
+        Some(before) => BlockRef { number: before, hash: block.parent_hash, ..block },
+    };
     tx.execute(
         "INSERT INTO deployment (id, chain, contract, token, deployment_block, deployment_hash) VALUES (1, $1, $2, $3, $4, $5)",
         &[reader.chain().caip2().into(), reader.contract().into(), reader.token().into(), deployed.into(), block.hash.into()],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use compute_futures_chain::{BlockRef, Heads};
-use compute_futures_protocol::AccountId;
+use compute_futures_protocol::{AccountId, Chain};
 use tokio::sync::{broadcast, watch};
 
 use super::Progress;
@@ -14,6 +14,8 @@ const BACKLOG: usize = 1024;
 /// How following goes.
 #[derive(Debug, Clone, Default)]
 pub struct FollowStatus {
+    /// Whether the chain was reached since the start of the process.
+    pub connected: bool,
     /// What the database holds.
     pub progress: Option<Progress>,
     /// Newest block seen on the chain.
@@ -40,17 +42,24 @@ pub struct Change {
 /// The one who follows writes; handlers and live balances read. Cheap to clone.
 #[derive(Clone)]
 pub struct Feed {
+    network: Chain,
     status: watch::Sender<FollowStatus>,
     changes: broadcast::Sender<Change>,
 }
 
-impl Default for Feed {
-    fn default() -> Self {
-        Self { status: watch::Sender::new(FollowStatus::default()), changes: broadcast::Sender::new(BACKLOG) }
-    }
-}
-
 impl Feed {
+    /// Of one network.
+    #[must_use]
+    pub fn new(network: Chain) -> Self {
+        Self { network, status: watch::Sender::new(FollowStatus::default()), changes: broadcast::Sender::new(BACKLOG) }
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn network(&self) -> Chain {
+        self.network
+    }
+
     /// How it goes now.
     #[must_use]
     pub fn status(&self) -> FollowStatus {
@@ -71,9 +80,9 @@ impl Feed {
 
     pub(super) fn saw(&self, heads: &Heads, progress: &Progress) {
         let lag = heads.latest.number.saturating_sub(progress.block_number);
-        gauge("indexer_head_block", heads.latest.number);
-        gauge("indexer_finalized_block", heads.finalized);
-        gauge("indexer_lag_blocks", lag);
+        self.gauge("indexer_head_block", heads.latest.number);
+        self.gauge("indexer_finalized_block", heads.finalized);
+        self.gauge("indexer_lag_blocks", lag);
         self.status.send_modify(|status| {
             status.head = Some(heads.latest);
             status.progress = Some(*progress);
@@ -82,7 +91,7 @@ impl Feed {
     }
 
     pub(super) fn changed(&self, progress: Progress, accounts: Vec<AccountId>, reorg: bool) {
-        gauge("indexer_block", progress.block_number);
+        self.gauge("indexer_block", progress.block_number);
         self.status.send_modify(|status| status.progress = Some(progress));
         if !accounts.is_empty() {
             // Nobody listening is no failure.
@@ -103,25 +112,37 @@ impl Feed {
         self.status.send_modify(|status| status.failure = None);
     }
 
-    pub(super) fn failed(&self, failure: String) {
-        metrics::counter!("indexer_failures_total").increment(1);
+    pub(crate) fn failed(&self, failure: String) {
+        self.count("indexer_failures_total", 1);
         self.status.send_modify(|status| {
             status.in_sync = false;
             status.failure = Some(failure);
         });
     }
 
-    pub(super) fn halted(&self, reason: String) {
-        gauge("indexer_halted", 1);
+    pub(crate) fn halted(&self, reason: String) {
+        self.gauge("indexer_halted", 1);
         self.status.send_modify(|status| {
             status.in_sync = false;
             status.halted = Some(reason);
         });
     }
-}
 
-/// Sets a gauge to a whole number.
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; block numbers and counts fit")]
-pub(crate) fn gauge(name: &'static str, value: u64) {
-    metrics::gauge!(name).set(value as f64);
+    pub(crate) fn connected(&self) {
+        self.status.send_modify(|status| {
+            status.connected = true;
+            status.failure = None;
+        });
+    }
+
+    /// Sets this network's gauge to a whole number.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats; block numbers and counts fit")]
+    pub(crate) fn gauge(&self, name: &'static str, value: u64) {
+        metrics::gauge!(name, "network" => self.network.caip2()).set(value as f64);
+    }
+
+    /// Adds to this network's counter.
+    pub(crate) fn count(&self, name: &'static str, by: u64) {
+        metrics::counter!(name, "network" => self.network.caip2()).increment(by);
+    }
 }

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use compute_futures_chain::Finality;
-use compute_futures_protocol::{AccountId, Terms};
+use compute_futures_protocol::{AccountId, Chain, Terms};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,10 +11,11 @@ use super::{
     answer::{self, Amount, AsOf, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, Params},
+    view::{self, Now},
 };
 use crate::{
     error::Result,
-    follow::{Progress, read_terms},
+    follow::read_terms,
     project::{AccountRow, UndoKind},
     store::Tx,
 };
@@ -97,13 +98,15 @@ pub(super) struct AccountTotals {
     pub shortfalls: u64,
 }
 
-/// `?operator=&finality=`
+/// `?operator=&network=&finality=`
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AccountParams {
     /// Operator index: needed with a futures id.
     pub operator: Option<u32>,
+    /// CAIP-2 name of the network; needed where several are followed and nothing else names one.
+    pub network: Option<String>,
     /// `latest` (default), `safe` or `finalized`: the account as of the newest block that is at least that certain.
     pub finality: Option<String>,
 }
@@ -117,12 +120,11 @@ pub(super) async fn get(
     At(id): At<String>,
     Params(params): Params<AccountParams>,
 ) -> ApiResult<Json<Account>> {
-    let id = input::account_id(&id, params.operator, api.chain)?;
+    let (network, id) = api.account(&id, params.operator, params.network.as_deref())?;
     let finality = input::finality(params.finality.as_deref())?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    let (row, as_of) = at(&mut tx, id, finality, &progress).await?.ok_or_else(|| unknown(id, finality))?;
-    Ok(Json(describe(&mut tx, &api, &row, as_of, &progress).await?))
+    let (mut tx, now) = view::open(network).await?;
+    let (row, as_of) = at(&mut tx, id, finality, &now).await?.ok_or_else(|| unknown(id, finality))?;
+    Ok(Json(describe(&mut tx, &row, as_of, &now).await?))
 }
 
 pub(super) fn unknown(id: AccountId, finality: Finality) -> ApiError {
@@ -135,17 +137,17 @@ pub(super) fn unknown(id: AccountId, finality: Finality) -> ApiError {
 }
 
 /// The account as it was at the newest block of that certainty.
-async fn at(tx: &mut Tx, id: AccountId, finality: Finality, progress: &Progress) -> Result<Option<(AccountRow, AsOf)>> {
+async fn at(tx: &mut Tx, id: AccountId, finality: Finality, now: &Now) -> Result<Option<(AccountRow, AsOf)>> {
     let block = match finality {
-        Finality::Latest => progress.block_number,
-        Finality::Safe => progress.safe.min(progress.block_number),
-        Finality::Finalized => progress.finalized.min(progress.block_number),
+        Finality::Latest => now.block_number,
+        Finality::Safe => now.safe.min(now.block_number),
+        Finality::Finalized => now.finalized.min(now.block_number),
     };
     let current = load(tx, id).await?;
-    if block == progress.block_number {
-        return Ok(current.map(|row| (row, progress.into())));
+    if block == now.block_number {
+        return Ok(current.map(|row| (row, now.into())));
     }
-    let as_of = AsOf { block, block_hash: None, finality, safe: progress.safe, finalized: progress.finalized };
+    let as_of = AsOf { block, block_hash: None, finality, ..now.into() };
     // Whatever touched the account since then wrote down first what it was.
     let undo = tx
         .first(
@@ -166,13 +168,7 @@ pub(super) async fn load(tx: &mut Tx, id: AccountId) -> Result<Option<AccountRow
 }
 
 /// The account as served, with times and terms.
-pub(super) async fn describe(
-    tx: &mut Tx,
-    api: &Api,
-    row: &AccountRow,
-    as_of: AsOf,
-    progress: &Progress,
-) -> Result<Account> {
+pub(super) async fn describe(tx: &mut Tx, row: &AccountRow, as_of: AsOf, now: &Now) -> Result<Account> {
     let terms = tx
         .first(
             "SELECT * FROM terms WHERE operator_index = $1 AND version = $2",
@@ -180,18 +176,25 @@ pub(super) async fn describe(
         )
         .await?;
     let terms = terms.as_ref().map(read_terms).transpose()?.map(|(_, terms)| terms);
-    let opened = place(tx, row.opened_at, progress).await?;
-    let updated = place(tx, row.updated_at, progress).await?;
-    Ok(assemble(api, row, terms.as_ref(), opened, updated, as_of))
+    let opened = place(tx, row.opened_at, now).await?;
+    let updated = place(tx, row.updated_at, now).await?;
+    Ok(assemble(now.network, row, terms.as_ref(), opened, updated, as_of))
 }
 
-async fn place(tx: &mut Tx, position: u64, progress: &Progress) -> Result<Place> {
+async fn place(tx: &mut Tx, position: u64, now: &Now) -> Result<Place> {
     let time = tx.first("SELECT timestamp FROM blocks WHERE number = $1 / 1048576", &[position.into()]).await?;
     let time = time.map(|row| row.u64("timestamp")).transpose()?;
-    Ok(Place::new(position, time, None, progress))
+    Ok(Place::new(position, time, None, now))
 }
 
-fn assemble(api: &Api, row: &AccountRow, terms: Option<&Terms>, opened: Place, updated: Place, as_of: AsOf) -> Account {
+fn assemble(
+    network: Chain,
+    row: &AccountRow,
+    terms: Option<&Terms>,
+    opened: Place,
+    updated: Place,
+    as_of: AsOf,
+) -> Account {
     let state = &row.state;
     let status = match (row.closed, row.refundable_at) {
         (true, _) => "closed",
@@ -200,7 +203,7 @@ fn assemble(api: &Api, row: &AccountRow, terms: Option<&Terms>, opened: Place, u
     };
     Account {
         account_id: row.id.to_string(),
-        futures_id: row.id.futures_id(api.chain).to_string(),
+        futures_id: row.id.futures_id(network).to_string(),
         operator_index: row.id.operator_index(),
         owner: answer::address(row.owner),
         delegate: row.delegate.map(answer::address),
@@ -234,13 +237,15 @@ fn assemble(api: &Api, row: &AccountRow, terms: Option<&Terms>, opened: Place, u
     }
 }
 
-/// `?owner=&cursor=&limit=`
+/// `?owner=&network=&cursor=&limit=`
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OwnerParams {
-    /// Address of the owner.
+    /// Address of the owner: `0x…` names Base, base58 Solana.
     pub owner: Option<String>,
+    /// CAIP-2 name of the network; needed where several are followed and nothing else names one.
+    pub network: Option<String>,
     /// `next` of the page before.
     pub cursor: Option<String>,
     /// Entries on a page: 1 to 500, 50 unless given.
@@ -258,13 +263,13 @@ pub(super) async fn list(
         ApiError::bad_request(
             "owner_missing",
             "no owner is named",
-            "add ?owner=0x…; one account is at /api/v1/accounts/{id}",
+            "add ?owner=<address>; one account is at /api/v1/accounts/{id}",
         )
     })?;
     let owner = input::address(owner)?;
+    let network = api.of_owner(owner, params.network.as_deref())?;
     let (after, limit) = input::page(params.cursor.as_deref(), params.limit, 0)?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
+    let (mut tx, now) = view::open(network).await?;
     let rows = tx
         .all(
             "SELECT * FROM accounts WHERE owner = $1 AND id > $2 ORDER BY id LIMIT $3",
@@ -274,7 +279,7 @@ pub(super) async fn list(
     let mut items = Vec::with_capacity(rows.len());
     for row in rows.iter().take(limit + 1) {
         let row = AccountRow::read(row)?;
-        items.push((row.id.get(), describe(&mut tx, &api, &row, (&progress).into(), &progress).await?));
+        items.push((row.id.get(), describe(&mut tx, &row, (&now).into(), &now).await?));
     }
-    Ok(Json(Page::cut(items, limit, &progress)))
+    Ok(Json(Page::cut(items, limit, &now)))
 }

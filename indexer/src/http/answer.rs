@@ -1,11 +1,12 @@
 //! Pieces that many answers share: amounts, certainty, pages.
 
 use compute_futures_chain::Finality;
-use compute_futures_protocol::{Address, TransactionId, Usdc};
+use compute_futures_protocol::{Address, Chain, TransactionId, Usdc};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
+use super::view::Now;
 use crate::{follow::Progress, project::Position};
 
 /// An amount of USDC, exact, twice.
@@ -43,7 +44,10 @@ impl From<u64> for Amount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AsOf {
-    /// Block number.
+    /// CAIP-2 name of the network.
+    #[schema(value_type = String, example = "eip155:8453")]
+    pub network: Chain,
+    /// Block number; on Solana the slot.
     pub block: u64,
     /// Its hash; absent when the answer is about an earlier, more certain block than the newest stored one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,14 +61,15 @@ pub(super) struct AsOf {
     pub finalized: u64,
 }
 
-impl From<&Progress> for AsOf {
-    fn from(progress: &Progress) -> Self {
+impl From<&Now> for AsOf {
+    fn from(now: &Now) -> Self {
         Self {
-            block: progress.block_number,
-            block_hash: Some(progress.block_hash.to_string()),
-            finality: progress.finality_of(progress.block_number),
-            safe: progress.safe,
-            finalized: progress.finalized,
+            network: now.network,
+            block: now.block_number,
+            block_hash: Some(now.block_hash.to_string()),
+            finality: now.finality_of(now.block_number),
+            safe: now.safe,
+            finalized: now.finalized,
         }
     }
 }
@@ -73,9 +78,9 @@ impl From<&Progress> for AsOf {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Place {
-    /// Block number.
+    /// Block number; on Solana the slot.
     pub block: u64,
-    /// Index among the block's logs.
+    /// Index among the block's logs; on Solana among the program's events of the slot.
     pub log_index: u64,
     /// Time of the block, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,11 +127,11 @@ pub(super) struct Page<T> {
 
 impl<T> Page<T> {
     /// Cuts a list that was asked one entry too many; `key` is the cursor of an entry.
-    pub(super) fn cut(mut items: Vec<(u64, T)>, limit: usize, progress: &Progress) -> Self {
+    pub(super) fn cut(mut items: Vec<(u64, T)>, limit: usize, now: &Now) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = if more { items.last().map(|(key, _)| key.to_string()) } else { None };
-        Self { items: items.into_iter().map(|(_, item)| item).collect(), next, as_of: progress.into() }
+        Self { items: items.into_iter().map(|(_, item)| item).collect(), next, as_of: now.into() }
     }
 }
 
@@ -164,9 +169,10 @@ mod tests {
             finalized: 3,
             reorgs: 0,
         };
-        let page = Page::cut(vec![(7, 'a'), (6, 'b'), (5, 'c')], 2, &progress);
+        let now = Now { network: Chain::Solana, progress };
+        let page = Page::cut(vec![(7, 'a'), (6, 'b'), (5, 'c')], 2, &now);
         assert_eq!((page.items, page.next.as_deref()), (vec!['a', 'b'], Some("6")));
-        assert_eq!(Page::cut(vec![(7, 'a'), (6, 'b')], 2, &progress).next, None);
+        assert_eq!(Page::cut(vec![(7, 'a'), (6, 'b')], 2, &now).next, None);
         assert_eq!(page.as_of.finality, Finality::Latest);
     }
 }

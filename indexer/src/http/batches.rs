@@ -7,11 +7,13 @@ use utoipa::ToSchema;
 use super::{
     Api,
     answer::{Amount, AsOf, Page, Place},
+    choose::NetworkParams,
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, PageParams, Params},
     operators,
+    view::{self, Now},
 };
-use crate::{error::Result, follow::Progress, project::Position, receipts::DocumentState, store::Row};
+use crate::{error::Result, project::Position, receipts::DocumentState, store::Row};
 
 /// A posted batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -73,7 +75,7 @@ const SELECT: &str = "SELECT b.*, k.timestamp, d.state, d.attempts, d.reason FRO
     LEFT JOIN blocks k ON k.number = b.position / 1048576 LEFT JOIN documents d ON d.position = b.position
     WHERE b.operator_index = $1 AND b.batch_number < $2 ORDER BY b.batch_number DESC LIMIT $3";
 
-fn describe(row: &Row, progress: &Progress) -> Result<(u64, Batch)> {
+fn describe(row: &Row, now: &Now) -> Result<(u64, Batch)> {
     let number = row.u64("batch_number")?;
     let state = match row.opt_u64("state")? {
         None => "none",
@@ -91,8 +93,8 @@ fn describe(row: &Row, progress: &Progress) -> Result<(u64, Batch)> {
             attempts: row.opt_u64("attempts")?.unwrap_or_default(),
             reason: row.opt_text("reason")?,
         },
-        at: Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress),
-        as_of: progress.into(),
+        at: Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), now),
+        as_of: now.into(),
     };
     Ok((number, batch))
 }
@@ -110,12 +112,15 @@ pub(super) async fn list(
 
 /// A batch.
 #[utoipa::path(get, path = "/api/v1/operators/{index}/batches/{number}", tag = "batches",
-    params(("index" = u32, Path), ("number" = u64, Path)),
+    params(("index" = u32, Path), ("number" = u64, Path), NetworkParams),
     responses((status = 200, body = Batch), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn get(State(api): State<Api>, At((index, number)): At<(String, String)>) -> ApiResult<Json<Batch>> {
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    let (_, batch) = find(&mut tx, &index, &number, &progress).await?;
+pub(super) async fn get(
+    State(api): State<Api>,
+    At((index, number)): At<(String, String)>,
+    Params(which): Params<NetworkParams>,
+) -> ApiResult<Json<Batch>> {
+    let (mut tx, now) = view::open(api.named(which.name())?).await?;
+    let (_, batch) = find(&mut tx, &index, &number, &now).await?;
     Ok(Json(batch))
 }
 
@@ -129,9 +134,8 @@ pub(super) async fn rows(
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<BatchRow>>> {
     let (after, limit) = params.read(0)?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    let (position, batch) = find(&mut tx, &index, &number, &progress).await?;
+    let (mut tx, now) = view::open(api.named(params.network.as_deref())?).await?;
+    let (position, batch) = find(&mut tx, &index, &number, &now).await?;
     // A batch is one transaction: its rows stand in its block, under its number, before it.
     let from = after.max(Position::start_of(Position::from_u64(position).block()).as_u64().saturating_sub(1));
     let low = u64::from(batch.operator_index) << 32;
@@ -170,10 +174,10 @@ pub(super) async fn rows(
         Ok((position, entry))
     };
     let items = rows.iter().map(item).collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    Ok(Json(Page::cut(items, limit, &now)))
 }
 
-async fn find(tx: &mut crate::store::Tx, index: &str, number: &str, progress: &Progress) -> ApiResult<(u64, Batch)> {
+async fn find(tx: &mut crate::store::Tx, index: &str, number: &str, now: &Now) -> ApiResult<(u64, Batch)> {
     let index: u32 = input::number("operator index", index)?;
     let number: u64 = input::number("batch number", number)?;
     if number > compute_futures_protocol::MAX_BATCH_NUMBER {
@@ -182,7 +186,7 @@ async fn find(tx: &mut crate::store::Tx, index: &str, number: &str, progress: &P
     operators::load(tx, index).await?;
     let row = tx.first(SELECT, &[index.into(), (number + 1).into(), 1u64.into()]).await?;
     match row {
-        Some(row) if row.u64("batch_number")? == number => Ok((row.u64("position")?, describe(&row, progress)?.1)),
+        Some(row) if row.u64("batch_number")? == number => Ok((row.u64("position")?, describe(&row, now)?.1)),
         _ => Err(ApiError::not_found(
             "unknown_batch",
             format!("operator {index} has no batch {number}"),

@@ -37,6 +37,16 @@ pub(super) struct ErrorBody {
 pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
+    /// Its stable name.
+    pub(super) fn code(&self) -> &'static str {
+        self.body.code
+    }
+
+    /// What happened, in words.
+    pub(super) fn into_reason(self) -> String {
+        self.body.error
+    }
+
     fn new(status: StatusCode, code: &'static str, error: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status, body: ErrorBody { error: error.into(), code, hint: hint.into() }, retry_after: None }
     }

@@ -9,8 +9,9 @@ use super::{
     answer::{self, Amount, Page, Place},
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, Params},
+    view::{self, Now},
 };
-use crate::{error::Result, follow::Progress, store::Row};
+use crate::{error::Result, store::Row};
 use compute_futures_chain::Finality;
 
 /// The kinds a history can be narrowed to.
@@ -98,13 +99,15 @@ pub(super) struct HistoryEntry {
     pub at: Place,
 }
 
-/// `?operator=&kind=&cursor=&limit=`
+/// `?operator=&network=&kind=&cursor=&limit=`
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryParams {
     /// Operator index: needed with a futures id.
     pub operator: Option<u32>,
+    /// CAIP-2 name of the network; needed where several are followed and nothing else names one.
+    pub network: Option<String>,
     /// One kind only.
     pub kind: Option<String>,
     /// `next` of the page before.
@@ -122,7 +125,7 @@ pub(super) async fn get(
     At(id): At<String>,
     Params(params): Params<HistoryParams>,
 ) -> ApiResult<Json<Page<HistoryEntry>>> {
-    let id = input::account_id(&id, params.operator, api.chain)?;
+    let (network, id) = api.account(&id, params.operator, params.network.as_deref())?;
     let kind = params.kind.as_deref().unwrap_or_default();
     if !kind.is_empty() && !KINDS.contains(&kind) {
         return Err(ApiError::bad_request(
@@ -132,17 +135,16 @@ pub(super) async fn get(
         ));
     }
     let (before, limit) = input::page(params.cursor.as_deref(), params.limit, i64::MAX.cast_unsigned())?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
+    let (mut tx, now) = view::open(network).await?;
     accounts::load(&mut tx, id).await?.ok_or_else(|| accounts::unknown(id, Finality::Latest))?;
     let rows = tx
         .all(HISTORY, &[id.into(), before.into(), (limit as u64 + 1).into(), id.operator_index().into(), kind.into()])
         .await?;
-    let items = rows.iter().map(|row| entry(row, &progress)).collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    let items = rows.iter().map(|row| entry(row, &now)).collect::<Result<Vec<_>>>()?;
+    Ok(Json(Page::cut(items, limit, &now)))
 }
 
-fn entry(row: &Row, progress: &Progress) -> Result<(u64, HistoryEntry)> {
+fn entry(row: &Row, now: &Now) -> Result<(u64, HistoryEntry)> {
     let position = row.u64("position")?;
     let kind = row.text("kind")?;
     let amount = |column: &str| row.opt_u64(column).map(|micros| micros.map(Amount::from));
@@ -164,7 +166,7 @@ fn entry(row: &Row, progress: &Progress) -> Result<(u64, HistoryEntry)> {
         remainder: only("debit").and_then(|remainder| u16::try_from(remainder).ok()),
         refundable_at: only("refundRequest").map(|at| at.to_string()),
         by_operator: only("refund").map(|flag| flag != 0),
-        at: Place::new(position, row.opt_u64("timestamp")?, tx, progress),
+        at: Place::new(position, row.opt_u64("timestamp")?, tx, now),
         kind,
     };
     Ok((position, entry))

@@ -48,11 +48,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
     }
 }
 
-/// `?cursor=&limit=`
+/// `?network=&cursor=&limit=`
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageParams {
+    /// CAIP-2 name of the network; needed where several are followed.
+    pub network: Option<String>,
     /// `next` of the page before.
     #[param(value_type = Option<String>)]
     pub cursor: Option<String>,
@@ -93,17 +95,11 @@ pub(super) fn page(cursor: Option<&str>, limit: Option<u32>, start: u64) -> ApiR
     Ok((cursor, limit as usize))
 }
 
-/// An account by its number or, together with the operator's index, by its futures id.
-pub(super) fn account_id(text: &str, operator: Option<u32>, chain: Chain) -> ApiResult<AccountId> {
+/// An account by its number or, together with the operator's index, by its futures id, which names its chain too.
+pub(super) fn account(text: &str, operator: Option<u32>) -> ApiResult<(AccountId, Option<Chain>)> {
     let refuse = |error: String, hint: &str| ApiError::bad_request("invalid_account", error, hint);
     if text.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("CFE-")) {
         let id = FuturesId::from_str(text).map_err(|e| refuse(e.to_string(), "compare it with the original"))?;
-        if id.chain() != chain {
-            return Err(refuse(
-                format!("{id} is an account on {}", id.chain()),
-                &format!("this indexer follows {chain}; ask one of that chain"),
-            ));
-        }
         let operator = operator.ok_or_else(|| {
             ApiError::bad_request(
                 "operator_missing",
@@ -111,12 +107,13 @@ pub(super) fn account_id(text: &str, operator: Option<u32>, chain: Chain) -> Api
                 "add ?operator=<operator index>, e.g. ?operator=1",
             )
         })?;
-        return id.account_id(operator).map_err(|e| refuse(e.to_string(), "operators count from 1"));
+        let account = id.account_id(operator).map_err(|e| refuse(e.to_string(), "operators count from 1"))?;
+        return Ok((account, Some(id.chain())));
     }
-    if text.starts_with("0x") {
+    if parse_address(text).is_ok() || text.starts_with("0x") {
         return Err(refuse(
             "this is an address, not an account".into(),
-            "list an owner's accounts with /api/v1/accounts?owner=0x…",
+            "list an owner's accounts with /api/v1/accounts?owner=<address>",
         ));
     }
     let id = AccountId::from_str(text).map_err(|e| {
@@ -127,7 +124,7 @@ pub(super) fn account_id(text: &str, operator: Option<u32>, chain: Chain) -> Api
             format!("account {id} belongs to operator {}", id.operator_index()),
             "leave ?operator= out, or correct it",
         )),
-        _ => Ok(id),
+        _ => Ok((id, None)),
     }
 }
 
@@ -137,7 +134,7 @@ pub(super) fn address(text: &str) -> ApiResult<Address> {
         ApiError::bad_request(
             "invalid_address",
             error.to_string(),
-            "write 0x and 40 hex digits, as your wallet shows them",
+            "write it as your wallet shows it: 0x and 40 hex digits on Base, base58 on Solana",
         )
     })
 }
@@ -186,21 +183,23 @@ mod tests {
     fn accounts_are_named_by_number_or_futures_id() {
         let id = AccountId::new(1, 5).unwrap();
         let cfe = id.futures_id(Chain::Base).to_string();
-        assert_eq!(account_id(&id.to_string(), None, Chain::Base), Ok(id));
-        assert_eq!(account_id(&cfe, Some(1), Chain::Base), Ok(id));
-        assert_eq!(account_id(&cfe.to_lowercase(), Some(1), Chain::Base), Ok(id));
+        assert_eq!(account(&id.to_string(), None), Ok((id, None)));
+        assert_eq!(account(&cfe, Some(1)), Ok((id, Some(Chain::Base))));
+        assert_eq!(account(&cfe.to_lowercase(), Some(1)), Ok((id, Some(Chain::Base))));
+        let there = id.futures_id(Chain::Solana).to_string();
+        assert_eq!(account(&there, Some(1)), Ok((id, Some(Chain::Solana))));
         for (text, operator) in [
             (cfe.as_str(), None),
             ("0x00", None),
+            ("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", None),
             ("-1", None),
             ("1.5", None),
             ("", None),
             ("99999999999999999999", None),
         ] {
-            assert!(account_id(text, operator, Chain::Base).is_err(), "{text}");
+            assert!(account(text, operator).is_err(), "{text}");
         }
-        assert!(account_id(&cfe, Some(1), Chain::BaseSepolia).is_err());
-        assert!(account_id(&id.to_string(), Some(2), Chain::Base).is_err());
+        assert!(account(&id.to_string(), Some(2)).is_err());
     }
 
     #[test]

@@ -19,19 +19,22 @@ use super::{
     Api, accounts,
     accounts::Account,
     error::{ApiError, ApiResult, ErrorBody},
-    input::{self, At, Params},
+    input::{At, Params},
     limit::Client,
     subscribers::{Full, Place},
+    view,
 };
-use crate::{error::Result, follow::Change};
+use crate::{error::Result, follow::Change, network::Network};
 
-/// `?operator=`
+/// `?operator=&network=`
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LiveParams {
     /// Operator index: needed with a futures id.
     pub operator: Option<u32>,
+    /// CAIP-2 name of the network; needed where several are followed and nothing else names one.
+    pub network: Option<String>,
 }
 
 /// The balance, live. Events: `snapshot` (first, and after a gap), `balance` (after a change), `reorg` (blocks were replaced:
@@ -46,7 +49,8 @@ pub(super) async fn events(
     At(id): At<String>,
     Params(params): Params<LiveParams>,
 ) -> ApiResult<impl IntoResponse> {
-    let id = input::account_id(&id, params.operator, api.chain)?;
+    let (network, id) = api.account(&id, params.operator, params.network.as_deref())?;
+    let network = network.clone();
     let place = api.subscribers.admit(client.map(|Extension(Client(address))| address)).map_err(|full| {
         let (error, hint) = match full {
             Full::Everywhere => ("too many live balances are open", "try again later, or poll /api/v1/accounts/{id}"),
@@ -57,14 +61,15 @@ pub(super) async fn events(
         ApiError::unavailable("too_many_subscribers", error, hint)
     })?;
     // Subscribed before the snapshot is read: no change falls in between.
-    let changes = api.feed.subscribe();
-    let snapshot = read(&api, id).await?.ok_or_else(|| accounts::unknown(id, Finality::Latest))?;
+    let changes = network.feed.subscribe();
+    let snapshot = read(&network, id).await?.ok_or_else(|| accounts::unknown(id, Finality::Latest))?;
     let heartbeat = KeepAlive::new().interval(Duration::from_secs(api.heartbeat_seconds)).text("heartbeat");
-    Ok(Sse::new(follow(api, id, changes, snapshot, place)).keep_alive(heartbeat))
+    Ok(Sse::new(follow(api, network, id, changes, snapshot, place)).keep_alive(heartbeat))
 }
 
 struct Subscription {
     api: Api,
+    network: Network,
     id: AccountId,
     changes: broadcast::Receiver<Change>,
     sent: Option<Account>,
@@ -74,12 +79,13 @@ struct Subscription {
 
 fn follow(
     api: Api,
+    network: Network,
     id: AccountId,
     changes: broadcast::Receiver<Change>,
     snapshot: Account,
     place: Place,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let subscription = Subscription { api, id, changes, sent: Some(snapshot), first: true, _place: place };
+    let subscription = Subscription { api, network, id, changes, sent: Some(snapshot), first: true, _place: place };
     stream::unfold(subscription, |mut subscription| async move {
         let event = subscription.next().await?;
         Some((Ok(event), subscription))
@@ -104,7 +110,7 @@ impl Subscription {
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
             };
-            match read(&self.api, self.id).await {
+            match read(&self.network, self.id).await {
                 // The account was opened in a replaced block: it may come back, so say what is known and go on.
                 Ok(None) => {
                     self.sent = None;
@@ -130,11 +136,10 @@ fn event(name: &str, account: &Account) -> Option<Event> {
     Event::default().event(name).json_data(account).ok()
 }
 
-async fn read(api: &Api, id: AccountId) -> Result<Option<Account>> {
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
+async fn read(network: &Network, id: AccountId) -> Result<Option<Account>> {
+    let Some((mut tx, now)) = view::look(network).await? else { return Ok(None) };
     match accounts::load(&mut tx, id).await? {
         None => Ok(None),
-        Some(row) => accounts::describe(&mut tx, api, &row, (&progress).into(), &progress).await.map(Some),
+        Some(row) => accounts::describe(&mut tx, &row, (&now).into(), &now).await.map(Some),
     }
 }

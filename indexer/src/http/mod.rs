@@ -3,15 +3,20 @@
 mod accounts;
 mod answer;
 mod batches;
+mod choose;
+mod discrepancies;
 mod error;
 mod history;
 mod input;
 mod limit;
 mod live;
+mod networks;
 mod operators;
 mod receipts;
 mod status;
 mod subscribers;
+mod totals;
+mod view;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +28,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use compute_futures_protocol::{Address, Chain};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::{
@@ -36,21 +40,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::limit::Limits;
 use self::{error::ApiError, subscribers::Subscribers};
-use crate::{
-    config::ServerConfig,
-    error::{IndexerError, Result},
-    follow::{Feed, Progress},
-    store::{Store, Tx},
-};
+use crate::{config::ServerConfig, error::IndexerError, network::Network};
 
 /// What handlers share.
 #[derive(Clone)]
 pub struct Api {
-    store: Store,
-    feed: Feed,
-    chain: Chain,
-    contract: Address,
-    token: Address,
+    networks: Arc<[Network]>,
     subscribers: Arc<Subscribers>,
     heartbeat_seconds: u64,
     metrics: Option<PrometheusHandle>,
@@ -58,37 +53,21 @@ pub struct Api {
 }
 
 impl Api {
-    /// For one deployment.
+    /// Over one network or several, each of another chain.
     #[must_use]
-    pub fn new(
-        store: Store,
-        feed: Feed,
-        (chain, contract, token): (Chain, Address, Address),
+    pub(crate) fn new(
+        networks: Vec<Network>,
         config: &ServerConfig,
         metrics: Option<PrometheusHandle>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            store,
-            feed,
-            chain,
-            contract,
-            token,
+            networks: networks.into(),
             subscribers: Arc::new(Subscribers::new(config)),
             heartbeat_seconds: config.heartbeat_seconds,
             metrics,
             shutdown,
         }
-    }
-
-    /// Where to paste a call to the contract.
-    fn explorer(&self) -> Option<String> {
-        let host = match self.chain {
-            Chain::Base => "basescan.org",
-            Chain::BaseSepolia => "sepolia.basescan.org",
-            _ => return None,
-        };
-        Some(format!("https://{host}/address/{}#readContract", answer::address(self.contract)))
     }
 }
 
@@ -137,12 +116,13 @@ fn paths() -> (Router<Api>, OpenApi) {
         .routes(routes!(batches::list))
         .routes(routes!(batches::get))
         .routes(routes!(batches::rows))
-        .routes(routes!(status::totals))
-        .routes(routes!(status::solvency))
-        .routes(routes!(status::discrepancies))
+        .routes(routes!(networks::list))
+        .routes(routes!(totals::totals))
+        .routes(routes!(totals::solvency))
+        .routes(routes!(discrepancies::list))
         .routes(routes!(status::status))
         .routes(routes!(status::health))
-        .routes(routes!(status::ready))
+        .routes(routes!(networks::ready))
         .routes(routes!(status::metrics))
         .split_for_parts();
     let (_, live) = OpenApiRouter::<Api>::default().routes(routes!(live::events)).split_for_parts();
@@ -170,9 +150,4 @@ async fn count(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     metrics::counter!("indexer_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
     response
-}
-
-/// The progress this transaction sees.
-async fn progress(tx: &mut Tx) -> Result<Progress> {
-    Progress::load_in(tx).await?.ok_or_else(|| IndexerError::Corrupt("no progress".into()))
 }

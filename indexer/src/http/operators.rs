@@ -7,12 +7,14 @@ use utoipa::ToSchema;
 use super::{
     Api,
     answer::{self, Amount, AsOf, Page, Place},
+    choose::NetworkParams,
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, PageParams, Params},
+    view::{self, Now},
 };
 use crate::{
     error::Result,
-    follow::{Progress, read_terms},
+    follow::read_terms,
     project::OperatorRow,
     store::{Row, Tx},
 };
@@ -103,7 +105,7 @@ pub(super) struct Withdrawal {
     pub at: Place,
 }
 
-fn describe(row: &OperatorRow, progress: &Progress) -> Operator {
+fn describe(row: &OperatorRow, now: &Now) -> Operator {
     Operator {
         operator_index: row.index,
         operator: answer::address(row.operator),
@@ -122,8 +124,8 @@ fn describe(row: &OperatorRow, progress: &Progress) -> Operator {
         deposited: row.deposited.into(),
         refunded: row.refunded.into(),
         unspent: row.unspent.into(),
-        registered: Place::new(row.registered_at, None, None, progress),
-        as_of: progress.into(),
+        registered: Place::new(row.registered_at, None, None, now),
+        as_of: now.into(),
     }
 }
 
@@ -144,26 +146,28 @@ pub(super) async fn list(
     Params(params): Params<PageParams>,
 ) -> ApiResult<Json<Page<Operator>>> {
     let (after, limit) = params.read(0)?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
+    let (mut tx, now) = view::open(api.named(params.network.as_deref())?).await?;
     let rows = tx
         .all("SELECT * FROM operators WHERE id > $1 ORDER BY id LIMIT $2", &[after.into(), (limit as u64 + 1).into()])
         .await?;
     let items = rows
         .iter()
-        .map(|row| OperatorRow::read(row).map(|o| (u64::from(o.index), describe(&o, &progress))))
+        .map(|row| OperatorRow::read(row).map(|o| (u64::from(o.index), describe(&o, &now))))
         .collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    Ok(Json(Page::cut(items, limit, &now)))
 }
 
 /// An operator.
-#[utoipa::path(get, path = "/api/v1/operators/{index}", tag = "operators", params(("index" = u32, Path)),
+#[utoipa::path(get, path = "/api/v1/operators/{index}", tag = "operators", params(("index" = u32, Path), NetworkParams),
     responses((status = 200, body = Operator), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn get(State(api): State<Api>, At(index): At<String>) -> ApiResult<Json<Operator>> {
+pub(super) async fn get(
+    State(api): State<Api>,
+    At(index): At<String>,
+    Params(which): Params<NetworkParams>,
+) -> ApiResult<Json<Operator>> {
     let index = input::number("operator index", &index)?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
-    Ok(Json(describe(&load(&mut tx, index).await?, &progress)))
+    let (mut tx, now) = view::open(api.named(which.name())?).await?;
+    Ok(Json(describe(&load(&mut tx, index).await?, &now)))
 }
 
 /// Terms of an operator, newest first.
@@ -179,7 +183,7 @@ pub(super) async fn terms(
     newest(&api, &index, &params, NEWEST, version).await
 }
 
-fn version(row: &Row, progress: &Progress) -> Result<(u64, TermsVersion)> {
+fn version(row: &Row, now: &Now) -> Result<(u64, TermsVersion)> {
     let ((_, version), terms) = read_terms(row)?;
     let tiers = terms
         .tiers
@@ -190,7 +194,7 @@ fn version(row: &Row, progress: &Progress) -> Result<(u64, TermsVersion)> {
             name: terms.tier_name(tier.minimum_deposit),
         })
         .collect();
-    let at = Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress);
+    let at = Place::new(row.u64("position")?, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), now);
     let rate_card_hash = terms.rate_card_hash.to_string();
     Ok((
         u64::from(version),
@@ -219,9 +223,9 @@ pub(super) async fn withdrawals(
     newest(&api, &index, &params, NEWEST, withdrawal).await
 }
 
-fn withdrawal(row: &Row, progress: &Progress) -> Result<(u64, Withdrawal)> {
+fn withdrawal(row: &Row, now: &Now) -> Result<(u64, Withdrawal)> {
     let position = row.u64("position")?;
-    let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), progress);
+    let at = Place::new(position, row.opt_u64("timestamp")?, Some(row.transaction("tx")?), now);
     Ok((position, Withdrawal { amount: row.u64("amount")?.into(), to: answer::address(row.address("recipient")?), at }))
 }
 
@@ -232,14 +236,13 @@ pub(super) async fn newest<T>(
     index: &str,
     params: &PageParams,
     statement: &'static str,
-    read: impl Fn(&Row, &Progress) -> Result<(u64, T)>,
+    read: impl Fn(&Row, &Now) -> Result<(u64, T)>,
 ) -> ApiResult<Json<Page<T>>> {
     let index: u32 = input::number("operator index", index)?;
     let (before, limit) = params.read(i64::MAX.cast_unsigned())?;
-    let mut tx = api.store.snapshot().await?;
-    let progress = super::progress(&mut tx).await?;
+    let (mut tx, now) = view::open(api.named(params.network.as_deref())?).await?;
     load(&mut tx, index).await?;
     let rows = tx.all(statement, &[index.into(), before.into(), (limit as u64 + 1).into()]).await?;
-    let items = rows.iter().map(|row| read(row, &progress)).collect::<Result<Vec<_>>>()?;
-    Ok(Json(Page::cut(items, limit, &progress)))
+    let items = rows.iter().map(|row| read(row, &now)).collect::<Result<Vec<_>>>()?;
+    Ok(Json(Page::cut(items, limit, &now)))
 }

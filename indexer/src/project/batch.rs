@@ -130,8 +130,9 @@ impl Fold {
             row.uncovered = Usdc::from_micros(row.uncovered.micros() + uncovered.micros());
             row.shortfall_count += 1;
             let available = row.state.available();
-            if announced.is_none() && !row.state.credit.is_zero() {
-                // On a clamp to zero the fraction belongs to the shortfall too.
+            if announced.is_none() && !row.state.credit.is_zero() && available.is_zero() {
+                // On a clamp to zero the fraction belongs to the shortfall too. With something available it was no clamp: the row
+                // never touched the account.
                 row.state.remainder = 0;
             }
             if !available.is_zero() {

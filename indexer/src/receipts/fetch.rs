@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use compute_futures_protocol::BatchDocument;
+use compute_futures_protocol::{BatchDocument, Chain};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use url::{Host, Url};
 
@@ -41,15 +41,16 @@ pub enum FetchError {
 pub struct DocumentClient {
     client: Client,
     base: Url,
+    network: Chain,
     max_bytes: u64,
 }
 
 impl DocumentClient {
-    /// For one source. With `allow_insecure` the source is the user's own: any address goes.
+    /// For one source's batches on `network`: it may publish those of several. With `allow_insecure` the source is the user's own: any address goes.
     ///
     /// # Errors
     /// [`IndexerError::Config`] when the URL may not be fetched.
-    pub fn new(source: &OperatorSource, timeout: Duration, max_bytes: u64) -> Result<Self> {
+    pub fn new(source: &OperatorSource, network: Chain, timeout: Duration, max_bytes: u64) -> Result<Self> {
         let refuse = |reason: String| IndexerError::Config(format!("receipts from {}: {reason}", source.url));
         source.check().map_err(refuse)?;
         let literal = match source.url.host() {
@@ -71,7 +72,7 @@ impl DocumentClient {
             builder = builder.https_only(true).dns_resolver(Arc::new(PublicOnly));
         }
         let client = builder.build().map_err(|e| refuse(e.to_string()))?;
-        Ok(Self { client, base: source.url.clone(), max_bytes })
+        Ok(Self { client, base: source.url.clone(), network, max_bytes })
     }
 
     /// The document of a batch, unverified.
@@ -80,8 +81,8 @@ impl DocumentClient {
     /// [`FetchError`]; all but [`FetchError::TooLarge`] and [`FetchError::Malformed`] are worth a retry soon.
     pub async fn fetch(&self, operator_index: u32, batch_number: u64) -> Result<BatchDocument, FetchError> {
         let unreachable = |e: reqwest::Error| FetchError::Unreachable(reason(&e));
-        let path =
-            format!("{}/api/v1/receipts/{operator_index}/{batch_number}", self.base.as_str().trim_end_matches('/'));
+        let (base, network) = (self.base.as_str().trim_end_matches('/'), self.network.caip2());
+        let path = format!("{base}/api/v1/receipts/{operator_index}/{batch_number}?network={network}");
         let mut response = self.client.get(path).send().await.map_err(unreachable)?;
         match response.status() {
             StatusCode::OK => {}

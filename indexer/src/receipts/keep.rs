@@ -50,8 +50,9 @@ pub(super) async fn failed(store: &Store, due: &Due, state: DocumentState, reaso
     tx.commit().await
 }
 
-/// Keeps a verified document's receipts, once, unless its batch was rolled back meanwhile.
-pub(super) async fn verified(store: &Store, due: &Due, document: &BatchDocument) -> Result<()> {
+/// Keeps a verified document's receipts, once, unless its batch was rolled back meanwhile. Answers how many discrepancies they
+/// made.
+pub(super) async fn verified(store: &Store, due: &Due, document: &BatchDocument) -> Result<u64> {
     let mut tx = store.begin().await?;
     let marked = tx
         .execute(
@@ -61,7 +62,7 @@ pub(super) async fn verified(store: &Store, due: &Due, document: &BatchDocument)
         )
         .await?;
     if marked != 1 {
-        return Ok(());
+        return Ok(0);
     }
     let mut bulk = Bulk::new(&RECEIPTS);
     for signed in &document.receipts {
@@ -87,17 +88,20 @@ pub(super) async fn verified(store: &Store, due: &Due, document: &BatchDocument)
         ]);
     }
     tx.insert(bulk).await?;
-    compare(&mut tx, due, document).await?;
-    tx.commit().await
+    let found = compare(&mut tx, due, document).await?;
+    tx.commit().await?;
+    Ok(found)
 }
 
 /// Stores a discrepancy for every account whose receipts do not add up to what the batch took (charged and not covered).
-async fn compare(tx: &mut Tx, due: &Due, document: &BatchDocument) -> Result<()> {
+async fn compare(tx: &mut Tx, due: &Due, document: &BatchDocument) -> Result<u64> {
+    let mut found = 0;
     let batch = tx.first("SELECT receipt_count FROM batches WHERE position = $1", &[due.position.into()]).await?;
     let announced = batch.map_or(Ok(0), |row| row.u64("receipt_count"))?;
     if announced != document.receipts.len() as u64 {
         let detail = format!("the batch announces {announced} receipts, {} are published", document.receipts.len());
         report(tx, due, "receipt_count", None, detail).await?;
+        found += 1;
     }
     let (low, high) = (u64::from(due.operator_index) << 32, (u64::from(due.operator_index) + 1) << 32);
     let start = due.position >> 20 << 20;
@@ -134,8 +138,9 @@ async fn compare(tx: &mut Tx, due: &Due, document: &BatchDocument) -> Result<()>
             "receipts of account {account} come to {published} micro-USDC, its rows to {on_chain}; {others} more accounts differ (I-7)"
         );
         report(tx, due, "receipts_sum", Some(*account), detail).await?;
+        found += 1;
     }
-    Ok(())
+    Ok(found)
 }
 
 async fn report(tx: &mut Tx, due: &Due, code: &'static str, account: Option<u64>, detail: String) -> Result<()> {
@@ -146,7 +151,6 @@ async fn report(tx: &mut Tx, due: &Due, code: &'static str, account: Option<u64>
         detail,
         "receipts and chain disagree"
     );
-    metrics::counter!("indexer_discrepancies_total").increment(1);
     tx.execute(
         "INSERT INTO discrepancies (position, code, operator_index, account_id, batch_number, detail) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (position, code) DO NOTHING",

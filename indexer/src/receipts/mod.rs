@@ -86,14 +86,20 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// One client a source, each with its own guard.
-    pub fn new(store: Store, feed: Feed, config: &ReceiptsConfig, domain: Domain) -> Result<Self> {
+    pub fn new(
+        store: Store,
+        feed: Feed,
+        config: &ReceiptsConfig,
+        operators: &BTreeMap<String, OperatorSource>,
+        domain: Domain,
+    ) -> Result<Self> {
         let source = |(index, source): (&String, &OperatorSource)| {
             // Checked by `Config::validate`; 0 is nobody's index.
             let index = index.parse().unwrap_or_default();
             let timeout = Duration::from_secs(config.timeout_seconds);
-            DocumentClient::new(source, timeout, config.max_bytes).map(|client| (index, client))
+            DocumentClient::new(source, feed.network(), timeout, config.max_bytes).map(|client| (index, client))
         };
-        let sources = config.operators.iter().map(source).collect::<Result<_>>()?;
+        let sources = operators.iter().map(source).collect::<Result<_>>()?;
         Ok(Self { store, feed, config: config.clone(), domain, sources })
     }
 
@@ -151,18 +157,25 @@ impl Fetcher {
                 .await;
                 match verified {
                     Ok(Ok(document)) => {
-                        metrics::counter!("indexer_documents_total", "outcome" => "verified").increment(1);
-                        return keep::verified(&self.store, due, &document).await;
+                        self.count("verified");
+                        let discrepancies = keep::verified(&self.store, due, &document).await?;
+                        self.feed.count("indexer_discrepancies_total", discrepancies);
+                        return Ok(());
                     }
                     Ok(Err(refused)) => (DocumentState::Refused, refused.to_string()),
                     Err(stopped) => (DocumentState::Pending, format!("verification stopped: {stopped}")),
                 }
             }
         };
-        metrics::counter!("indexer_documents_total", "outcome" => state.name()).increment(1);
+        self.count(state.name());
         tracing::warn!(operator = due.operator_index, batch = due.batch_number, reason, "receipts not verified");
         let pause = (self.config.retry_seconds << due.attempts.min(12)).min(LONGEST_PAUSE);
         keep::failed(&self.store, due, state, &reason, now() + pause).await
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let network = self.feed.network().caip2();
+        metrics::counter!("indexer_documents_total", "network" => network, "outcome" => outcome).increment(1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use compute_futures_chain::{ChainReader, EventKind};
+use compute_futures_chain::{ChainEvent, ChainReader, EventKind};
 use compute_futures_indexer::{
     IndexerError,
     follow::{Feed, Follower, Range, bind, commit, roll_back},
@@ -13,17 +13,26 @@ use compute_futures_indexer::{
     solvency::Solvency,
     store::Store,
 };
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{Chain, Usdc};
 use proptest::prelude::*;
 
 use super::support::{
-    catch_up, config, count,
+    CHAINS, catch_up, config, count,
     databases::Databases,
     dump,
     fake::FakeChain,
-    follower,
-    world::{Dice, terms, usdc},
+    follower, on_both_chains,
+    world::{Dice, somebody, terms, usdc},
 };
+
+on_both_chains!(
+    interruption_at_any_point_loses_and_doubles_nothing,
+    a_dropped_deposit_disappears_with_its_account,
+    a_reorg_beyond_what_is_kept_is_refused_not_papered_over,
+    insolvency_is_seen_and_stored,
+    an_answer_out_of_order_or_twice_writes_nothing,
+    slots_that_vanish_are_taken_back,
+);
 
 /// The projection of `chain`'s newest block equals its world, row by row.
 pub async fn assert_matches(store: &Store, chain: &FakeChain) {
@@ -72,10 +81,10 @@ pub async fn assert_matches(store: &Store, chain: &FakeChain) {
 
 /// One random life of a chain: blocks come, some are replaced, the follower looks now and then and is sometimes interrupted.
 /// At the end its database equals one that saw only the final chain.
-pub async fn random_life(databases: &Databases, seed: u64) {
+pub async fn random_life(databases: &Databases, chain: Chain, seed: u64) {
     let mut dice = Dice(seed);
-    let fake = Arc::new(FakeChain::new(12));
-    let chain: Arc<dyn ChainReader> = fake.clone();
+    let fake = Arc::new(FakeChain::on(chain, 12));
+    let reader: Arc<dyn ChainReader> = fake.clone();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
     fake.mine_random(&mut dice, 2);
     for _ in 0..12 {
@@ -83,9 +92,9 @@ pub async fn random_life(databases: &Databases, seed: u64) {
         fake.mine_random(&mut dice, blocks);
         match dice.roll(4) {
             // Cut off anywhere: the future is dropped at one of its awaits, as an abort would.
-            0 => drop(tokio::time::timeout(Duration::from_micros(dice.roll(20_000)), catch_up(&store, &chain)).await),
+            0 => drop(tokio::time::timeout(Duration::from_micros(dice.roll(20_000)), catch_up(&store, &reader)).await),
             1 => {}
-            _ => catch_up(&store, &chain).await,
+            _ => catch_up(&store, &reader).await,
         }
         if dice.roll(3) == 0 {
             // At most as deep as is not final, and the follower may have seen none, some or all of it.
@@ -95,11 +104,11 @@ pub async fn random_life(databases: &Databases, seed: u64) {
             fake.mine_random(&mut dice, blocks);
         }
     }
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     assert_matches(&store, &fake).await;
 
     let fresh = Store::open(&databases.fresh().await, 2).await.unwrap();
-    catch_up(&fresh, &chain).await;
+    catch_up(&fresh, &reader).await;
     assert_eq!(dump(&store).await, dump(&fresh).await, "seed {seed}");
     store.close().await;
     fresh.close().await;
@@ -110,27 +119,28 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_life_with_reorgs_ends_where_a_fresh_projection_does(seed: u64) {
-        runtime().block_on(random_life(&Databases::sqlite(), seed));
+        for chain in CHAINS {
+            runtime().block_on(random_life(&Databases::sqlite(), chain, seed));
+        }
     }
 }
 
 /// The end of a commit is the only moment that counts: interrupted at every await in turn, each restart goes on from there.
-#[tokio::test]
-async fn interruption_at_any_point_loses_and_doubles_nothing() {
+async fn interruption_at_any_point_loses_and_doubles_nothing(chain: Chain) {
     let databases = Databases::sqlite();
-    let fake = Arc::new(FakeChain::new(12));
-    let chain: Arc<dyn ChainReader> = fake.clone();
+    let fake = Arc::new(FakeChain::on(chain, 12));
+    let reader: Arc<dyn ChainReader> = fake.clone();
     fake.mine_random(&mut Dice(7), 120);
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
     let mut interruptions = 0;
     loop {
         let mut polls = 0;
         let limit = 1 + interruptions * 3;
-        let mut follower = follower(&store, &chain).await;
+        let mut follower = follower(&store, &reader).await;
         let mut run = Box::pin(follower.catch_up());
         // Lets the future make `limit` steps, then drops it.
         let outcome = std::future::poll_fn(|context| {
@@ -150,30 +160,29 @@ async fn interruption_at_any_point_loses_and_doubles_nothing() {
     assert!(interruptions > 5, "only {interruptions} interruptions");
     assert_matches(&store, &fake).await;
     let fresh = Store::open(&databases.fresh().await, 2).await.unwrap();
-    catch_up(&fresh, &chain).await;
+    catch_up(&fresh, &reader).await;
     assert_eq!(dump(&store).await, dump(&fresh).await);
 }
 
-#[tokio::test]
-async fn a_dropped_deposit_disappears_with_its_account() {
+async fn a_dropped_deposit_disappears_with_its_account(chain: Chain) {
     let databases = Databases::sqlite();
-    let fake = Arc::new(FakeChain::new(12));
-    let chain: Arc<dyn ChainReader> = fake.clone();
+    let fake = Arc::new(FakeChain::on(chain, 12));
+    let reader: Arc<dyn ChainReader> = fake.clone();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
-    let owner = compute_futures_protocol::Address::repeat_byte(1);
+    let owner = somebody(chain, 1);
     fake.mine(|world, events| {
         world.set_terms(owner, terms(3600), events);
     });
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     fake.mine(|world, events| {
         world.open(1, owner, usdc(20_000_000), Usdc::MAX, events);
     });
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM accounts").await, 1);
     assert!(count(&store, "SELECT COUNT(*) AS n FROM undo").await > 0);
     fake.drop_blocks(1);
     fake.mine(|_, _| {});
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     for table in [
         "SELECT COUNT(*) AS n FROM accounts",
         "SELECT COUNT(*) AS n FROM deposits",
@@ -185,20 +194,73 @@ async fn a_dropped_deposit_disappears_with_its_account() {
     assert_eq!(count(&store, "SELECT reorgs AS n FROM progress").await, 1);
 }
 
-#[tokio::test]
-async fn a_reorg_beyond_what_is_kept_is_refused_not_papered_over() {
-    let fake = Arc::new(FakeChain::new(12));
-    let chain: Arc<dyn ChainReader> = fake.clone();
+async fn a_reorg_beyond_what_is_kept_is_refused_not_papered_over(chain: Chain) {
+    let fake = Arc::new(FakeChain::on(chain, 12));
+    let reader: Arc<dyn ChainReader> = fake.clone();
     let databases = Databases::sqlite();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
     fake.mine_random(&mut Dice(3), 80);
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     let before = dump(&store).await;
     fake.drop_blocks(40);
     fake.mine_random(&mut Dice(4), 41);
-    let outcome = follower(&store, &chain).await.catch_up().await;
+    let outcome = follower(&store, &reader).await.catch_up().await;
     assert!(matches!(outcome, Err(IndexerError::DeepReorg { .. })), "{outcome:?}");
     assert_eq!(dump(&store).await, before);
+}
+
+/// An RPC that gives events twice or out of order is not believed: nothing is written until it answers sensibly.
+async fn an_answer_out_of_order_or_twice_writes_nothing(chain: Chain) {
+    type Distortion = fn(&mut Vec<ChainEvent>);
+    let twice: Distortion = |events| {
+        if let Some(last) = events.last().cloned() {
+            events.push(last);
+        }
+    };
+    let distortions: [Distortion; 2] = [twice, |events| events.reverse()];
+    let databases = Databases::sqlite();
+    for (number, distortion) in distortions.into_iter().enumerate() {
+        let fake = Arc::new(FakeChain::on(chain, 12));
+        let reader: Arc<dyn ChainReader> = fake.clone();
+        let store = Store::open(&databases.fresh().await, 2).await.unwrap();
+        fake.mine_random(&mut Dice(31), 40);
+        catch_up(&store, &reader).await;
+        let before = dump(&store).await;
+        let owner = somebody(chain, 7);
+        fake.mine(|world, events| {
+            world.open(1, owner, usdc(20_000_000), Usdc::MAX, events);
+        });
+        *fake.distort.lock().unwrap() = Some(Box::new(distortion));
+        let outcome = follower(&store, &reader).await.catch_up().await;
+        assert!(matches!(outcome, Err(IndexerError::Chain(_))), "{number}: {outcome:?}");
+        assert_eq!(dump(&store).await, before, "{number}");
+        *fake.distort.lock().unwrap() = None;
+        catch_up(&store, &reader).await;
+        assert_matches(&store, &fake).await;
+    }
+}
+
+/// Slots with our transactions vanish, and what comes instead has other blocks, or none, in them.
+async fn slots_that_vanish_are_taken_back(chain: Chain) {
+    let databases = Databases::sqlite();
+    for seed in 0..6 {
+        let fake = Arc::new(FakeChain::on(chain, 12));
+        let reader: Arc<dyn ChainReader> = fake.clone();
+        let store = Store::open(&databases.fresh().await, 2).await.unwrap();
+        fake.mine_random(&mut Dice(seed), 30);
+        catch_up(&store, &reader).await;
+        fake.drop_blocks(5);
+        for _ in 0..seed {
+            fake.skip();
+        }
+        fake.mine_random(&mut Dice(seed + 100), 3);
+        catch_up(&store, &reader).await;
+        assert_matches(&store, &fake).await;
+        assert!(count(&store, "SELECT reorgs AS n FROM progress").await >= 1);
+        let fresh = Store::open(&databases.fresh().await, 2).await.unwrap();
+        catch_up(&fresh, &reader).await;
+        assert_eq!(dump(&store).await, dump(&fresh).await, "seed {seed}");
+    }
 }
 
 #[tokio::test]
@@ -231,7 +293,7 @@ async fn another_deployment_is_refused() {
     second.drop_blocks(1);
     second.mine(|_, _| {});
     let second: Arc<dyn ChainReader> = second;
-    let refused = Follower::new(store.clone(), second, config(), Feed::default()).await.err();
+    let refused = Follower::new(store.clone(), second, config(), Feed::new(Chain::Base)).await.err();
     assert!(matches!(refused, Some(IndexerError::OtherDeployment(_))), "{refused:?}");
 }
 
@@ -277,7 +339,7 @@ async fn an_rpc_that_is_down_is_waited_for() {
     fake.mine_random(&mut Dice(5), 30);
     let databases = Databases::sqlite();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
-    let feed = Feed::default();
+    let feed = Feed::new(Chain::Base);
     let follower = Follower::new(store.clone(), chain, config(), feed.clone()).await.unwrap();
     fake.down.store(true, Ordering::Relaxed);
     let stop = tokio_util::sync::CancellationToken::new();
@@ -292,18 +354,17 @@ async fn an_rpc_that_is_down_is_waited_for() {
     assert_matches(&store, &fake).await;
 }
 
-#[tokio::test]
-async fn insolvency_is_seen_and_stored() {
-    let fake = Arc::new(FakeChain::new(12));
-    let chain: Arc<dyn ChainReader> = fake.clone();
+async fn insolvency_is_seen_and_stored(chain: Chain) {
+    let fake = Arc::new(FakeChain::on(chain, 12));
+    let reader: Arc<dyn ChainReader> = fake.clone();
     fake.mine_random(&mut Dice(9), 40);
     let databases = Databases::sqlite();
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     let found = Solvency::load(&store).await.unwrap().unwrap();
     assert!(found.solvent() && found.balance == fake.world().balance, "{found:?}");
     fake.missing_tokens.store(1, Ordering::Relaxed);
-    catch_up(&store, &chain).await;
+    catch_up(&store, &reader).await;
     assert!(!Solvency::load(&store).await.unwrap().unwrap().solvent());
     assert_eq!(count(&store, "SELECT COUNT(*) AS n FROM discrepancies WHERE code = 'insolvent'").await, 1);
 }

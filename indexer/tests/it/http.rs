@@ -8,35 +8,47 @@ use serde_json::{Value, json};
 
 use super::support::{
     app::App,
-    config,
+    config_on,
     databases::Databases,
     fake::FakeChain,
+    on_both_chains,
     scenario::Scenario,
+    section,
     world::{Dice, usdc},
 };
 
+on_both_chains!(
+    an_account_is_found_by_every_name,
+    the_openapi_document_names_every_path_and_each_answers,
+    pages_cover_everything_once,
+    certainty_can_be_chosen,
+    a_live_balance_follows_changes_and_corrects_itself_after_a_reorg,
+    the_rest_of_the_api_answers,
+    careless_requests_are_told_what_to_do,
+    not_ready_while_the_chain_is_away_and_halted_after_a_deep_reorg,
+);
+
 async fn start(fake: &Arc<FakeChain>, databases: &Databases) -> App {
-    let mut config = config();
-    config.database.url = databases.fresh().await;
+    let mut config = config_on(&[fake.chain]);
+    section(&mut config, fake.chain).database_url = databases.fresh().await;
     config.server.max_subscribers = 1;
-    let chain: Arc<dyn ChainReader> = fake.clone();
-    let app = App::start(chain, config).await;
+    let reader: Arc<dyn ChainReader> = fake.clone();
+    let app = App::start(reader, config).await;
     app.at(fake.height()).await;
     app
 }
 
-#[tokio::test]
-async fn an_account_is_found_by_every_name() {
-    every_name(&Databases::sqlite()).await;
+async fn an_account_is_found_by_every_name(chain: Chain) {
+    every_name(&Databases::sqlite(), chain).await;
 }
 
-pub async fn every_name(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn every_name(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     scenario.honest_batch();
     let app = start(&scenario.fake, databases).await;
     let id = scenario.account;
     let account = app.ok(&format!("/api/v1/accounts/{id}")).await;
-    let futures_id = id.futures_id(Chain::Base).to_string();
+    let futures_id = id.futures_id(chain).to_string();
     assert_eq!(account["accountId"], id.to_string());
     assert_eq!(account["futuresId"], futures_id.as_str());
     assert_eq!(account["credit"], json!({"microUsdc": "20000000", "usdc": "20"}));
@@ -47,6 +59,9 @@ pub async fn every_name(databases: &Databases) {
     assert_eq!(account["tier"], "builder");
     assert_eq!(account["ceilingUnlimited"], true);
     assert_eq!(account["asOf"]["finality"], "latest");
+    assert_eq!(account["asOf"]["network"], chain.caip2());
+    assert_eq!(app.ok(&format!("/api/v1/accounts/{id}?network={chain}")).await, account);
+    assert_eq!(app.ok(&format!("/api/v1/accounts/{id}?network={}", chain.v1_name())).await, account);
     assert_eq!(account["totals"]["listed"]["usdc"], "2.030007");
     assert_eq!(app.ok(&format!("/api/v1/accounts/{futures_id}?operator=1")).await, account);
     let owned = app.ok(&format!("/api/v1/accounts?owner={}", scenario.owner.address())).await;
@@ -56,10 +71,9 @@ pub async fn every_name(databases: &Databases) {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn the_rest_of_the_api_answers() {
+async fn the_rest_of_the_api_answers(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
+    let mut scenario = Scenario::on(chain).await;
     let document = scenario.honest_batch();
     let app = start(&scenario.fake, &databases).await;
     let operator = app.ok("/api/v1/operators/1").await;
@@ -81,17 +95,16 @@ async fn the_rest_of_the_api_answers() {
     assert_eq!(app.ok("/health").await, "ok\n");
     assert_eq!(app.ok("/ready").await, "ready\n");
     let metrics = app.ok("/metrics").await;
-    assert!(metrics.as_str().unwrap().contains("indexer_solvent 1"), "{metrics}");
+    assert!(metrics.as_str().unwrap().contains(&format!("indexer_solvent{{network=\"{chain}\"}} 1")), "{metrics}");
     app.stop().await;
 }
 
-#[tokio::test]
-async fn the_openapi_document_names_every_path_and_each_answers() {
-    every_path(&Databases::sqlite()).await;
+async fn the_openapi_document_names_every_path_and_each_answers(chain: Chain) {
+    every_path(&Databases::sqlite(), chain).await;
 }
 
-pub async fn every_path(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn every_path(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     scenario.honest_batch();
     let app = start(&scenario.fake, databases).await;
     let document = app.ok("/openapi.json").await;
@@ -122,13 +135,12 @@ pub async fn every_path(databases: &Databases) {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn pages_cover_everything_once() {
-    paging(&Databases::sqlite()).await;
+async fn pages_cover_everything_once(chain: Chain) {
+    paging(&Databases::sqlite(), chain).await;
 }
 
-pub async fn paging(databases: &Databases) {
-    let fake = Arc::new(FakeChain::new(12));
+pub async fn paging(databases: &Databases, chain: Chain) {
+    let fake = Arc::new(FakeChain::on(chain, 12));
     fake.mine_random(&mut Dice(21), 120);
     let app = start(&fake, databases).await;
     let mut entries = 0;
@@ -180,19 +192,18 @@ fn paired(shortfall: &Value, rows: &[Value]) -> bool {
     let log = shortfall["logIndex"].as_u64().unwrap();
     rows.iter().any(|row| {
         row["kind"] == "debit"
-            && row["logIndex"].as_u64() == Some(log - 2)
+            && log.checked_sub(2).is_some_and(|before| row["logIndex"] == before)
             && row["accountId"] == shortfall["accountId"]
             && row["listAmount"] == shortfall["listAmount"]
     })
 }
 
-#[tokio::test]
-async fn certainty_can_be_chosen() {
-    certainty(&Databases::sqlite()).await;
+async fn certainty_can_be_chosen(chain: Chain) {
+    certainty(&Databases::sqlite(), chain).await;
 }
 
-pub async fn certainty(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn certainty(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     // finalized = newest − 12, safe = newest − 6
     for _ in 0..20 {
         scenario.fake.mine(|_, _| {});
@@ -217,10 +228,9 @@ pub async fn certainty(databases: &Databases) {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn careless_requests_are_told_what_to_do() {
+async fn careless_requests_are_told_what_to_do(chain: Chain) {
     let databases = Databases::sqlite();
-    let scenario = Scenario::new().await;
+    let scenario = Scenario::on(chain).await;
     let app = start(&scenario.fake, &databases).await;
     let id = scenario.account;
     let long = "9".repeat(4000);
@@ -233,11 +243,15 @@ async fn careless_requests_are_told_what_to_do() {
         "/api/v1/accounts/18446744073709551615".into(),
         "/api/v1/accounts/18446744073709551616".into(),
         "/api/v1/accounts/CFE-00000000".into(),
-        format!("/api/v1/accounts/{}", id.futures_id(Chain::Base)),
-        format!("/api/v1/accounts/{}?operator=0", id.futures_id(Chain::Base)),
-        format!("/api/v1/accounts/{}?operator=x", id.futures_id(Chain::Base)),
+        format!("/api/v1/accounts/{}", id.futures_id(chain)),
+        format!("/api/v1/accounts/{}?operator=0", id.futures_id(chain)),
+        format!("/api/v1/accounts/{}?operator=x", id.futures_id(chain)),
         format!("/api/v1/accounts/{}?operator=1", id.futures_id(Chain::BaseSepolia)),
         format!("/api/v1/accounts/{id}?operator=2"),
+        format!("/api/v1/accounts/{id}?network=eip155:1"),
+        format!("/api/v1/accounts/{id}?network=base-sepolia"),
+        "/api/v1/operators/1?network=solana-devnet".into(),
+        "/api/v1/status?network=".into(),
         format!("/api/v1/accounts/{id}?finality=certain"),
         format!("/api/v1/accounts/{id}?unknown=1"),
         format!("/api/v1/accounts/{}", scenario.owner.address()),
@@ -297,13 +311,13 @@ async fn careless_requests_are_told_what_to_do() {
 }
 
 /// Reads server-sent events one by one.
-struct Events {
+pub struct Events {
     response: reqwest::Response,
     buffer: String,
 }
 
 impl Events {
-    async fn open(app: &App, path: &str) -> Self {
+    pub async fn open(app: &App, path: &str) -> Self {
         let response = app.client.get(app.url(path)).send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
@@ -311,7 +325,7 @@ impl Events {
     }
 
     /// Name and data of the next event; `None` at the end.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
@@ -329,13 +343,12 @@ impl Events {
     }
 }
 
-#[tokio::test]
-async fn a_live_balance_follows_changes_and_corrects_itself_after_a_reorg() {
-    live_balance(&Databases::sqlite()).await;
+async fn a_live_balance_follows_changes_and_corrects_itself_after_a_reorg(chain: Chain) {
+    live_balance(&Databases::sqlite(), chain).await;
 }
 
-pub async fn live_balance(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn live_balance(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     let app = start(&scenario.fake, databases).await;
     let path = format!("/api/v1/accounts/{}/events", scenario.account);
     let mut events = Events::open(&app, &path).await;
@@ -366,10 +379,9 @@ pub async fn live_balance(databases: &Databases) {
     assert_eq!(events.next().await, None);
 }
 
-#[tokio::test]
-async fn not_ready_while_the_chain_is_away_and_halted_after_a_deep_reorg() {
+async fn not_ready_while_the_chain_is_away_and_halted_after_a_deep_reorg(chain: Chain) {
     let databases = Databases::sqlite();
-    let fake = Arc::new(FakeChain::new(12));
+    let fake = Arc::new(FakeChain::on(chain, 12));
     fake.mine_random(&mut Dice(2), 60);
     let app = start(&fake, &databases).await;
     fake.down.store(true, std::sync::atomic::Ordering::Relaxed);

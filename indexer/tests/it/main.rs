@@ -1,10 +1,12 @@
 //! The indexer against chains in memory and real ones, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
-mod anvil;
 mod audit;
 mod following;
 mod http;
+mod networks;
 mod postgres;
+mod real;
 mod receipts;
 mod support;
+mod surfpool;

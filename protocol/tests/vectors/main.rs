@@ -7,6 +7,8 @@
 mod deposit;
 mod discount;
 mod futures_id;
+mod market;
+mod market_lives;
 mod merkle;
 mod request;
 mod solana;

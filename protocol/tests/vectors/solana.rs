@@ -1,3 +1,4 @@
+use compute_futures_protocol::history::{BatchHistory, proves};
 use compute_futures_protocol::solana::{find_program_address, solana_deposit_address};
 use compute_futures_protocol::{
     AccountId, Address, B256, Chain, DepositTerms, Domain, JobAuthorization, Receipt, Signature, Signer, SolanaAddress,
@@ -101,5 +102,28 @@ fn program_addresses() {
             other => panic!("a new kind of address: {other}"),
         };
         assert_eq!((address, u64::from(bump)), (expected, number(row, "bump")));
+    }
+}
+
+#[test]
+fn histories() {
+    let vectors = load("solana.json");
+    for row in rows(&vectors, "histories") {
+        let hash = |value: &Value| value.as_str().unwrap().parse::<B256>().unwrap();
+        let hashes = |value: &Value| value.as_array().unwrap().iter().map(hash).collect::<Vec<B256>>();
+        let count = number(row, "count");
+        let history = BatchHistory::new(hashes(&row["roots"]));
+        let peaks = history.peaks();
+        let mut expected: Vec<(u32, B256)> = rows(row, "peaks")
+            .iter()
+            .map(|peak| (u32::try_from(number(peak, "height")).unwrap(), parse(peak, "peak")))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(peaks, expected, "{count} batches");
+        for case in rows(row, "proofs") {
+            let (batch, root, proof) = (number(case, "number"), parse(case, "root"), hashes(&case["proof"]));
+            assert_eq!(history.proof(batch), Some(proof.clone()), "batch {batch} of {count}");
+            assert!(proves(&peaks, count, batch, root, &proof));
+        }
     }
 }

@@ -123,7 +123,7 @@ pub(super) fn explain(error: figment::Error) -> ConfigError {
                 .map(|(_, known)| if section.is_empty() { known.into() } else { format!("{section}.{known}") });
             ConfigError::UnknownKey { place, key: path.join("."), nearest }
         }
-        _ if path.first().is_some_and(|section| section == "keys") => {
+        _ if path.iter().any(|part| part.ends_with("_key")) => {
             let reason = "a key is named by its place: { env = \"NAME\" }, { file = \"/path\" } or { keystore = \"/path\", password_env = \"NAME\" }";
             ConfigError::BadValue { place, key: path.join("."), reason: reason.into() }
         }

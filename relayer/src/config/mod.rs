@@ -1,10 +1,11 @@
 //! Settings: defaults ← TOML file ← environment, strict, and able to explain themselves.
 //!
-//! [`sections`] declares every key once. [`Config::load`] reads them, [`Config::validate`] refuses what cannot work and says
+//! [`sections`] and [`networks`] declare every key once. [`Config::load`] reads them, [`Config::validate`] refuses what cannot work and says
 //! what to do, [`print::render`] prints them with documentation.
 
 mod convert;
 mod load;
+mod networks;
 pub mod print;
 mod rates;
 pub mod section;
@@ -14,11 +15,13 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use compute_futures_chain::KeySource;
+pub use convert::NetworkSettings;
 pub use load::{ConfigError, ENV_PREFIX};
+pub use networks::{BaseConfig, SolanaConfig};
 pub use sections::{
-    AdminConfig, CatalogConfig, ChainConfig, FacilitatorConfig, GatesConfig, JobsConfig, KeysConfig, LedgerConfig, LimitsConfig,
-    LogConfig, LogFormat, ModelConfig, OutputsConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig, TermsConfig,
-    TierConfig, TreasuryConfig,
+    AdminConfig, CatalogConfig, FacilitatorConfig, GatesConfig, JobsConfig, LedgerConfig, LimitsConfig, LogConfig,
+    LogFormat, ModelConfig, OutputsConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig,
+    TermsConfig, TierConfig,
 };
 
 /// Every setting of the relayer.
@@ -27,12 +30,11 @@ pub use sections::{
 #[allow(missing_docs)] // each section documents itself
 pub struct Config {
     pub server: ServerConfig,
-    pub chain: ChainConfig,
-    pub keys: KeysConfig,
+    pub base: BaseConfig,
+    pub solana: SolanaConfig,
     pub ledger: LedgerConfig,
     pub settlement: SettlementConfig,
     pub facilitator: FacilitatorConfig,
-    pub treasury: TreasuryConfig,
     pub terms: TermsConfig,
     pub gates: GatesConfig,
     pub limits: LimitsConfig,
@@ -49,12 +51,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: ServerConfig::default(),
-            chain: ChainConfig::default(),
-            keys: KeysConfig::default(),
+            base: BaseConfig::default(),
+            solana: SolanaConfig::default(),
             ledger: LedgerConfig::default(),
             settlement: SettlementConfig::default(),
             facilitator: FacilitatorConfig::default(),
-            treasury: TreasuryConfig::default(),
             terms: TermsConfig::default(),
             gates: GatesConfig::default(),
             limits: LimitsConfig::default(),

@@ -18,7 +18,22 @@ pub fn render(config: &Config) -> String {
     macro_rules! tables {
         ($($name:ident),+) => { $( table(&mut out, stringify!($name), section_doc::<_>(&config.$name), &config.$name, &defaults.$name); )+ };
     }
-    tables!(server, chain, keys, ledger, settlement, facilitator, treasury, terms, gates, limits, catalog, jobs, outputs, admin, log);
+    tables!(
+        server,
+        base,
+        solana,
+        ledger,
+        settlement,
+        facilitator,
+        terms,
+        gates,
+        limits,
+        catalog,
+        jobs,
+        outputs,
+        admin,
+        log
+    );
     let _ = write!(
         out,
         "\n# Providers: who does the work. Naming any replaces the default one. As one environment variable: {ENV_PREFIX}PROVIDERS='[{{name=\"local\",kind=\"local\"}}]'\n"

@@ -1,9 +1,8 @@
-//! The sections: every setting of the relayer, its default and its documentation.
+//! The sections that all networks share, with defaults and documentation. [`super::networks`] has the others.
 
 use std::collections::BTreeMap;
 
-use compute_futures_chain::KeySource;
-use compute_futures_protocol::{Address, Chain, JobKind, Tier, Usdc, usdc};
+use compute_futures_protocol::{JobKind, Tier, Usdc, usdc};
 use serde::{Deserialize, Serialize};
 
 use super::section::section;
@@ -45,63 +44,9 @@ section! {
 }
 
 section! {
-    /// The chain that this relayer settles on.
-    pub struct ChainConfig {
-        /// CAIP-2 name of the network: eip155:8453 (Base) or eip155:84532 (Base Sepolia).
-        network: Chain = Chain::Base,
-        /// RPC URLs, tried in this order when one fails. They often hold a key, so only their hosts are ever printed or logged.
-        @secret rpc_urls: Vec<String> = vec!["https://mainnet.base.org".into()],
-        /// Address of the ComputeFutures contract. The zero address: where the deterministic deployment puts it on that network.
-        contract: Address = Address::ZERO,
-        /// Address of USDC on that network. The zero address: Circle's.
-        token: Address = Address::ZERO,
-        /// EIP-712 name of that token, over which payments are signed. Empty: that of Circle's USDC on the network.
-        token_name: String = String::new(),
-        /// EIP-712 version of that token.
-        token_version: String = "2".into(),
-        /// The block the contract was deployed in: following starts here. 0: searched for, which needs an RPC with old state.
-        deployment_block: u64 = 0,
-        /// Milliseconds between two looks at the chain's head.
-        poll_interval_ms: u64 = 1000,
-        /// Milliseconds that one RPC request may take before the next URL is tried.
-        request_timeout_ms: u64 = 10_000,
-        /// Most blocks asked for in one eth_getLogs; what a provider allows below that is found out.
-        max_log_range: u64 = 10_000,
-        /// Blocks under the newest one that count as safe where the RPC has no `safe` tag.
-        safe_depth: u64 = 300,
-        /// Blocks under the newest one that count as finalized where the RPC has no `finalized` tag.
-        finalized_depth: u64 = 900,
-        /// An RPC this many blocks behind the best one is passed over.
-        max_head_lag: u64 = 15,
-        /// Deposits of an account up to this sum (USDC) may be spent as soon as they are in the newest block.
-        #[serde(with = "usdc::decimal")]
-        trust_latest: Usdc = Usdc::from_micros(100_000_000),
-        /// Deposits of an account up to this sum (USDC) may be spent once their block is safe; more once it is finalized.
-        #[serde(with = "usdc::decimal")]
-        trust_safe: Usdc = Usdc::from_micros(10_000_000_000),
-        /// Blocks behind the newest one from which on the relayer counts as not ready.
-        max_follow_lag_blocks: u64 = 30,
-    }
-}
-
-section! {
-    /// Keys. Each is a place, never a key: `{ env = "NAME" }` (hex), `{ file = "/path" }` (hex; readable by its owner alone, mode 0600),
-    /// `{ keystore = "/path", password_env = "NAME" }` or `{ keystore = "/path", password_file = "/path" }` (encrypted JSON).
-    pub struct KeysConfig {
-        /// The operator's key: signs receipts and posts debits.
-        operator: KeySource = KeySource::Env { env: "COMPUTE_FUTURES_OPERATOR_KEY".into() },
-        /// The facilitator's key: pays the gas of `exact` payments. Must be another key, because both count nonces on their own.
-        /// Not used with a remote facilitator.
-        facilitator: KeySource = KeySource::Env { env: "COMPUTE_FUTURES_FACILITATOR_KEY".into() },
-    }
-}
-
-section! {
-    /// Where the books are kept.
+    /// How the books are kept; where they are, each network says itself.
     pub struct LedgerConfig {
-        /// `sqlite:///path/to/ledger.db` for one relayer, `postgres://user:password@host/database` for many.
-        @secret url: String = "sqlite://compute-futures-relayer.db".into(),
-        /// Connections to the database.
+        /// Connections to each database.
         connections: u32 = 8,
         /// Seconds after which a relayer that does not answer counts as stopped: the holds of its jobs are released.
         lease_seconds: u64 = 60,
@@ -113,7 +58,7 @@ section! {
 }
 
 section! {
-    /// When charges are posted to the chain, and at what price.
+    /// When charges are posted to the chain; each network counts for itself.
     pub struct SettlementConfig {
         /// Post when this many receipts wait.
         max_receipts: u64 = 1000,
@@ -122,12 +67,8 @@ section! {
         max_value: Usdc = Usdc::from_micros(50_000_000),
         /// Post when the oldest receipt has waited this many seconds. Keep it far below terms.refund_delay_seconds.
         max_age_seconds: u64 = 300,
-        /// Post when this many rows wait; an account is one row, rarely two.
-        max_rows: u64 = 200,
         /// Seconds without confirmation before a transaction is sent again with a higher fee.
         rebroadcast_seconds: u64 = 30,
-        /// Never pay more than this many gwei per gas.
-        max_fee_gwei: u64 = 50,
         /// New jobs are refused (503) while more than this (USDC, net) waits for the chain: your risk when posting fails.
         #[serde(with = "usdc::decimal")]
         most_unposted: Usdc = Usdc::from_micros(1_000_000_000),
@@ -141,15 +82,8 @@ section! {
 }
 
 section! {
-    /// Who verifies and settles `exact` payments.
+    /// How long verifying and settling `exact` payments may take; who does it, each network says itself.
     pub struct FacilitatorConfig {
-        /// URL of a remote x402 facilitator. Empty: the embedded one, with keys.facilitator.
-        url: String = String::new(),
-        /// Name of the environment variable that holds a bearer token for the remote facilitator. Empty: none.
-        token_env: String = String::new(),
-        /// Most gas that settling one payment may need (embedded facilitator). An ordinary wallet's needs about 100,000; what a contract
-        /// wallet's signature check needs is its owner's choice, and you pay for it.
-        max_gas: u64 = 500_000,
         /// Seconds to wait for an answer to verify.
         verify_timeout_seconds: u64 = 10,
         /// Seconds to wait for an answer to settle; then the chain is asked what became of the payment.
@@ -340,14 +274,6 @@ section! {
     pub struct CatalogConfig {
         /// A file with [[providers]] and [[models]], such as relayer/rates.toml. Empty: the built-in one.
         rates: String = String::new(),
-    }
-}
-
-section! {
-    /// Where `exact` payments for calls go.
-    pub struct TreasuryConfig {
-        /// Address that is paid. The zero address: the operator's own.
-        pay_to: Address = Address::ZERO,
     }
 }
 

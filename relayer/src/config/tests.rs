@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use compute_futures_chain::KeySource;
-use compute_futures_protocol::Usdc;
+use compute_futures_protocol::{Chain, Usdc};
 use proptest::prelude::*;
 
 use super::{load::ENV_PREFIX, *};
 
+/// A wallet on Solana.
+const SOMEBODY: &str = "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM";
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 fn env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -69,9 +71,9 @@ fn file_then_environment() {
     let variables = [
         (format!("{ENV_PREFIX}SERVER__BIND"), "127.0.0.1:2".to_owned()),
         (format!("{ENV_PREFIX}GATES__BALANCE"), "0.003".to_owned()),
-        (format!("{ENV_PREFIX}CHAIN__RPC_URLS"), "https://a.example/key, https://b.example".to_owned()),
-        (format!("{ENV_PREFIX}CHAIN__CONTRACT"), "0x1111111111111111111111111111111111111111".to_owned()),
-        (format!("{ENV_PREFIX}KEYS__OPERATOR"), "{file=\"/run/key\"}".to_owned()),
+        (format!("{ENV_PREFIX}BASE__RPC_URLS"), "https://a.example/key, https://b.example".to_owned()),
+        (format!("{ENV_PREFIX}BASE__CONTRACT"), "0x1111111111111111111111111111111111111111".to_owned()),
+        (format!("{ENV_PREFIX}BASE__OPERATOR_KEY"), "{file=\"/run/key\"}".to_owned()),
         (format!("{ENV_PREFIX}TERMS__SET_ON_START"), "false".to_owned()),
         (format!("{ENV_PREFIX}LOG__FORMAT"), "json".to_owned()),
         ("UNRELATED".to_owned(), "x".to_owned()),
@@ -79,8 +81,8 @@ fn file_then_environment() {
     let config = Config::read(Some(&file), variables).unwrap();
     assert_eq!((config.server.bind.as_str(), config.server.concurrency_limit), ("127.0.0.1:2", 7));
     assert_eq!((config.gates.deposit, config.gates.balance), (Usdc::from_micros(20_000), Usdc::from_micros(3_000)));
-    assert_eq!(config.chain.rpc_urls, ["https://a.example/key", "https://b.example"]);
-    assert_eq!(config.keys.operator, KeySource::File { file: "/run/key".into() });
+    assert_eq!(config.base.rpc_urls, ["https://a.example/key", "https://b.example"]);
+    assert_eq!(config.base.operator_key, KeySource::File { file: "/run/key".into() });
     assert!(!config.terms.set_on_start && config.log.format == LogFormat::Json);
     config.validate().unwrap();
 }
@@ -117,9 +119,11 @@ fn wrong_values_say_which_key() {
         ("[server]\nconcurrency_limit = \"many\"\n", "server.concurrency_limit"),
         ("[gates]\ndeposit = 0.01\n", "gates.deposit"),
         ("[gates]\ndeposit = \"-1\"\n", "gates.deposit"),
-        ("[chain]\nnetwork = \"ethereum\"\n", "chain.network"),
-        ("[chain]\ncontract = \"0x12\"\n", "chain.contract"),
-        ("[keys]\noperator = \"0xabc\"\n", "keys.operator"),
+        ("[base]\nnetwork = \"ethereum\"\n", "base.network"),
+        ("[base]\ncontract = \"0x12\"\n", "base.contract"),
+        ("[base]\noperator_key = \"0xabc\"\n", "base.operator_key"),
+        ("[solana]\noperator_key = [1, 2]\n", "solana.operator_key"),
+        ("[solana]\ncontract = \"0OIl\"\n", "solana.contract"),
     ] {
         let error = Config::parse(toml).unwrap_err().to_string();
         assert!(error.contains(key), "{toml}: {error}");
@@ -131,16 +135,27 @@ fn wrong_values_say_which_key() {
 #[test]
 fn what_cannot_work_is_refused_with_what_to_do() {
     type Change = fn(&mut Config);
-    let cases: [(&str, Change); 15] = [
+    let cases: [(&str, Change); 21] = [
         ("server.bind", |c| c.server.bind = "here".into()),
         ("server.public_url", |c| c.server.public_url = "https://a.example/".into()),
         ("server.header_limit_bytes", |c| c.server.header_limit_bytes = 100),
-        ("chain.network", |c| c.chain.network = compute_futures_protocol::Chain::Solana),
-        ("chain.rpc_urls", |c| c.chain.rpc_urls.clear()),
-        ("chain.trust_latest", |c| c.chain.trust_latest = Usdc::MAX),
-        ("keys.operator and keys.facilitator are the same", |c| c.keys.facilitator = c.keys.operator.clone()),
-        ("ledger.url", |c| c.ledger.url = "mysql://x".into()),
-        ("folder", |c| c.ledger.url = "sqlite:///no/such/folder/x.db".into()),
+        ("no network is enabled", |c| c.base.enabled = false),
+        ("base.network", |c| c.base.network = Chain::Solana),
+        ("base.rpc_urls", |c| c.base.rpc_urls.clear()),
+        ("base.trust_latest", |c| c.base.trust_latest = Usdc::MAX),
+        ("base.operator_key and facilitator_key are the same", |c| {
+            c.base.facilitator_key = c.base.operator_key.clone()
+        }),
+        ("base.pay_to", |c| c.base.pay_to = SOMEBODY.parse().unwrap()),
+        ("base.ledger_url", |c| c.base.ledger_url = "mysql://x".into()),
+        ("folder", |c| c.base.ledger_url = "sqlite:///no/such/folder/x.db".into()),
+        ("solana.contract is not set", |c| c.solana.enabled = true),
+        ("solana.network", |c| (c.solana.enabled, c.solana.network) = (true, Chain::Base)),
+        ("solana.token", |c| {
+            (c.solana.enabled, c.solana.contract) = (true, SOMEBODY.parse().unwrap());
+            c.solana.token = SOMEBODY.parse().unwrap();
+        }),
+        ("database of its own", |c| (c.solana.enabled, c.solana.ledger_url) = (true, c.base.ledger_url.clone())),
         ("terms:", |c| c.terms.tiers.reverse()),
         ("terms.refund_delay_seconds", |c| c.terms.refund_delay_seconds = 1),
         ("auto", |c| c.models[0].id = "auto".into()),
@@ -159,8 +174,8 @@ fn what_cannot_work_is_refused_with_what_to_do() {
 #[test]
 fn secrets_are_neither_printed_nor_debugged() {
     let mut config = Config::default();
-    config.ledger.url = "postgres://user:SECRET@host/db".into();
-    config.chain.rpc_urls = vec!["https://base.example/v2/SECRET".into()];
+    config.base.ledger_url = "postgres://user:SECRET@host/db".into();
+    config.base.rpc_urls = vec!["https://base.example/v2/SECRET".into()];
     config.providers[0].headers.insert("X-Key".into(), "SECRET".into());
     for text in [print::render(&config), format!("{config:?}")] {
         assert!(!text.contains("SECRET") && text.contains("<redacted>"), "{text}");
@@ -172,6 +187,6 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {
         let _ = Config::parse(&text);
-        let _ = env(&[("SERVER__BIND", &text), ("PROVIDERS", &text), ("KEYS__OPERATOR", &text)]);
+        let _ = env(&[("SERVER__BIND", &text), ("PROVIDERS", &text), ("BASE__OPERATOR_KEY", &text), ("SOLANA__CONTRACT", &text)]);
     }
 }

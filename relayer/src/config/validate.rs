@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, net::SocketAddr, path::Path};
 
-use compute_futures_chain::evm::published_deployment;
-use compute_futures_protocol::Address;
+use compute_futures_chain::{evm::published_deployment, solana::usdc_mint};
+use compute_futures_protocol::Chain;
 use url::Url;
 
-use super::{Config, ConfigError, ProviderKind};
+use super::{Config, ConfigError, NetworkSettings, ProviderKind};
 
 impl Config {
     /// Checks everything that can be checked without the network.
@@ -16,7 +16,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         self.check_server(&mut problems);
-        self.check_chain(&mut problems);
+        self.check_networks(&mut problems);
         self.check_money(&mut problems);
         self.check_models(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
@@ -54,53 +54,46 @@ impl Config {
         );
     }
 
-    fn check_chain(&self, problems: &mut Vec<String>) {
-        let (chain, keys) = (&self.chain, &self.keys);
-        let mut check = |ok: bool, text: &str| {
-            if !ok {
-                problems.push(text.to_owned());
+    fn check_networks(&self, problems: &mut Vec<String>) {
+        let networks = self.networks();
+        if networks.is_empty() {
+            problems.push("no network is enabled; set base.enabled or solana.enabled to true".into());
+        }
+        for (place, network) in networks.iter().enumerate() {
+            check_network(network, problems);
+            if networks[..place].iter().any(|other| other.ledger_url == network.ledger_url) {
+                problems.push(format!(
+                    "{}.ledger_url is that of another network; each network keeps its books in a database of its own",
+                    network.section
+                ));
             }
-        };
-        check(
-            chain.network.evm_chain_id().is_some(),
-            "chain.network is not an EVM chain; use eip155:8453 or eip155:84532",
-        );
-        check(!chain.rpc_urls.is_empty(), "chain.rpc_urls is empty; name at least one RPC URL");
-        check(
-            chain.rpc_urls.iter().all(|url| is_http(url)),
-            "chain.rpc_urls holds something that is not an http(s) URL",
-        );
-        let published = published_deployment(chain.network).is_some();
-        check(
-            published || chain.contract != Address::ZERO && chain.token != Address::ZERO,
-            "chain.contract and chain.token are not set, and none are known for this network; put their addresses there",
-        );
-        check(
-            chain.trust_latest <= chain.trust_safe,
-            "chain.trust_latest is above chain.trust_safe; a larger deposit must not need less certainty",
-        );
-        check(chain.poll_interval_ms >= 10, "chain.poll_interval_ms is below 10; that only burns RPC quota");
-        check(
-            !self.facilitator.url.is_empty() || keys.operator != keys.facilitator,
-            "keys.operator and keys.facilitator are the same; both count nonces on their own, so use two keys",
-        );
-        check(
-            self.facilitator.url.is_empty() || is_http(&self.facilitator.url),
-            "facilitator.url is not an http(s) URL; leave it empty for the embedded facilitator",
-        );
-        let ledger = self.ledger.url.as_str();
-        check(
-            ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| ledger.starts_with(scheme)),
-            "ledger.url names neither SQLite nor PostgreSQL; write sqlite:///path/to/ledger.db or postgres://user:password@host/database",
-        );
-        let path = ledger
-            .strip_prefix("sqlite://")
-            .and_then(|rest| rest.split('?').next())
-            .and_then(|path| Path::new(path).parent());
-        check(
-            path.is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()),
-            "ledger.url points into a folder that is not there; create it first",
-        );
+        }
+        if self.base.enabled {
+            let (base, published) = (&self.base, published_deployment(self.base.network).is_some());
+            if base.network.evm_chain_id().is_none() {
+                problems.push("base.network is not an EVM chain; use eip155:8453 or eip155:84532".into());
+            } else if !published && (base.contract.is_zero() || base.token.is_zero()) {
+                problems.push("base.contract and base.token are not set, and none are known for this network; put their addresses there".into());
+            } else if is_rpc(&base.rpc_urls)
+                && let Err(ConfigError::Invalid(found)) = base.evm()
+            {
+                problems.extend(found);
+            }
+        }
+        if self.solana.enabled {
+            let solana = &self.solana;
+            if usdc_mint(solana.network).is_none() {
+                problems.push(format!(
+                    "solana.network is not a Solana cluster; use {} or {}",
+                    Chain::Solana,
+                    Chain::SolanaDevnet
+                ));
+            } else if is_rpc(&solana.rpc_urls)
+                && let Err(ConfigError::Invalid(found)) = solana.rpc()
+            {
+                problems.extend(found);
+            }
+        }
     }
 
     fn check_money(&self, problems: &mut Vec<String>) {
@@ -112,8 +105,8 @@ impl Config {
                 "terms.refund_delay_seconds is less than twice settlement.max_age_seconds; a refund could overtake debits of work already done".into(),
             );
         }
-        if self.settlement.max_receipts == 0 || self.settlement.max_rows == 0 {
-            problems.push("settlement.max_receipts and settlement.max_rows must be at least 1".into());
+        if self.settlement.max_receipts == 0 {
+            problems.push("settlement.max_receipts must be at least 1".into());
         }
     }
 
@@ -159,6 +152,52 @@ impl Config {
             }
         }
     }
+}
+
+/// What every network needs, whichever it is.
+fn check_network(network: &NetworkSettings<'_>, problems: &mut Vec<String>) {
+    let mut check = |ok: bool, text: &str| {
+        if !ok {
+            problems.push(format!("{}.{text}", network.section));
+        }
+    };
+    check(!network.rpc_urls.is_empty(), "rpc_urls is empty; name at least one RPC URL");
+    check(network.rpc_urls.iter().all(|url| is_http(url)), "rpc_urls holds something that is not an http(s) URL");
+    check(
+        network.trust_latest <= network.trust_safe,
+        "trust_latest is above trust_safe; a larger deposit must not need less certainty",
+    );
+    check(network.poll_interval_ms >= 10, "poll_interval_ms is below 10; that only burns RPC quota");
+    check(network.max_rows > 0, "max_rows is 0; nothing would be posted");
+    check(
+        !network.facilitator_url.is_empty() || network.operator_key != network.facilitator_key,
+        "operator_key and facilitator_key are the same; use two keys",
+    );
+    check(
+        network.facilitator_url.is_empty() || is_http(network.facilitator_url),
+        "facilitator_url is not an http(s) URL; leave it empty for the embedded facilitator",
+    );
+    check(
+        network.pay_to.is_zero() || network.pay_to.is_on(network.chain),
+        "pay_to is an address of another chain; leave it out to be paid at the operator's address",
+    );
+    let ledger = network.ledger_url;
+    check(
+        ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| ledger.starts_with(scheme)),
+        "ledger_url names neither SQLite nor PostgreSQL; write sqlite:///path/to/ledger.db or postgres://user:password@host/database",
+    );
+    let path = ledger
+        .strip_prefix("sqlite://")
+        .and_then(|rest| rest.split('?').next())
+        .and_then(|path| Path::new(path).parent());
+    check(
+        path.is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()),
+        "ledger_url points into a folder that is not there; create it first",
+    );
+}
+
+fn is_rpc(urls: &[String]) -> bool {
+    !urls.is_empty() && urls.iter().all(|url| is_http(url))
 }
 
 fn is_http(url: &str) -> bool {

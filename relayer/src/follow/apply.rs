@@ -49,11 +49,11 @@ pub(crate) async fn advance(
         }
         remember_terms(&ledger.context, &event.kind);
     }
-    confirm::batches(tx.connection(), &events, &mut accounts).await?;
+    confirm::batches(tx.connection(), ledger.network(), &events, &mut accounts).await?;
     for account in accounts.values_mut() {
         trust(tx.connection(), &ledger.context, account, heads).await?;
         if account.overdrawn() {
-            metrics::counter!("relayer_overdrawn_accounts_total").increment(1);
+            metrics::counter!("relayer_overdrawn_accounts_total", "network" => ledger.network()).increment(1);
             tracing::warn!(account = %account.id, "the account has spent more than it holds (a reorg took a deposit back)");
         }
         account::store_mirror(tx.connection(), account).await?;

@@ -44,6 +44,7 @@ pub(crate) async fn accounts_of(
 /// Confirms every batch that these events post.
 pub(crate) async fn batches(
     connection: &mut AnyConnection,
+    network: &'static str,
     events: &[ChainEvent],
     accounts: &mut BTreeMap<AccountId, Account>,
 ) -> Result<(), FollowError> {
@@ -58,7 +59,7 @@ pub(crate) async fn batches(
         if Columns::of(&stored).optional_hash()? != Some(root) {
             return Err(unknown());
         }
-        settle(number, &rows_of(connection, number).await?, on_chain(events, number), accounts)?;
+        settle(network, number, &rows_of(connection, number).await?, on_chain(events, number), accounts)?;
         sqlx::query(
             "UPDATE batches SET state = 'confirmed', confirmed_tx = $2, confirmed_block = $3 WHERE number = $1",
         )
@@ -67,7 +68,7 @@ pub(crate) async fn batches(
         .bind(int(event.meta.block_number))
         .execute(&mut *connection)
         .await?;
-        metrics::counter!("relayer_batches_total", "outcome" => "confirmed").increment(1);
+        metrics::counter!("relayer_batches_total", "network" => network, "outcome" => "confirmed").increment(1);
         tracing::info!(batch = number, transaction = %event.meta.transaction, "batch confirmed");
     }
     Ok(())
@@ -106,6 +107,7 @@ fn on_chain(events: &[ChainEvent], number: u64) -> HashMap<AccountId, OnChain> {
 /// Moves pending to charged. An account on which chain and ledger differ is frozen for new jobs, loudly, and never corrected in
 /// silence; what the chain did not cover is written off and stays in the account's history.
 fn settle(
+    network: &'static str,
     number: u64,
     rows: &[Row],
     mut chain: HashMap<AccountId, OnChain>,
@@ -130,7 +132,7 @@ fn settle(
         let expected = (row.charged, row.remainder);
         let debited = seen.debits.pop_front();
         if debited != Some(expected) {
-            metrics::counter!("relayer_ledger_mismatches_total").increment(1);
+            metrics::counter!("relayer_ledger_mismatches_total", "network" => network).increment(1);
             tracing::error!(
                 account = %row.account, batch = number, ?expected, ?debited,
                 "the chain charged something else than the receipts say; the account takes no new jobs until somebody looks"
@@ -151,7 +153,7 @@ fn settle(
         let expected: u64 = rows.iter().filter(|row| row.account == id).map(|row| row.charged.micros()).sum();
         let debited: u64 = seen.debits.iter().map(|(charged, _)| charged.micros()).sum();
         let lost = expected.saturating_sub(debited);
-        metrics::counter!("relayer_written_off_micro_usdc_total").increment(lost);
+        metrics::counter!("relayer_written_off_micro_usdc_total", "network" => network).increment(lost);
         tracing::error!(account = %id, batch = number, lost, "a debit was not covered on chain; the difference is written off");
         if !account.closed {
             freeze(account, format!("a debit of batch {number} was not covered on chain"));

@@ -161,7 +161,7 @@ impl Follower {
         let events: Vec<_> = events.into_iter().filter(|event| event.kind.operator_index() == Some(ours)).collect();
         let count = events.len();
         apply::advance(&self.ledger, &block, &heads, events, self.config.window).await?;
-        metrics::gauge!("relayer_followed_block").set(approximate(to));
+        metrics::gauge!("relayer_followed_block", "network" => self.ledger.network()).set(approximate(to));
         Ok(Step::Advanced { to, events: count, caught_up: to == heads.latest.number })
     }
 
@@ -190,7 +190,7 @@ impl Follower {
             }
         }
         tracing::warn!(to = ?standing.map(|block| block.number), "blocks left the chain; undoing what they said");
-        metrics::counter!("relayer_reorgs_total").increment(1);
+        metrics::counter!("relayer_reorgs_total", "network" => self.ledger.network()).increment(1);
         reorg::undo(&self.ledger, standing.as_ref(), heads).await?;
         Ok(standing.map(|block| block.number))
     }

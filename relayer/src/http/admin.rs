@@ -6,12 +6,13 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, RawQuery, Request, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use super::{body::Body, paid, state::AppState};
 use crate::{
     error::{ApiError, ApiResult},
+    network::Network,
     settlement::{Settlement, SettlementError, SettlementStatus},
 };
 
@@ -90,28 +92,62 @@ async fn guard(State(token): State<Token>, request: Request, next: Next) -> Resp
     next.run(request).await
 }
 
-/// Posts everything charged so far.
-async fn flush(State(app): State<AppState>) -> ApiResult<Json<Value>> {
-    let done = app.settlement.flush(PATIENCE).await.map_err(explain)?;
-    Ok(Json(
-        json!({ "batchNumber": done.batch_number.map(|number| number.to_string()), "transaction": done.transaction }),
-    ))
+/// The networks that a request is about: the one that `?network=` names, else all that are ready.
+fn meant(app: &AppState, query: Option<&str>) -> ApiResult<Vec<Arc<Network>>> {
+    let query = query.unwrap_or_default();
+    match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "network") {
+        Some((_, name)) => Ok(vec![app.networks.get(app.networks.chain_named(&name)?)?]),
+        None => Ok(app.networks.present().collect()),
+    }
 }
 
-/// Queue, batches and earnings.
-async fn status(State(app): State<AppState>) -> ApiResult<Json<Value>> {
-    let status = app.settlement.status().await.map_err(explain)?;
-    let operator = app.reader.operator(app.operator.operator_index).await.map_err(|error| explain(error.into()))?;
-    let revenue = app.ledger.gate_revenue().await?;
+/// `{networks: […]}`, and where one network is concerned its fields beside it too.
+fn by_network(mut answers: Vec<Value>) -> Value {
+    let mut body = match answers.as_slice() {
+        [only] => only.clone(),
+        _ => json!({}),
+    };
+    body["networks"] = answers.drain(..).collect();
+    body
+}
+
+/// Posts everything charged so far, on each network for itself.
+async fn flush(State(app): State<AppState>, RawQuery(query): RawQuery) -> ApiResult<Json<Value>> {
+    let flushes = meant(&app, query.as_deref())?.into_iter().map(|network| async move {
+        let done = network.settlement.flush(PATIENCE).await.map_err(explain)?;
+        Ok::<_, ApiError>(json!({
+            "network": network.chain().caip2(),
+            "batchNumber": done.batch_number.map(|number| number.to_string()),
+            "transaction": done.transaction,
+        }))
+    });
+    // Each to its end, whatever becomes of the others.
+    let done = futures::future::join_all(flushes).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(Json(by_network(done)))
+}
+
+/// Queue, batches and earnings of each network.
+async fn status(State(app): State<AppState>, RawQuery(query): RawQuery) -> ApiResult<Json<Value>> {
+    let looks = meant(&app, query.as_deref())?.into_iter().map(|network| async move { status_of(&network).await });
+    let found = futures::future::join_all(looks).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(Json(by_network(found)))
+}
+
+async fn status_of(network: &Network) -> ApiResult<Value> {
+    let status = network.settlement.status().await.map_err(explain)?;
+    let operator =
+        network.reader.operator(network.operator.operator_index).await.map_err(|error| explain(error.into()))?;
+    let revenue = network.ledger.gate_revenue().await?;
     let mut body = status_json(&status);
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("leader".into(), app.settlement.leads().into());
-        fields.insert("operatorIndex".into(), app.operator.operator_index.into());
+        fields.insert("network".into(), network.chain().caip2().into());
+        fields.insert("leader".into(), network.settlement.leads().into());
+        fields.insert("operatorIndex".into(), network.operator.operator_index.into());
         fields.insert("earningsMicroUsdc".into(), json!(operator.as_ref().map(|operator| operator.earnings)));
         fields.insert("lastBatchOnChain".into(), json!(operator.map(|operator| operator.last_batch.to_string())));
         fields.insert("gateRevenueMicroUsdc".into(), json!(revenue));
     }
-    Ok(Json(body))
+    Ok(body)
 }
 
 /// Figures of settlement; shown by /ready and by the operator's status.
@@ -133,14 +169,14 @@ pub(super) fn status_json(status: &SettlementStatus) -> Value {
     })
 }
 
-/// Takes earnings out. The same `request` never withdraws twice.
+/// Takes earnings out, on the network that `to` is an address of. The same `request` never withdraws twice.
 async fn withdraw(State(app): State<AppState>, body: Body) -> ApiResult<Json<Value>> {
     let body = body.json()?;
     let amount = paid::parse_usdc("amount", &body["amount"])?;
     if amount.is_zero() {
         return Err(paid::invalid("`amount` is zero", "withdraw something: GET /admin/v1/status shows the earnings"));
     }
-    let to = paid::parse_address(&app, "to", body["to"].as_str().unwrap_or_default())?;
+    let (at, to) = paid::parse_wallet(&app, "to", body["to"].as_str().unwrap_or_default())?;
     let request = match &body["request"] {
         Value::Null => uuid::Uuid::now_v7().to_string(),
         Value::String(request)
@@ -155,9 +191,9 @@ async fn withdraw(State(app): State<AppState>, body: Body) -> ApiResult<Json<Val
             ));
         }
     };
-    let done = Settlement::withdraw(&app.settlement, to, amount, &request, PATIENCE).await.map_err(explain)?;
+    let done = Settlement::withdraw(&at.settlement, to, amount, &request, PATIENCE).await.map_err(explain)?;
     Ok(Json(
-        json!({ "request": request, "amount": format!("{amount} USDC"), "amountMicroUsdc": amount, "to": to, "transaction": done.transaction }),
+        json!({ "request": request, "network": at.chain().caip2(), "amount": format!("{amount} USDC"), "amountMicroUsdc": amount, "to": to, "transaction": done.transaction }),
     ))
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn artifact(State(state): State<AppState>, Path(hash): Path<Str
             "use the address as the answer names it: 0x and 64 digits",
         )
     })?;
-    let Some(kept) = state.artifacts.get(hash).await? else {
+    let Some(kept) = state.networks.artifact(hash).await? else {
         return Err(ApiError::not_found(
             "unknown_artifact",
             "there is no such file, or its time is over",

@@ -1,37 +1,36 @@
 //! `POST /api/v1/compute/batch`: up to fifty jobs in one payment, at a tenth less.
 
-use futures::FutureExt as _;
 use axum::extract::State;
 use axum::response::Response;
 use compute_futures_protocol::Usdc;
+use futures::FutureExt as _;
 use serde_json::{Map, Value};
 
-use super::compute::{lasting, quote, refuse, work};
+use super::compute::{lasting, work};
 use super::paid::json_object;
 use super::state::AppState;
 use crate::error::ApiResult;
 use crate::jobs::batch::{Batch, KIND};
 use crate::jobs::queue::Spec;
 use crate::jobs::{Paying, webhook};
-use crate::payment::PaidRequest;
+use crate::payment::gates::refuse;
 use crate::payment::later::Work;
+use crate::payment::{Gates, PaidRequest};
 
 /// Runs a batch. The answer lists every job with its own end; while some still run, it is 202 with the batch's id.
 pub(super) async fn batch(State(state): State<AppState>, request: PaidRequest) -> Response {
     let prepared = json_object(&request).and_then(|fields| prepare(&state, fields, Paying::Directly));
-    match prepared {
-        Ok(work) => serve(&state, &request, work).await,
-        Err(error) => refuse(&state, &request, error),
+    match prepared.and_then(|work| Ok((work, state.gates()?))) {
+        Ok((work, gates)) => serve(&state, &gates, &request, work).await,
+        Err(error) => refuse(&request, error),
     }
 }
 
-async fn serve(state: &AppState, request: &PaidRequest, mut work: Work) -> Response {
-    let mut offer = quote(state, "a batch of jobs", work.max_list);
-    offer.exact.amount = least(state, work.max_list);
-    offer.exact.price = offer.exact.amount;
-    offer.max_timeout_seconds = Some(lasting(state));
-    work.spec.quote = offer.exact.amount;
-    state.gate.accept(request, &offer, &state.queue, work).boxed().await
+async fn serve(state: &AppState, gates: &Gates, request: &PaidRequest, mut work: Work) -> Response {
+    let exact = least(state, work.max_list);
+    let offer = gates.offer("a batch of jobs", exact, Some(work.max_list)).lasting(lasting(state));
+    work.spec.quote = exact;
+    gates.accept(request, &offer, work).boxed().await
 }
 
 /// What a plain payment for a batch pays: its jobs, and not less than the price of the call.

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use axum::response::Response;
 use compute_futures_protocol::{JobKind, Usdc};
+use futures::FutureExt as _;
 use serde_json::{Map, Value};
 
 use super::paid::json_object;
@@ -16,9 +16,10 @@ use super::streaming;
 use crate::error::{ApiError, ApiResult};
 use crate::jobs::queue::Spec;
 use crate::jobs::{Job, Paying, webhook};
-use crate::payment::PaidRequest;
+use crate::payment::gates::refuse;
 use crate::payment::later::Work;
-use crate::payment::offer::{ExactOffer, Offer};
+use crate::payment::offer::Offer;
+use crate::payment::{Gates, PaidRequest};
 
 /// What the quote of a kind is for, in a sentence.
 pub(super) const fn description(kind: JobKind) -> &'static str {
@@ -38,7 +39,7 @@ pub(super) const fn description(kind: JobKind) -> &'static str {
 pub(super) async fn serve(state: AppState, request: PaidRequest, kind: JobKind) -> Response {
     match json_object(&request) {
         Ok(fields) => run(&state, &request, kind, fields).await,
-        Err(error) => refuse(&state, &request, error),
+        Err(error) => refuse(&request, error),
     }
 }
 
@@ -49,12 +50,15 @@ pub(super) async fn run(
     kind: JobKind,
     fields: Map<String, Value>,
 ) -> Response {
-    match Prepared::new(state, kind, fields, Paying::Directly) {
-        Ok(prepared) => {
-            let offer = quote(state, description(kind), prepared.max_list());
-            prepared.serve(state, request, offer).boxed().await
+    let prepared = Prepared::new(state, kind, fields, Paying::Directly);
+    match prepared.and_then(|prepared| Ok((prepared, state.gates()?))) {
+        Ok((prepared, gates)) => {
+            let offer = quote(&gates, description(kind), prepared.max_list());
+            // Nobody is asked who they are where the answer is at once and the same for all.
+            let offer = if matches!(prepared, Prepared::Now(_)) { offer.or_by_transfer() } else { offer };
+            prepared.serve(state, &gates, request, offer).boxed().await
         }
-        Err(error) => refuse(state, request, error),
+        Err(error) => refuse(request, error),
     }
 }
 
@@ -89,7 +93,7 @@ impl Prepared {
         };
         let body = Value::Object(fields);
         if !kind.is_long() {
-            let job = Job::new(&state.catalog, &state.providers, &state.artifacts, kind, &body, paying)?;
+            let job = Job::new(state, kind, &body, paying)?;
             return Ok(if job.wants_stream() { Self::Streamed(job.into()) } else { Self::Now(job.into()) });
         }
         let input = state.catalog.parse(kind, &body)?;
@@ -113,13 +117,15 @@ impl Prepared {
         }
     }
 
-    pub(super) async fn serve(self, state: &AppState, request: &PaidRequest, mut offer: Offer) -> Response {
+    pub(super) async fn serve(self, state: &AppState, gates: &Gates, request: &PaidRequest, offer: Offer) -> Response {
         match self {
-            Self::Now(job) => state.gate.serve(request, offer, *job).boxed().await,
-            Self::Streamed(job) => streaming::serve(state, request, offer, *job, streaming::Shape::Compute).boxed().await,
+            Self::Now(job) => gates.serve(request, offer, *job).boxed().await,
+            Self::Streamed(job) => {
+                streaming::serve(gates, request, &offer, *job, streaming::Shape::Compute).boxed().await
+            }
             Self::Queued(work) => {
-                offer.max_timeout_seconds = Some(lasting(state));
-                state.gate.accept(request, &offer, &state.queue, *work).boxed().await
+                let offer = offer.lasting(lasting(state));
+                gates.accept(request, &offer, *work).boxed().await
             }
         }
     }
@@ -146,17 +152,10 @@ pub(super) fn work(
 
 /// `maxTimeoutSeconds` of work that goes to the queue: its signed payment settles when it is done.
 pub(super) fn lasting(state: &AppState) -> u64 {
-    state.config.jobs.timeout_seconds.saturating_add(120).max(state.gate.settings().max_timeout_seconds)
+    state.config.jobs.timeout_seconds.saturating_add(120)
 }
 
 /// A job costs its quote, in either scheme.
-pub(super) fn quote(state: &AppState, description: &'static str, max_list: Usdc) -> Offer {
-    let pay_to = state.gate.settings().pay_to;
-    Offer { description, exact: ExactOffer::price(max_list, pay_to), credit: Some(max_list), max_timeout_seconds: None }
-}
-
-/// A request that cannot be priced is refused before any payment is asked for.
-pub(super) fn refuse(state: &AppState, request: &PaidRequest, error: ApiError) -> Response {
-    let offer = quote(state, "", Usdc::ZERO);
-    state.gate.refuse(request, &offer, error)
+pub(super) fn quote(gates: &Gates, description: &'static str, max_list: Usdc) -> Offer {
+    gates.offer(description, max_list, Some(max_list))
 }

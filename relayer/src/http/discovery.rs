@@ -9,31 +9,51 @@ use super::{
     state::AppState,
 };
 use crate::catalog::Catalog;
+use crate::network::Network;
+use crate::payment::Asset;
 
 /// The catalogue.
 pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
-    let settings = app.gate.settings();
-    let network = settings.chain.caip2();
     let terms = app.config.terms(app.catalog.rate_card_hash());
-    Json(json!({
+    let present: Vec<_> = app.networks.present().collect();
+    let networks: Vec<&str> = present.iter().map(|network| network.chain().caip2()).collect();
+    let deployments: Vec<Value> = present.iter().map(|network| deployment(network)).collect();
+    let mut catalogue = json!({
         "x402Version": 2,
         "x402Versions": [1, 2],
         "name": "compute-futures relayer",
         "description": "Prepaid compute credit: deposit USDC once, draw it down job by job at a volume discount, take back what is left.",
         "url": app.public_url,
         "openapi": format!("{}/openapi.json", app.public_url),
-        "networks": [network],
+        "networks": networks,
         "schemes": ["exact", "compute-futures"],
-        "contracts": {
-            "network": network,
-            "chainId": settings.chain.evm_chain_id(),
-            "computeFutures": app.reader.contract().to_string(),
-            "usdc": app.reader.token().to_string(),
-        },
-        "operator": { "index": app.operator.operator_index, "address": settings.operator.to_string(), "payTo": settings.pay_to.to_string() },
         "terms": terms_json(&terms),
-        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, network)).collect::<Vec<_>>(),
-    }))
+        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, &networks)).collect::<Vec<_>>(),
+    });
+    // For readers that know one network only.
+    if let Some(first) = deployments.first() {
+        catalogue["operator"] = first["operator"].clone();
+        let fields = ["network", "chainId", "computeFutures", "usdc"];
+        catalogue["contracts"] = fields.iter().map(|name| ((*name).to_owned(), first[*name].clone())).collect();
+    }
+    catalogue["deployments"] = deployments.into();
+    Json(catalogue)
+}
+
+/// Where everything is on one network.
+fn deployment(network: &Network) -> Value {
+    let settings = network.gate.settings();
+    let mut deployment = json!({
+        "network": settings.chain.caip2(),
+        "chainId": settings.chain.evm_chain_id(),
+        "computeFutures": network.reader.contract().to_string(),
+        "usdc": network.reader.token().to_string(),
+        "operator": { "index": settings.operator_index, "address": settings.operator.to_string(), "payTo": settings.pay_to.to_string() },
+    });
+    if let Asset::Solana { fee_payer, .. } = &settings.token {
+        deployment["feePayer"] = json!(fee_payer);
+    }
+    deployment
 }
 
 fn terms_json(terms: &Terms) -> Value {
@@ -62,12 +82,18 @@ fn describe(
     public_url: &str,
     catalog: &Catalog,
     gates: &crate::config::GatesConfig,
-    network: &str,
+    networks: &[&str],
 ) -> Value {
     let params: Vec<Value> = endpoint
         .params
         .iter()
         .map(|param| json!({ "name": param.name, "in": if param.in_path { "path" } else { "query" }, "required": param.required, "description": param.description }))
+        .collect();
+    let accepts: Vec<Value> = networks
+        .iter()
+        .flat_map(|network| {
+            endpoint.schemes.names().iter().map(move |scheme| json!({ "scheme": scheme, "network": network }))
+        })
         .collect();
     json!({
         "method": endpoint.method.as_str(),
@@ -75,7 +101,7 @@ fn describe(
         "url": format!("{public_url}{}", endpoint.path),
         "description": endpoint.summary,
         "price": price(endpoint.price, catalog, gates),
-        "accepts": endpoint.schemes.names().iter().map(|scheme| json!({ "scheme": scheme, "network": network })).collect::<Vec<_>>(),
+        "accepts": accepts,
         "params": params,
         "mayTakeLong": endpoint.later,
         "extensions": extensions(endpoint),
@@ -172,7 +198,7 @@ mod tests {
         let gates = super::super::endpoints::gate_prices(&config.gates);
         let catalog = Catalog::new(&config.models, gates, &config.limits, 1).unwrap();
         for endpoint in ENDPOINTS {
-            let described = describe(endpoint, "https://relayer.example", &catalog, &config.gates, "eip155:8453");
+            let described = describe(endpoint, "https://relayer.example", &catalog, &config.gates, &["eip155:8453"]);
             assert!(!described.to_string().contains("$ref"), "{}", described);
             assert_eq!(
                 described["price"]["kind"] == "free",

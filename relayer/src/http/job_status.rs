@@ -1,22 +1,24 @@
 //! `GET /api/v1/compute/status/{jobId}` and `GET /api/v1/gpu/status/{id}`: how a job is doing, for whoever paid for it.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use compute_futures_protocol::{Address, Usdc};
 
-use super::compute::refuse;
 use super::futures::read;
 use super::siwx::{self, Read};
-use super::state::AppState;
+use super::state::{AppState, At};
 use crate::error::{ApiError, ApiResult};
 use crate::jobs::queue::StoredJob;
 use crate::jobs::status::{self, JobRef};
-use crate::payment::offer::Offer;
+use crate::network::Network;
+use crate::payment::gates::refuse;
 use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
 
 struct Status {
-    state: AppState,
+    at: At,
     id: JobRef,
     price: Usdc,
 }
@@ -36,24 +38,26 @@ pub(super) async fn gpu(State(state): State<AppState>, Path(id): Path<String>, r
 async fn serve(state: AppState, id: &str, request: PaidRequest, price: Usdc) -> Response {
     let found = async {
         let id: JobRef = id.parse()?;
-        find(&state, id).await?;
-        Ok(id)
+        let (network, _) = find(&state, id).await?;
+        Ok(Status { at: state.on(network), id, price })
     };
-    let id = match found.await {
-        Ok(id) => id,
-        Err(error) => return refuse(&state, &request, error),
-    };
-    let offer = Offer::gate("how a job is doing", price, state.gate.settings());
-    let service = Status { state: state.clone(), id, price };
-    siwx::or_paid(&state, &request, offer, service).await
+    match found.await {
+        Ok(service) => {
+            // Only a wallet of the network that paid for the job can ask for it.
+            let gates = service.at.gates();
+            let offer = gates.offer("how a job is doing", price, Some(price));
+            siwx::or_paid(&state, &gates, &request, offer, service).await
+        }
+        Err(error) => refuse(&request, error),
+    }
 }
 
-async fn find(state: &AppState, id: JobRef) -> ApiResult<StoredJob> {
-    state.queue.job(id.job).await?.ok_or_else(|| status::unknown(id))
+async fn find(state: &AppState, id: JobRef) -> ApiResult<(Arc<Network>, StoredJob)> {
+    state.networks.job(id.job).await?.ok_or_else(|| status::unknown(id))
 }
 
 /// The payer of the job, or owner or delegate of the account that pays for it.
-async fn require_owner(state: &AppState, job: &StoredJob, payer: &Payer) -> ApiResult<()> {
+async fn require_owner(at: &At, job: &StoredJob, payer: &Payer) -> ApiResult<()> {
     if payer.address == job.payer {
         return Ok(());
     }
@@ -61,7 +65,7 @@ async fn require_owner(state: &AppState, job: &StoredJob, payer: &Payer) -> ApiR
         if payer.account.as_ref().is_some_and(|account| account.id == charges) {
             return Ok(());
         }
-        if let Some(account) = state.gate.cached_account(charges).await?
+        if let Some(account) = at.gate.cached_account(charges).await?
             && (payer.address == account.owner || account.delegate == Some(payer.address))
         {
             return Ok(());
@@ -75,6 +79,13 @@ async fn require_owner(state: &AppState, job: &StoredJob, payer: &Payer) -> ApiR
     ))
 }
 
+impl Status {
+    async fn job(&self) -> ApiResult<StoredJob> {
+        self.at.gate.queue().job(self.id.job).await?.ok_or_else(|| status::unknown(self.id))
+    }
+}
+
+#[async_trait::async_trait]
 impl Read for Status {
     /// Who may not read it is refused by the service itself.
     async fn is_mine(&self, _: Address) -> ApiResult<()> {
@@ -82,19 +93,19 @@ impl Read for Status {
     }
 }
 
+#[async_trait::async_trait]
 impl Service for Status {
     fn kind(&self) -> &str {
         "status"
     }
 
     async fn authorise(&self, payer: &Payer) -> ApiResult<Option<Draw>> {
-        let job = find(&self.state, self.id).await?;
-        require_owner(&self.state, &job, payer).await?;
+        let job = self.job().await?;
+        require_owner(&self.at, &job, payer).await?;
         Ok(None)
     }
 
     async fn work(&self, _: &Payer) -> ApiResult<Done> {
-        let job = find(&self.state, self.id).await?;
-        read(self.price, &status::whole(&job, self.id, &self.state.catalog)?)
+        read(self.price, &status::whole(&self.job().await?, self.id, &self.at.app.catalog)?)
     }
 }

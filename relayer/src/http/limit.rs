@@ -156,7 +156,7 @@ fn paid(response: &Response) -> bool {
 }
 
 fn carries_payment(headers: &HeaderMap) -> bool {
-    headers.contains_key(wire::PAYMENT_SIGNATURE) || headers.contains_key(wire::X_PAYMENT)
+    [wire::PAYMENT_SIGNATURE, wire::X_PAYMENT, wire::X_SOLANA_TX].iter().any(|name| headers.contains_key(name))
 }
 
 /// The address that counts: one host of IPv4, one network (/64) of IPv6, of which anybody has 2^64 addresses.

@@ -6,6 +6,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use compute_futures_protocol::Chain;
+
 use super::endpoints::{ENDPOINTS, Price};
 use super::state::AppState;
 
@@ -21,7 +23,7 @@ fn text(state: &AppState) -> String {
         "# Compute futures\n\n\
          > AI inference for agents, paid in USDC over HTTP 402 (x402): per call, or out of prepaid credit at a discount of up to 15%. \
          No account, no API key: the wallet is the account.\n\n\
-         Base URL: {url}\nNetwork: {}\n\n\
+         Base URL: {url}\nNetworks: {}\n\n\
          ## How to pay\n\n\
          1. Send the request. The answer is 402 with `accepts`: what it costs and where to.\n\
          2. Pay one entry with an x402 client and send the same request again. `exact` is a plain USDC payment; \
@@ -31,7 +33,7 @@ fn text(state: &AppState) -> String {
          POST /api/v1/compute-futures/refund pays back what is left.\n\n\
          Ask for the price first: POST /api/v1/compute/estimate is free and exact. Errors are `{{error, code, hint}}`: the hint says what to do.\n\n\
          ## Endpoints\n\n",
-        state.gate.settings().chain.caip2(),
+        state.networks.chains().map(Chain::caip2).collect::<Vec<_>>().join(", "),
     );
     for endpoint in ENDPOINTS {
         let price = match endpoint.price {

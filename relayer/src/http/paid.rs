@@ -9,9 +9,10 @@ use compute_futures_protocol::{AccountId, Address, AddressError, FuturesId, Usdc
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::state::AppState;
+use super::state::{AppState, At};
 use crate::error::{ApiError, ApiResult};
 use crate::ledger::AccountView;
+use crate::network::Networks;
 use crate::payment::PaidRequest;
 
 impl FromRequest<AppState> for PaidRequest {
@@ -93,12 +94,12 @@ fn printable(error: &serde_json::Error) -> String {
     error.to_string().chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// An account as people and programs name it: `CFE-XXXXXXXX`, or the number of the contract.
+/// An account as people and programs name it: `CFE-XXXXXXXX`, which says the network too, or the number of the contract on the only
+/// network or the one that `network` names.
 ///
 /// # Errors
-/// 400 that says what is wrong with the id.
-pub(crate) fn parse_account(state: &AppState, text: &str) -> ApiResult<AccountId> {
-    let (chain, operator_index) = (state.operator.chain, state.operator.operator_index);
+/// 400 that says what is wrong with the id, or which network to name; 503 while that network is not ready.
+pub(crate) fn parse_account(state: &AppState, text: &str, network: Option<&str>) -> ApiResult<(At, AccountId)> {
     let wrong = |error: &dyn std::fmt::Display| {
         ApiError::bad_request(
             "invalid_futures_id",
@@ -106,61 +107,90 @@ pub(crate) fn parse_account(state: &AppState, text: &str) -> ApiResult<AccountId
             "send the id as the deposit answered it: CFE-XXXXXXXX",
         )
     };
-    let id = if text.starts_with(|c: char| c.is_ascii_digit()) {
-        text.parse::<AccountId>().map_err(|error| wrong(&error))?
+    let (at, id) = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        let id = text.parse::<AccountId>().map_err(|error| wrong(&error))?;
+        if network.is_none() && state.networks.chains().count() > 1 {
+            return Err(ApiError::bad_request(
+                "ambiguous_account",
+                format!("account {id} may exist on several networks"),
+                "send the futures id (CFE-XXXXXXXX), or name the `network`",
+            ));
+        }
+        (state.on(state.networks.named(network)?), id)
     } else {
         let futures_id: FuturesId = text.parse().map_err(|error| wrong(&error))?;
-        if futures_id.chain() != chain {
-            return Err(wrong(&format!("the account lives on {}, this relayer on {chain}", futures_id.chain())));
+        let chain = futures_id.chain();
+        if let Some(name) = network
+            && state.networks.chain_named(name)? != chain
+        {
+            return Err(wrong(&format!("the account lives on {chain}, not on the `network` that is named")));
         }
-        futures_id.account_id(operator_index).map_err(|error| wrong(&error))?
+        if !state.networks.chains().any(|served| served == chain) {
+            return Err(wrong(&format!("the account lives on {chain}, which is not served here")));
+        }
+        let at = state.on(state.networks.get(chain)?);
+        let id = futures_id.account_id(at.operator.operator_index).map_err(|error| wrong(&error))?;
+        (at, id)
     };
-    if id.operator_index() == operator_index {
-        return Ok(id);
+    let ours = at.operator.operator_index;
+    if id.operator_index() == ours {
+        return Ok((at, id));
     }
-    Err(wrong(&format!("the account belongs to operator {}, this is operator {operator_index}", id.operator_index())))
+    Err(wrong(&format!("the account belongs to operator {}, this is operator {ours}", id.operator_index())))
 }
 
 /// The account, as it stands now.
 ///
 /// # Errors
 /// 404 `unknown_account`.
-pub(crate) async fn find_account(state: &AppState, id: AccountId) -> ApiResult<AccountView> {
-    state.ledger.account(id).await?.ok_or_else(|| unknown_account(state, id))
+pub(crate) async fn find_account(at: &At, id: AccountId) -> ApiResult<AccountView> {
+    at.ledger.account(id).await?.ok_or_else(|| unknown_account(at, id))
 }
 
 /// 404.
-pub(crate) fn unknown_account(state: &AppState, id: AccountId) -> ApiError {
+pub(crate) fn unknown_account(at: &At, id: AccountId) -> ApiError {
     ApiError::not_found(
         "unknown_account",
-        format!("there is no account {}", futures_id(state, id)),
+        format!("there is no account {}", futures_id(at, id)),
         "check the id; the account of a fresh deposit appears once its block is seen",
     )
 }
 
 /// `CFE-XXXXXXXX`.
-pub(crate) fn futures_id(state: &AppState, id: AccountId) -> String {
-    id.futures_id(state.operator.chain).to_string()
+pub(crate) fn futures_id(at: &At, id: AccountId) -> String {
+    id.futures_id(at.chain()).to_string()
 }
 
-/// An address on the operator's chain. On an EVM chain capitals, if there are any, are its checksum.
+/// The address of a wallet on a network that is served here, and the network: 0x… is an EVM chain's, base58 is Solana's. Capitals of
+/// the former, if there are any, are its checksum.
 ///
 /// # Errors
-/// 400 that names the field.
-pub(crate) fn parse_address(state: &AppState, field: &str, text: &str) -> ApiResult<Address> {
-    let chain = state.operator.chain;
+/// 400 that names the field; 503 while the network is not ready.
+pub(crate) fn parse_wallet(state: &AppState, field: &str, text: &str) -> ApiResult<(At, Address)> {
+    let address = parse_address(&state.networks, field, text)?;
+    Ok((state.on(state.networks.of_address(address)?), address))
+}
+
+/// The same without the network being ready.
+pub(crate) fn parse_address(networks: &Networks, field: &str, text: &str) -> ApiResult<Address> {
+    let served = |address: Address| networks.chains().any(|chain| address.is_on(chain));
+    let forms = || {
+        let forms = networks.chains().map(|chain| match chain.evm_chain_id() {
+            Some(_) => "0x and 40 hex digits",
+            None => "the wallet's public key in base58",
+        });
+        format!("send {}", forms.collect::<Vec<_>>().join(", or "))
+    };
     match compute_futures_protocol::parse_address(text) {
-        Ok(address) if address.is_on(chain) && address.is_zero() => {
+        Ok(address) if served(address) && address.is_zero() => {
             Err(invalid(format!("`{field}` is the zero address"), "send the address of your wallet"))
         }
-        Ok(address) if address.is_on(chain) => Ok(address),
+        Ok(address) if served(address) => Ok(address),
+        Ok(_) => Err(invalid(format!("`{field}` is an address of a chain that is not served here"), forms())),
         Err(error @ AddressError::Checksum) => {
             Err(invalid(format!("`{field}`: {error}"), "send it as your wallet shows it, or in small letters"))
         }
-        _ if chain.evm_chain_id().is_some() => {
-            Err(invalid(format!("`{field}` is not an address"), "send 0x and 40 hex digits"))
-        }
-        _ => Err(invalid(format!("`{field}` is not an address"), "send the wallet's public key in base58")),
+        Err(_) => Err(invalid(format!("`{field}` is not an address"), forms())),
     }
 }
 

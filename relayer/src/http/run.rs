@@ -5,12 +5,13 @@ use axum::response::Response;
 use compute_futures_protocol::JobKind;
 use serde_json::{Map, Value};
 
-use super::compute::{self, refuse};
+use super::compute;
 use super::paid::{invalid, json_object};
 use super::state::AppState;
 use crate::catalog::Catalog;
 use crate::error::{ApiError, ApiResult};
 use crate::payment::PaidRequest;
+use crate::payment::gates::refuse;
 
 const EXAMPLE: &str = "send {\"service\": \"text-inference\", \"input\": {\"prompt\": \"…\"}}";
 
@@ -18,7 +19,7 @@ const EXAMPLE: &str = "send {\"service\": \"text-inference\", \"input\": {\"prom
 pub(super) async fn run(State(state): State<AppState>, request: PaidRequest) -> Response {
     match json_object(&request).and_then(|fields| job(&state.catalog, fields)) {
         Ok((kind, fields)) => compute::run(&state, &request, kind, fields).await,
-        Err(error) => refuse(&state, &request, error),
+        Err(error) => refuse(&request, error),
     }
 }
 

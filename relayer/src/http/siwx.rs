@@ -7,11 +7,12 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use async_trait::async_trait;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use compute_futures_protocol::{Address, keccak256};
+use compute_futures_protocol::{Address, Chain, keccak256};
+use futures::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -21,9 +22,10 @@ use url::Url;
 use super::state::AppState;
 use crate::error::{ApiError, ApiResult};
 use crate::jobs::webhook::eip191;
+use crate::payment::gates::refuse;
 use crate::payment::offer::Offer;
 use crate::payment::report::Answer;
-use crate::payment::{PaidRequest, Payer, Service, wire};
+use crate::payment::{Gate, Gates, PaidRequest, Payer, Service, wire};
 
 /// The proof.
 pub const HEADER: HeaderName = HeaderName::from_static("sign-in-with-x");
@@ -42,30 +44,42 @@ static USED: LazyLock<moka::sync::Cache<String, ()>> =
     LazyLock::new(|| moka::sync::Cache::builder().max_capacity(200_000).time_to_live(VALID + AHEAD + AHEAD).build());
 
 /// A read that may be free for somebody.
+#[async_trait]
 pub(super) trait Read: Service {
     /// Whether it is free for this wallet, beyond what [`Service::authorise`] says.
-    fn is_mine(&self, reader: Address) -> impl Future<Output = ApiResult<()>> + Send;
+    async fn is_mine(&self, reader: Address) -> ApiResult<()>;
 }
 
 /// Answers a read: free with a sign-in, else as paid.
-pub(super) async fn or_paid<S: Read>(state: &AppState, request: &PaidRequest, offer: Offer, service: S) -> Response {
+pub(super) async fn or_paid(
+    state: &AppState,
+    gates: &Gates,
+    request: &PaidRequest,
+    offer: Offer,
+    service: impl Read,
+) -> Response {
     let Some(proof) = request.headers.get(HEADER) else {
-        return state.gate.serve(request, offer, service).boxed().await;
+        return gates.serve(request, offer, service).boxed().await;
     };
-    let answered = async {
-        let address = verify(state, request, proof).boxed().await?;
-        let payer = Payer { address, account: None };
-        service.authorise(&payer).await?;
-        service.is_mine(address).await?;
-        Ok::<Answer, ApiError>(service.work(&payer).await?.answer.render(None))
-    };
-    match answered.await {
+    match signed_in(state, request, proof, &service).boxed().await {
         Ok(answer) => {
             let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "private, no-store")];
             (answer.status, headers, answer.body).into_response()
         }
-        Err(error) => state.gate.refuse(request, &offer, error),
+        Err(error) => refuse(request, error),
     }
+}
+
+async fn signed_in(
+    state: &AppState,
+    request: &PaidRequest,
+    proof: &HeaderValue,
+    service: &dyn Read,
+) -> ApiResult<Answer> {
+    let payer = verify(state, request, proof).await?;
+    service.authorise(&payer).await?;
+    service.is_mine(payer.address).await?;
+    Ok(service.work(&payer).await?.answer.render(None))
 }
 
 /// The fields of a sign-in message, and its signature.
@@ -91,7 +105,7 @@ struct Proof {
 ///
 /// # Errors
 /// 401 that says what is wrong with the proof.
-async fn verify(state: &AppState, request: &PaidRequest, header: &HeaderValue) -> ApiResult<Address> {
+async fn verify(state: &AppState, request: &PaidRequest, header: &HeaderValue) -> ApiResult<Payer> {
     let bytes = Some(header.as_bytes()).filter(|bytes| bytes.len() <= MOST);
     let decoded = bytes.and_then(|bytes| wire::BASE64.decode(bytes).ok());
     let proof: Proof = decoded
@@ -109,10 +123,8 @@ async fn verify(state: &AppState, request: &PaidRequest, header: &HeaderValue) -
     if proof.version != "1" {
         return Err(wrong("`version` is not 1"));
     }
-    let chain = state.operator.chain;
-    if proof.chain_id != chain.caip2() {
-        return Err(wrong("`chainId` is another network"));
-    }
+    let chain = state.networks.chains().find(|chain| proof.chain_id == chain.caip2());
+    let chain = chain.ok_or_else(|| wrong("`chainId` is a network that is not served here"))?;
     check_time(&proof, OffsetDateTime::now_utc())?;
     let nonce_ok =
         (8..=128).contains(&proof.nonce.len()) && proof.nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -130,7 +142,7 @@ async fn verify(state: &AppState, request: &PaidRequest, header: &HeaderValue) -
         .filter(|address| address.is_on(chain))
         .ok_or_else(|| wrong("`address` is not a wallet of this network"))?;
     let signed = match address {
-        Address::Evm(_) => by_evm(state, address, &proof).await?,
+        Address::Evm(_) => by_evm(&state.networks.get(chain)?.gate, address, &proof).await?,
         Address::Solana(_) => by_solana(address, &proof),
     };
     if !signed {
@@ -138,10 +150,14 @@ async fn verify(state: &AppState, request: &PaidRequest, header: &HeaderValue) -
     }
     // Last, so that nobody uses up a nonce of others.
     let used = format!("{address}:{}", proof.nonce);
-    if USED.entry(used).or_insert(()).is_fresh() { Ok(address) } else { Err(wrong("the `nonce` was used before")) }
+    if USED.entry(used).or_insert(()).is_fresh() {
+        Ok(Payer { chain, address, account: None })
+    } else {
+        Err(wrong("the `nonce` was used before"))
+    }
 }
 
-async fn by_evm(state: &AppState, address: Address, proof: &Proof) -> ApiResult<bool> {
+async fn by_evm(gate: &Gate, address: Address, proof: &Proof) -> ApiResult<bool> {
     let Some(signature) = proof.signature.strip_prefix("0x").and_then(|hex| hex::decode(hex).ok()) else {
         return Ok(false);
     };
@@ -151,7 +167,7 @@ async fn by_evm(state: &AppState, address: Address, proof: &Proof) -> ApiResult<
     if compute_futures_protocol::recover(digest, &signature).is_ok_and(|signer| address == signer) {
         return Ok(true);
     }
-    state.gate.is_signed_by_contract(address, digest, &signature).await
+    gate.is_signed_by_contract(address, digest, &signature).await
 }
 
 fn by_solana(address: Address, proof: &Proof) -> bool {
@@ -231,8 +247,9 @@ pub(super) fn declaration(state: &AppState, path: &str) -> Value {
     let now = OffsetDateTime::now_utc();
     let at = |time: OffsetDateTime| time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default();
     let nonce = hex::encode(&keccak256(uuid::Uuid::new_v4().as_bytes())[..16]);
-    let chain = state.operator.chain;
-    let kind = if chain.evm_chain_id().is_some() { "eip191" } else { "ed25519" };
+    let kind = |chain: Chain| if chain.evm_chain_id().is_some() { "eip191" } else { "ed25519" };
+    let chains: Vec<Value> =
+        state.networks.chains().map(|chain| json!({ "chainId": chain.caip2(), "type": kind(chain) })).collect();
     let uri = format!("{}{path}", state.public_url);
     let domain = state.public_url.parse().map(|url: Url| authority(&url)).unwrap_or_default();
     json!({
@@ -246,7 +263,7 @@ pub(super) fn declaration(state: &AppState, path: &str) -> Value {
             "expirationTime": at(now + VALID),
             "resources": [uri],
         },
-        "supportedChains": [{ "chainId": chain.caip2(), "type": kind }],
+        "supportedChains": chains,
         "schema": {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",

@@ -2,17 +2,14 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use compute_futures_chain::ChainReader;
-
 use super::ready::Readiness;
 use crate::{
     catalog::Catalog,
     config::Config,
-    jobs::{Artifacts, queue::Queue},
-    ledger::{Ledger, OperatorIdentity},
-    payment::Gate,
+    error::ApiResult,
+    network::{Network, Networks},
+    payment::Gates,
     providers::Providers,
-    settlement::Settlement,
 };
 
 /// Everything a handler may need. Cheap to clone.
@@ -23,28 +20,24 @@ pub struct AppState(Arc<App>);
 pub struct App {
     /// Settings, validated.
     pub config: Config,
-    /// The chain.
-    pub reader: Arc<dyn ChainReader>,
-    /// The books.
-    pub ledger: Ledger,
-    /// Posting to the chain.
-    pub settlement: Settlement,
-    /// Taking payments.
-    pub gate: Gate,
+    /// The networks that are served: chains, books, gates.
+    pub networks: Networks,
     /// Models and prices.
     pub catalog: Arc<Catalog>,
     /// Who does the work.
     pub providers: Arc<Providers>,
-    /// Jobs that outlive their request.
-    pub queue: Queue,
-    /// Files that jobs made.
-    pub artifacts: Artifacts,
-    /// Who we are on-chain.
-    pub operator: OperatorIdentity,
     /// Where clients reach us, without trailing slash.
     pub public_url: String,
     /// The last answer of /ready.
     pub readiness: Readiness,
+}
+
+/// The same, once it is known which network a request is about.
+#[derive(Clone)]
+pub struct At {
+    /// What all networks share.
+    pub app: AppState,
+    network: Arc<Network>,
 }
 
 impl AppState {
@@ -52,6 +45,20 @@ impl AppState {
     #[must_use]
     pub fn new(app: App) -> Self {
         Self(Arc::new(app))
+    }
+
+    /// At a network.
+    #[must_use]
+    pub fn on(&self, network: Arc<Network>) -> At {
+        At { app: self.clone(), network }
+    }
+}
+
+impl At {
+    /// The gate of this network, for what can be paid nowhere else.
+    #[must_use]
+    pub fn gates(&self) -> Gates {
+        Gates::new(vec![self.gate.clone()], Vec::new())
     }
 }
 
@@ -63,8 +70,32 @@ impl Deref for AppState {
     }
 }
 
+impl Deref for At {
+    type Target = Network;
+
+    fn deref(&self) -> &Network {
+        &self.network
+    }
+}
+
+impl App {
+    /// The gates of every network that is ready.
+    ///
+    /// # Errors
+    /// 503 while there is none.
+    pub fn gates(&self) -> ApiResult<Gates> {
+        self.networks.gates()
+    }
+}
+
 impl std::fmt::Debug for AppState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppState").field("operator", &self.operator).finish_non_exhaustive()
+        f.debug_struct("AppState").field("networks", &self.networks).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("At").field(&self.network).finish()
     }
 }

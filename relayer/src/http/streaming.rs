@@ -1,17 +1,18 @@
 //! Chat piece by piece: chunks as OpenAI writes them, then `event: receipt`, then `data: [DONE]`.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::state::AppState;
 use crate::error::ApiError;
 use crate::jobs::Job;
-use crate::payment::PaidRequest;
 use crate::payment::credit::unix_now;
 use crate::payment::offer::Offer;
 use crate::payment::report::Answer;
 use crate::payment::streamed::{Pen, event};
+use crate::payment::{Gates, PaidRequest};
 use crate::providers::Delta;
 
 /// Whose clients read it.
@@ -24,8 +25,8 @@ pub(super) enum Shape {
 }
 
 /// Answers a chat job piece by piece.
-pub(super) async fn serve(state: &AppState, request: &PaidRequest, offer: Offer, job: Job, shape: Shape) -> Response {
-    state.gate.stream(request, &offer, job, Chunks::new(shape)).await
+pub(super) async fn serve(gates: &Gates, request: &PaidRequest, offer: &Offer, job: Job, shape: Shape) -> Response {
+    gates.stream(request, offer, job, Arc::new(Chunks::new(shape))).await
 }
 
 struct Chunks {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use compute_futures_protocol::{JobKind, Usdc};
+use futures::FutureExt as _;
 use serde_json::{Map, Value};
 
 use super::answer::{price_fields, single};
-use super::artifacts::Artifacts;
 use super::form::Form;
 use crate::catalog::Catalog;
 use crate::error::{ApiError, ApiResult};
+use crate::http::App;
+use crate::network::Networks;
 use crate::payment::answer::{Template, canonical};
 use crate::payment::{Done, Draw, Payer, Service};
 use crate::providers::{JobInput, JobOutput, JobStream, Providers};
@@ -44,7 +45,7 @@ impl Paying {
 pub struct Job {
     catalog: Arc<Catalog>,
     providers: Arc<Providers>,
-    artifacts: Artifacts,
+    networks: Networks,
     input: JobInput,
     max_list: Usdc,
     paying: Paying,
@@ -56,20 +57,13 @@ impl Job {
     ///
     /// # Errors
     /// 400 that says which field is wrong; 503 when nobody runs the model here.
-    pub fn new(
-        catalog: &Arc<Catalog>,
-        providers: &Arc<Providers>,
-        artifacts: &Artifacts,
-        kind: JobKind,
-        body: &Value,
-        paying: Paying,
-    ) -> ApiResult<Self> {
-        let input = catalog.parse(kind, body)?;
-        let max_list = catalog.max_price(&input)?;
+    pub fn new(app: &App, kind: JobKind, body: &Value, paying: Paying) -> ApiResult<Self> {
+        let input = app.catalog.parse(kind, body)?;
+        let max_list = app.catalog.max_price(&input)?;
         Ok(Self {
-            catalog: Arc::clone(catalog),
-            providers: Arc::clone(providers),
-            artifacts: artifacts.clone(),
+            catalog: Arc::clone(&app.catalog),
+            providers: Arc::clone(&app.providers),
+            networks: app.networks.clone(),
             input,
             max_list,
             paying,
@@ -115,8 +109,9 @@ impl Job {
     /// # Errors
     /// When a file cannot be kept; nothing may be charged then.
     pub async fn done(&self, payer: &Payer, mut output: JobOutput) -> ApiResult<Done> {
-        let list_amount = self.catalog.price(&self.input, &output)?;
-        self.artifacts.keep(&mut output).boxed().await?;
+        let card = self.account(payer).and_then(|account| account.rate_card.as_deref());
+        let list_amount = self.catalog.price_under(&self.input, &output, card)?;
+        self.networks.get(payer.chain)?.artifacts.keep(&mut output).boxed().await?;
         let (answer, output_hash) = match &self.paying {
             Paying::FromAccount(_, futures_id) => {
                 let compute = single(&self.input, &output, &self.catalog, true);
@@ -135,6 +130,14 @@ impl Job {
         Ok(Done { list_amount, output_hash, usage, model: Some(output.model), answer })
     }
 
+    /// The account that pays, if one does.
+    fn account<'a>(&'a self, payer: &'a Payer) -> Option<&'a crate::ledger::AccountView> {
+        match &self.paying {
+            Paying::FromAccount(account, _) => Some(account),
+            Paying::Directly => payer.account.as_deref(),
+        }
+    }
+
     fn direct(&self, output: &JobOutput, price: Usdc) -> Map<String, Value> {
         let mut body = single(&self.input, output, &self.catalog, false);
         price_fields(&mut body, price);
@@ -142,6 +145,7 @@ impl Job {
     }
 }
 
+#[async_trait::async_trait]
 impl Service for Job {
     fn kind(&self) -> &str {
         self.input.kind().name()

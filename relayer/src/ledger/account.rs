@@ -70,6 +70,11 @@ pub(crate) struct Priced {
 }
 
 impl Account {
+    /// Whether it has a row in this batch, or holds credit for one.
+    pub(super) fn has_row_coming(&self, batch: u64) -> bool {
+        self.row_batch == batch || !self.held.is_zero()
+    }
+
     /// Charged here and not yet confirmed on chain.
     pub(crate) const fn pending(&self) -> Usdc {
         self.total_charged.saturating_sub(self.settled)

@@ -18,6 +18,8 @@ pub struct LedgerConfig {
     pub lease_seconds: u64,
     /// Seconds after which a hold is released although its process lives: longer than any job may take.
     pub hold_seconds: u64,
+    /// Most rows of a batch, where few fit a transaction (Solana).
+    pub most_rows: Option<u64>,
     /// Days for which the answer of a job is kept for retries. Receipts are kept for good.
     pub keep_answers_days: u64,
 }
@@ -31,6 +33,7 @@ impl Default for LedgerConfig {
             trust_safe: Usdc::from_micros(10_000_000_000),
             lease_seconds: 60,
             hold_seconds: 3600,
+            most_rows: None,
             keep_answers_days: 30,
         }
     }

@@ -13,6 +13,7 @@ use super::command::{Command, Reply, Settled};
 use super::holds::{self, Hold};
 use super::payments::{self, Payment, State};
 use super::receipts::{self, Issued, Used};
+use super::room::Room;
 use super::sql::{Columns, Session, from_json};
 use super::types::{Billing, ChargeFacts, Charged, HoldOutcome, HoldRequest, NewPayment, PaymentOutcome, StoredAnswer};
 use super::{Context, LedgerError, now_ms};
@@ -21,7 +22,7 @@ type Answer = Result<Reply, LedgerError>;
 
 const RAISE_CEILING: &str = "INSERT INTO ceilings (account, ceiling, signature) VALUES ($1, $2, $3) \
      ON CONFLICT (account) DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature";
-const OPEN_BATCH: &str = "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'";
+pub(super) const OPEN_BATCH: &str = "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open'";
 const ADD_TO_BATCH: &str = "UPDATE batches SET receipts = receipts + $1, debit_rows = debit_rows + $2, charged = charged + $3, \
      first_receipt_ms = COALESCE(first_receipt_ms, $4) WHERE number = $5 AND state = 'open'";
 
@@ -35,6 +36,7 @@ struct Group<'a> {
     /// Receipts by job: those found, and those issued by this group.
     issued: HashMap<B256, Issued>,
     batch: Option<Batch>,
+    room: Option<Room>,
     // What to write.
     new_holds: Vec<Hold>,
     gone_holds: Vec<B256>,
@@ -108,6 +110,9 @@ impl<'a> Group<'a> {
         let charges = !holds.is_empty() && commands.iter().any(|command| command.charges());
         let batch = if charges { Some(Batch::open(session, context).await?) } else { None };
 
+        let holds_credit = commands.iter().any(|command| matches!(command, Command::Hold { .. }));
+        let room = if holds_credit { Room::look(session, context).await? } else { None };
+
         Ok(Self {
             context,
             payments,
@@ -116,6 +121,7 @@ impl<'a> Group<'a> {
             uses,
             issued,
             batch,
+            room,
             new_holds: Vec::new(),
             gone_holds: Vec::new(),
             new_receipts: Vec::new(),
@@ -158,6 +164,9 @@ impl<'a> Group<'a> {
         let account = self.accounts.get_mut(&request.account).ok_or(LedgerError::UnknownAccount(request.account))?;
         account.require_active()?;
         self.context.require_settlement_keeps_up()?;
+        if let Some(room) = &mut self.room {
+            room.take(account, self.context)?;
+        }
         let reserved = account.hold(request)?;
         let discount_bps = account.discount_bps;
         if reserved.raises_ceiling

@@ -74,7 +74,7 @@ async fn round(db: &Db, context: &Context, queue: &mpsc::Sender<Queued>) -> Resu
     tx.commit().await?;
     for job in orphans(db, context).await? {
         tracing::warn!(%job, "releasing the hold of a job that nobody works on any more");
-        metrics::counter!("relayer_orphaned_holds_total").increment(1);
+        metrics::counter!("relayer_orphaned_holds_total", "network" => context.identity.chain.caip2()).increment(1);
         let (reply, done) = oneshot::channel();
         if queue.send(Queued { command: Command::Release { job }, reply }).await.is_err() {
             return Ok(());

@@ -23,6 +23,7 @@ mod leases;
 mod payments;
 mod rate_cards;
 pub(crate) mod receipts;
+mod room;
 pub(crate) mod sql;
 mod types;
 mod views;
@@ -80,6 +81,8 @@ pub(crate) struct Progress {
     batch: AtomicU64,
     receipts: AtomicU64,
     rows: AtomicU64,
+    /// Set when a hold was refused because the open batch has no row left for it.
+    pub(crate) full: AtomicBool,
     /// Woken when the open batch reaches a limit.
     pub(crate) wake: Notify,
 }
@@ -162,6 +165,11 @@ impl Ledger {
     #[must_use]
     pub fn identity(&self) -> &OperatorIdentity {
         &self.context.identity
+    }
+
+    /// CAIP-2 name of the chain it is about: the label of its figures.
+    pub(crate) fn network(&self) -> &'static str {
+        self.context.identity.chain.caip2()
     }
 
     /// SQLite or PostgreSQL.

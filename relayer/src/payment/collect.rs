@@ -1,17 +1,17 @@
 //! Scheme `exact`, the money side: verify → (hold →) work → store → settle → serve; for actions on chain settle first.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
 use bytes::Bytes;
-use compute_futures_protocol::{Authorization, B256, U256};
+use compute_futures_protocol::{Authorization, B256, ExactPayment, U256};
 
 use super::answer::Template;
 use super::credit::unix_now;
 use super::exact::{Checked, NotSettled, Standing, in_progress, payment_reused};
 use super::gate::{Charged, Gate, Kept, PaidRequest, Refusal, detached, facts};
-use super::offer::{Offer, payment_required};
+use super::offer::{Line, payment_required};
 use super::report::Asked;
 use super::service::{Draw, Payer, Service};
 use super::wire::{Payload, Presented};
@@ -19,7 +19,9 @@ use crate::error::{ApiError, ApiResult};
 use crate::ledger::{HoldOutcome, HoldRequest, NamedPayment, StoredAnswer, new_job_id};
 
 /// Longest work before a payment settles.
-const WORK_SECONDS: u64 = 220;
+pub(super) const WORK_SECONDS: u64 = 220;
+/// Longest work before a payment on Solana settles: its transaction can be included for about a minute.
+const SOLANA_WORK_SECONDS: u64 = 40;
 /// What is left of a payment's validity for settling it.
 const SETTLE_SECONDS: u64 = 15;
 
@@ -32,18 +34,19 @@ enum Admitted {
 
 impl Gate {
     /// Takes a plain payment for work: nothing is served unless it settles, nothing is taken unless the work is done.
-    pub(super) async fn by_payment<S: Service>(
+    pub(super) async fn by_payment(
         &self,
         request: &PaidRequest,
         asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> Result<Charged, Refusal> {
-        let checked = match self.admit(request, asked, presented).await? {
+        let checked = match self.admit(request, asked, line, presented).await? {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        let payer = Payer { address: checked.payment.from.into(), account: None };
+        let payer = checked.payer();
         let draw = service.authorise(&payer).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
@@ -51,7 +54,7 @@ impl Gate {
         let (gate, request_hash) = (self.clone(), request.request_hash);
         detached(async move {
             let _settling = gate.settling(checked.id);
-            if let Err(error) = gate.prepare(&checked, request_hash, &payer, draw, &service).await {
+            if let Err(error) = gate.prepare(&checked, request_hash, &payer, draw, &*service).await {
                 // Nothing was settled: the payment is free again, whatever else fails.
                 gate.ledger().payment_failed(checked.id, error.code).await?;
                 return Err(Refusal::Plain(error));
@@ -65,32 +68,24 @@ impl Gate {
     /// the payment fails. The action itself must be idempotent: after a crash the retry finds the payment taken and goes on.
     ///
     /// `allow` decides who may, before anything is taken. The answer that comes with it has status 202 until
-    /// [`Charged::complete`] stored the final one.
-    pub(crate) async fn collect<A, F>(
+    /// [`Charged::keep`] stored the final one.
+    pub(super) async fn collect<A, F>(
         &self,
         request: &PaidRequest,
-        offer: &Offer,
+        asked: Asked<'_>,
+        line: &Line,
+        presented: Presented,
         allow: A,
-    ) -> Result<Charged, Response>
+    ) -> Result<Charged, Refusal>
     where
         A: FnOnce(Payer) -> F + Send,
         F: Future<Output = ApiResult<()>> + Send,
     {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        self.try_collect(request, asked, allow).await.map_err(|refusal| refusal.respond(asked))
-    }
-
-    async fn try_collect<A, F>(&self, request: &PaidRequest, asked: Asked<'_>, allow: A) -> Result<Charged, Refusal>
-    where
-        A: FnOnce(Payer) -> F + Send,
-        F: Future<Output = ApiResult<()>> + Send,
-    {
-        let presented = self.presented(request, asked)?;
-        let checked = match self.admit(request, asked, presented).await? {
+        let checked = match self.admit(request, asked, line, presented).await? {
             Admitted::Fresh(checked) => checked,
             Admitted::Settled(charged) => return Ok(charged),
         };
-        allow(Payer { address: checked.payment.from.into(), account: None }).await?;
+        allow(checked.payer()).await?;
         if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
             return Ok(checked.charged(answer, transaction));
         }
@@ -105,33 +100,26 @@ impl Gate {
     }
 
     /// Checks a payment up to the facilitator's word, or finds what it was answered with before.
-    async fn admit(&self, request: &PaidRequest, asked: Asked<'_>, presented: Presented) -> ApiResult<Admitted> {
-        let checked = self.checked(asked, &presented)?;
+    async fn admit(
+        &self,
+        request: &PaidRequest,
+        asked: Asked<'_>,
+        line: &Line,
+        presented: Presented,
+    ) -> ApiResult<Admitted> {
+        let mut checked = Checked::presented(asked, line, &presented)?;
         if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&checked).await?;
+        self.verify(&mut checked).await?;
         Ok(Admitted::Fresh(checked))
-    }
-
-    /// The payment, as far as its own text tells.
-    pub(super) fn checked(&self, asked: Asked<'_>, presented: &Presented) -> ApiResult<Checked> {
-        let Payload::Exact(payload) = &presented.payload else {
-            return Err(payment_required(
-                "scheme_not_accepted",
-                "this request cannot be paid from credit",
-                "pay with the scheme `exact`",
-            ));
-        };
-        let payment = payload.on(self.settings().chain, self.settings().token.token);
-        Checked::new(asked, presented, payment)
     }
 
     /// Takes the payment for this request, and its `payment-identifier` with it: the same payer, identifier and request get
     /// the same answer, whatever payment comes along. [`Standing::Unused`]: it is ours, do the work.
     pub(super) async fn take(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
-        if let settled @ Standing::Settled { .. } = self.begin(checked, request_hash).await? {
+        if let settled @ Standing::Settled { .. } = self.begin(&checked.new_payment(request_hash)).await? {
             return Ok(settled);
         }
         let Some(identifier) = &checked.identifier else { return Ok(Standing::Unused) };
@@ -144,7 +132,7 @@ impl Gate {
     }
 
     async fn name_payment(&self, checked: &Checked, request_hash: B256, identifier: &str) -> ApiResult<Standing> {
-        let payer = checked.payment.from.into();
+        let payer = checked.payment.from();
         let ours = NamedPayment { payment_id: checked.id, request_hash };
         let first = self.ledger().claim_identifier(payer, identifier, checked.id, request_hash).await?;
         if first == ours {
@@ -164,13 +152,13 @@ impl Gate {
     }
 
     /// Work done and stored, up to the moment before the payment settles.
-    async fn prepare<S: Service>(
+    async fn prepare(
         &self,
         checked: &Checked,
         request_hash: B256,
         payer: &Payer,
         draw: Option<Draw>,
-        service: &S,
+        service: &dyn Service,
     ) -> ApiResult<()> {
         let held = match draw {
             Some(draw) => Some(self.hold_for_payment(checked, request_hash, draw, service).await?),
@@ -187,12 +175,12 @@ impl Gate {
         Ok(stored?)
     }
 
-    async fn hold_for_payment<S: Service>(
+    async fn hold_for_payment(
         &self,
         checked: &Checked,
         request_hash: B256,
         draw: Draw,
-        service: &S,
+        service: &dyn Service,
     ) -> ApiResult<B256> {
         let job_id = new_job_id();
         let hold = HoldRequest {
@@ -226,22 +214,46 @@ impl Gate {
                     self.ledger().payment_failed(checked.id, reason).await?;
                 }
                 let (error, reason) = Self::not_settled(&not_settled);
-                let (reason, payer) = (reason.to_owned(), checked.payment.from.to_string());
-                Err(Refusal::Settlement { error, reason, version: checked.version, payer })
+                let (reason, payer) = (reason.to_owned(), checked.payment.from().to_string());
+                let chain = checked.payment.network();
+                Err(Refusal::Settlement { error, reason, chain, version: checked.version, payer })
             }
         }
     }
 }
 
 impl Checked {
-    fn charged(&self, answer: StoredAnswer, transaction: String) -> Charged {
-        let payer = Payer { address: self.payment.from.into(), account: None };
-        Charged { id: self.id, payer, version: self.version, transaction, answer, kept: Kept::Payment }
+    /// The plain payment of a request, as far as its own text tells.
+    ///
+    /// # Errors
+    /// 402 when it is another kind of payment, or does not fit the offer.
+    pub(super) fn presented(asked: Asked<'_>, line: &Line, presented: &Presented) -> ApiResult<Self> {
+        let Payload::Exact(payload) = &presented.payload else {
+            return Err(payment_required(
+                "scheme_not_accepted",
+                "this request cannot be paid from credit",
+                "pay with the scheme `exact`",
+            ));
+        };
+        Self::new(asked, line, presented, payload)
+    }
+
+    pub(super) fn payer(&self) -> Payer {
+        Payer { chain: self.payment.network(), address: self.payment.from(), account: None }
+    }
+
+    pub(super) fn charged(&self, answer: StoredAnswer, transaction: String) -> Charged {
+        Charged { id: self.id, payer: self.payer(), version: self.version, transaction, answer, kept: Kept::Payment }
     }
 
     /// The work must leave time to settle: a payment about to expire would pay for nothing.
-    fn time_to_work(&self, now: u64) -> Duration {
-        let valid = self.payment.valid_before.saturating_sub(U256::from(now + SETTLE_SECONDS));
-        Duration::from_secs(u64::try_from(valid).unwrap_or(u64::MAX).min(WORK_SECONDS))
+    pub(super) fn time_to_work(&self, now: u64) -> Duration {
+        match &self.payment {
+            ExactPayment::Evm(payment) => {
+                let valid = payment.valid_before.saturating_sub(U256::from(now + SETTLE_SECONDS));
+                Duration::from_secs(u64::try_from(valid).unwrap_or(u64::MAX).min(WORK_SECONDS))
+            }
+            ExactPayment::Solana(_) => Duration::from_secs(SOLANA_WORK_SECONDS),
+        }
     }
 }

@@ -147,6 +147,8 @@ impl Gate {
         }
         match error {
             SignatureError::Stranger(Some(signer)) => Err(not_spender(account.id, signer)),
+            // An ed25519 signature does not say whose it is.
+            SignatureError::Stranger(None) => Err(not_spender(account.id, "whoever made this signature")),
             error => Err(payment_required(
                 "invalid_signature",
                 error.to_string(),
@@ -158,7 +160,7 @@ impl Gate {
 
 /// 403: somebody else than owner or delegate.
 #[must_use]
-pub fn not_spender(account: AccountId, signer: Address) -> ApiError {
+pub fn not_spender(account: AccountId, signer: impl std::fmt::Display) -> ApiError {
     ApiError::new(
         axum::http::StatusCode::FORBIDDEN,
         "not_account_spender",

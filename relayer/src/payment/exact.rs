@@ -1,22 +1,26 @@
 //! Scheme `exact`: a plain USDC payment, taken once and answered once.
 //!
-//! verify → work → store the answer → settle → serve. The payment's identity is its EIP-3009 nonce, which the chain takes once;
-//! the ledger keeps what was done under it, so that a retry, a second delivery or a crash never charges or serves twice.
-//! When the result of a settlement is lost, the chain is asked (`authorizationState`), never the client.
+//! verify → work → store the answer → settle → serve. The payment's identity is what its chain takes once: an EIP-3009 nonce, or the
+//! message of a transaction on Solana. The ledger keeps what was done under it, so that a retry, a second delivery or a crash never charges or serves twice.
+//! When the result of a settlement is lost, the chain is asked (for the nonce, or for the transaction by its signature), never the client.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use compute_futures_protocol::{Address, B256, ExactPayment, U256, Usdc, keccak256};
+use compute_futures_chain::ChainError;
+use compute_futures_protocol::{Address, B256, Chain, ExactPayment, U256, Usdc, keccak256};
 use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::credit::unix_now;
 use super::facilitator::{SettleError, VerifyError};
 use super::gate::Gate;
-use super::offer::payment_required;
+use super::offer::{Line, payment_required};
+use super::on_chain::OnChain;
 use super::report::Asked;
-use super::wire::{Presented, Version};
+use super::transfer::made_before;
+use super::wire::{ExactPayload, Presented, Version};
 use crate::error::{ApiError, ApiResult};
 use crate::ledger::{NewPayment, PaymentOutcome, StoredAnswer, UnresolvedPayment};
 
@@ -26,11 +30,6 @@ const VALIDITY_MARGIN_SECONDS: u64 = 30;
 pub(super) const IN_PROGRESS_WAIT: Duration = Duration::from_secs(10);
 /// How long a payment waits for its turn to be checked.
 const VERIFY_TURN_WAIT: Duration = Duration::from_secs(5);
-/// How far back the chain is searched for a payment, beyond the time since it was first seen.
-const LOOK_BACK_SECONDS: u64 = 600;
-/// After its validity ended, an unused payment is given up only when the chain's clock is past it for sure.
-const EXPIRY_GRACE_SECONDS: u64 = 120;
-
 /// A payment whose terms hold; its signature and funds are the facilitator's to check.
 #[derive(Debug, Clone)]
 pub(super) struct Checked {
@@ -44,6 +43,8 @@ pub(super) struct Checked {
     pub version: Version,
     /// When it was first seen, unix seconds.
     pub seen_at: u64,
+    /// On Solana, once verified: the block height after which the transaction can be included no more.
+    pub last_block_height: Option<u64>,
     /// `payment-identifier`, if the client named the payment.
     pub identifier: Option<String>,
     /// What the facilitator needs: the payload as sent, and our requirements.
@@ -88,17 +89,7 @@ enum Look<'a> {
     /// Without touching it.
     At(B256),
     /// Taking it, if nobody has.
-    Begin(&'a Checked),
-}
-
-/// What the chain says about a payment.
-enum OnChain {
-    /// Not there (yet).
-    Unused,
-    /// The money moved.
-    Paid(String),
-    /// The payer cancelled the authorisation: the nonce is used up, no money moved.
-    Cancelled,
+    Begin(&'a NewPayment),
 }
 
 /// Why a settlement did not come to its end.
@@ -110,15 +101,16 @@ pub(super) enum NotSettled {
     Unknown,
 }
 
-/// Identity of a payment: what the token contract uses up, on its chain.
+/// Identity of a payment: what its chain takes once. On an EVM chain the token contract uses up the nonce; on Solana the runtime
+/// takes a message once, whoever signs it and however often.
 pub(super) fn payment_id(payment: &ExactPayment) -> B256 {
-    let mut bytes = Vec::with_capacity(128);
-    bytes.extend_from_slice(b"x402:exact:");
-    bytes.extend_from_slice(payment.network.caip2().as_bytes());
-    bytes.extend_from_slice(payment.asset.as_slice());
-    bytes.extend_from_slice(payment.from.as_slice());
-    bytes.extend_from_slice(payment.nonce.as_slice());
-    keccak256(bytes)
+    identity(payment.network(), payment.asset(), payment.from(), payment.nonce())
+}
+
+/// See [`payment_id`].
+pub(super) fn identity(chain: Chain, asset: Address, from: Address, nonce: B256) -> B256 {
+    let name = chain.caip2().as_bytes();
+    keccak256([b"x402:exact:", name, asset.as_slice(), from.as_slice(), nonce.as_slice()].concat())
 }
 
 impl Checked {
@@ -126,33 +118,33 @@ impl Checked {
     ///
     /// # Errors
     /// 402 `payment_mismatch` when it pays somebody else or another amount; 400 when the document is not an object.
-    pub(super) fn new(asked: Asked<'_>, presented: &Presented, payment: ExactPayment) -> ApiResult<Self> {
-        let exact = asked.offer.exact;
-        if exact.pay_to != payment.to {
-            return Err(mismatch(&format!("it pays {}, not {}", payment.to, exact.pay_to)));
-        }
-        if payment.value != exact.amount {
-            return Err(mismatch(&format!("it pays {} USDC, the price is {} USDC", payment.value, exact.amount)));
+    pub(super) fn new(asked: Asked<'_>, line: &Line, presented: &Presented, payload: &ExactPayload) -> ApiResult<Self> {
+        let (exact, settings) = (line.exact, &line.settings);
+        let payment = payload.on(settings, exact.pay_to)?;
+        if payment.value() != exact.amount {
+            return Err(mismatch(&format!("it pays {} USDC, the price is {} USDC", payment.value(), exact.amount)));
         }
         let version = presented.version;
-        let requirements = asked.offer.exact_requirements(asked.settings, asked.resource, version.number());
+        let requirements = line.exact_requirements(asked.offer.description, asked.resource, version.number());
         let document = serde_json::from_slice(&presented.document).map_err(ApiError::internal)?;
         let identifier = presented.identifier.clone();
         let seen_at = unix_now();
         let (id, price) = (payment_id(&payment), exact.price);
-        Ok(Self { id, payment, price, version, seen_at, identifier, document, requirements })
+        Ok(Self { id, payment, price, version, seen_at, last_block_height: None, identifier, document, requirements })
     }
 
     /// Checks that the payment is valid now and long enough.
     pub(super) fn check_time(&self, now: u64) -> ApiResult<()> {
-        if self.payment.valid_before <= U256::from(now + VALIDITY_MARGIN_SECONDS) {
+        // Whether a transaction on Solana can still be included, its simulation tells.
+        let ExactPayment::Evm(payment) = &self.payment else { return Ok(()) };
+        if payment.valid_before <= U256::from(now + VALIDITY_MARGIN_SECONDS) {
             return Err(payment_required(
                 "expired",
                 "the payment's validBefore has passed, or is less than 30 seconds ahead",
                 "sign a new payment that is valid for `maxTimeoutSeconds`",
             ));
         }
-        if self.payment.valid_after >= U256::from(now) {
+        if payment.valid_after >= U256::from(now) {
             return Err(payment_required(
                 "not_yet_valid",
                 "the payment's validAfter lies ahead",
@@ -162,23 +154,19 @@ impl Checked {
         Ok(())
     }
 
-    /// Past its validity on any clock: it can no longer settle.
-    fn expired_for_sure(&self) -> bool {
-        self.payment.valid_before < U256::from(unix_now().saturating_sub(EXPIRY_GRACE_SECONDS))
-    }
-
-    fn new_payment(&self, request_hash: B256) -> NewPayment {
+    pub(super) fn new_payment(&self, request_hash: B256) -> NewPayment {
         NewPayment {
             id: self.id,
             request_hash,
             scheme: super::wire::EXACT.to_owned(),
-            network: self.payment.network.caip2().to_owned(),
-            payer: self.payment.from.to_string(),
-            amount: self.payment.value,
+            network: self.payment.network().caip2().to_owned(),
+            payer: self.payment.from().to_string(),
+            amount: self.payment.value(),
             price: self.price,
             details: json!({
                 "version": self.version.number(),
                 "seenAt": self.seen_at,
+                "lastBlockHeight": self.last_block_height,
                 "payment": self.payment,
                 "payload": self.document,
                 "requirements": self.requirements,
@@ -196,6 +184,7 @@ impl Checked {
             price: payment.price,
             version,
             seen_at: details.get("seenAt").and_then(Value::as_u64).unwrap_or_default(),
+            last_block_height: details.get("lastBlockHeight").and_then(Value::as_u64),
             identifier: None,
             document: details.get("payload")?.clone(),
             requirements: details.get("requirements")?.clone(),
@@ -203,7 +192,7 @@ impl Checked {
     }
 }
 
-fn mismatch(what: &str) -> ApiError {
+pub(super) fn mismatch(what: &str) -> ApiError {
     payment_required(
         "payment_mismatch",
         format!("the payment does not fit the offer: {what}"),
@@ -211,8 +200,9 @@ fn mismatch(what: &str) -> ApiError {
     )
 }
 
-fn count_payment(outcome: &'static str) {
-    metrics::counter!("relayer_payments_total", "scheme" => "exact", "outcome" => outcome).increment(1);
+fn count_payment(chain: Chain, outcome: &'static str) {
+    metrics::counter!("relayer_payments_total", "network" => chain.caip2(), "scheme" => "exact", "outcome" => outcome)
+        .increment(1);
 }
 
 /// 409: the same request is being answered on another connection.
@@ -243,6 +233,15 @@ fn settlement_unknown() -> ApiError {
     )
 }
 
+pub(super) fn chain_unavailable(error: &ChainError) -> ApiError {
+    tracing::warn!(%error, "the chain could not be asked about a payment");
+    ApiError::unavailable(
+        "chain_unavailable",
+        "the chain could not be asked about the payment",
+        "retry with the same payment; nothing was taken",
+    )
+}
+
 impl Gate {
     /// Where a payment stands, waiting (bounded) for a running request and for a lost settlement.
     ///
@@ -257,7 +256,7 @@ impl Gate {
         loop {
             let found = match look {
                 Look::At(id) => self.ledger().find_payment(id, request_hash).await?,
-                Look::Begin(checked) => Some(self.ledger().begin_payment(checked.new_payment(request_hash)).await?),
+                Look::Begin(new) => Some(self.ledger().begin_payment(new.clone()).await?),
             };
             match found {
                 None | Some(PaymentOutcome::New) => return Ok(Standing::Unused),
@@ -283,25 +282,36 @@ impl Gate {
     ///
     /// # Errors
     /// As [`Gate::standing`].
-    pub(super) async fn begin(&self, checked: &Checked, request_hash: B256) -> ApiResult<Standing> {
-        self.wait_for(Look::Begin(checked), request_hash).await
+    pub(super) async fn begin(&self, new: &NewPayment) -> ApiResult<Standing> {
+        self.wait_for(Look::Begin(new), new.request_hash).await
     }
 
-    /// Asks the facilitator whether the payment would settle now, and who pays.
+    /// Waits (bounded) for a turn to have a payment checked.
+    pub(super) async fn turn_to_verify(&self) -> ApiResult<SemaphorePermit<'_>> {
+        let busy = || {
+            ApiError::unavailable("busy", "too many payments are being checked", "retry in a moment; nothing was taken")
+        };
+        let turn = tokio::time::timeout(VERIFY_TURN_WAIT, self.verifying().acquire()).await;
+        turn.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    /// Asks the facilitator whether the payment would settle now.
     ///
     /// # Errors
     /// 402 with the facilitator's reason; 503 when it cannot tell.
-    pub(super) async fn verify(&self, checked: &Checked) -> ApiResult<Address> {
-        let _turn = tokio::time::timeout(VERIFY_TURN_WAIT, self.verifying().acquire()).await.map_err(|_| {
-            ApiError::unavailable("busy", "too many payments are being checked", "retry in a moment; nothing was taken")
-        })?;
+    pub(super) async fn verify(&self, checked: &mut Checked) -> ApiResult<()> {
+        let _turn = self.turn_to_verify().await?;
         let verified =
             self.facilitator().verify(checked.version.number(), &checked.document, &checked.requirements).await;
         match verified {
-            Ok(verified) if verified.payer.parse() == Ok(checked.payment.from) => Ok(checked.payment.from.into()),
+            Ok(verified) if verified.payer.parse() == Ok(checked.payment.from()) => {
+                let height = self.reader().last_block_height().await;
+                checked.last_block_height = height.map_err(|error| chain_unavailable(&error))?;
+                Ok(())
+            }
             Ok(_) => Err(ApiError::internal("the facilitator names another payer than the authorisation")),
             Err(VerifyError::Refused { reason, .. }) => {
-                count_payment("refused");
+                count_payment(checked.payment.network(), "refused");
                 Err(payment_required(
                     "payment_refused",
                     format!("the payment does not hold: {reason}"),
@@ -329,7 +339,7 @@ impl Gate {
             // Somebody else may have submitted the same transfer: it pays us all the same.
             Err(SettleError::Refused { reason, .. }) => match self.on_chain(checked).await {
                 Ok(OnChain::Paid(transaction)) => Ok(transaction),
-                Ok(OnChain::Unused | OnChain::Cancelled) => Err(NotSettled::Refused(reason)),
+                Ok(OnChain::Unused | OnChain::Expired | OnChain::Cancelled) => Err(NotSettled::Refused(reason)),
                 Err(()) => Err(NotSettled::Unknown),
             },
             Err(SettleError::Unknown(cause)) => {
@@ -337,11 +347,14 @@ impl Gate {
                 self.learn(checked, Instant::now() + self.settings().resolve_wait).await
             }
         };
-        count_payment(match &outcome {
-            Ok(_) => "settled",
-            Err(NotSettled::Refused(_)) => "refused",
-            Err(NotSettled::Unknown) => "unknown",
-        });
+        count_payment(
+            checked.payment.network(),
+            match &outcome {
+                Ok(_) => "settled",
+                Err(NotSettled::Refused(_)) => "refused",
+                Err(NotSettled::Unknown) => "unknown",
+            },
+        );
         outcome
     }
 
@@ -353,9 +366,7 @@ impl Gate {
             match self.on_chain(checked).await {
                 Ok(OnChain::Paid(transaction)) => return Ok(transaction),
                 Ok(OnChain::Cancelled) => return Err(NotSettled::Refused("authorization_cancelled".to_owned())),
-                Ok(OnChain::Unused) if checked.expired_for_sure() => {
-                    return Err(NotSettled::Refused("expired".to_owned()));
-                }
+                Ok(OnChain::Expired) => return Err(NotSettled::Refused("expired".to_owned())),
                 Ok(OnChain::Unused) => {
                     let again = self
                         .facilitator()
@@ -376,27 +387,15 @@ impl Gate {
         }
     }
 
-    /// What the chain says about a payment.
-    async fn on_chain(&self, checked: &Checked) -> Result<OnChain, ()> {
-        let (from, nonce) = (checked.payment.from, checked.payment.nonce);
-        let ask = async {
-            if !self.reader().payment_used(from.into(), nonce).await? {
-                return Ok(OnChain::Unused);
-            }
-            let back = unix_now().saturating_sub(checked.seen_at) + LOOK_BACK_SECONDS;
-            let transaction = self.reader().payment_transaction(from.into(), nonce, back).await?;
-            Ok(transaction.map_or(OnChain::Cancelled, |transaction| OnChain::Paid(transaction.to_string())))
-        };
-        ask.await.map_err(|error: compute_futures_chain::ChainError| {
-            tracing::warn!(payment = %checked.id, %error, "the chain could not be asked about a payment");
-        })
-    }
-
     /// Brings a payment whose settlement was lost to its end: settled and answered, or failed with nothing taken.
     ///
     /// # Errors
     /// 503 `settlement_unknown` when `wait` was too short.
     pub(super) async fn resolve(&self, unresolved: UnresolvedPayment, wait: Duration) -> ApiResult<Standing> {
+        if let Some(transaction) = made_before(&unresolved.payment) {
+            let answer = self.conclude(unresolved.payment.id, transaction).await?;
+            return Ok(Standing::Settled { answer, transaction: transaction.to_owned() });
+        }
         let Some(checked) = Checked::stored(&unresolved.payment) else {
             return Err(ApiError::internal(format!("payment {} is stored without its details", unresolved.payment.id)));
         };

@@ -7,14 +7,19 @@
 mod bounded;
 mod embedded;
 mod remote;
+mod solana;
 
 use std::{sync::Arc, time::Duration};
 
+use compute_futures_chain::ChainError;
+use compute_futures_protocol::{Chain, SolanaAddress};
 use serde_json::Value;
 
 use embedded::Embedded;
 pub use embedded::EmbeddedConfig;
 use remote::Remote;
+use solana::Solana;
+pub use solana::SolanaFacilitatorConfig;
 
 /// A payment that would settle now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,17 @@ pub enum SettleError {
     Unknown(String),
 }
 
+/// What the chain says about a payment's transaction, to a facilitator that knows its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Landed {
+    /// The money moved.
+    Paid(String),
+    /// It was included and failed: no money moved, and it cannot be included again.
+    Failed,
+    /// Not there (yet).
+    No,
+}
+
 /// The facilitator. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Facilitator(Arc<Kind>);
@@ -75,6 +91,7 @@ pub struct Facilitator(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     Embedded(Embedded),
+    Solana(Box<Solana>),
     Remote(Remote),
 }
 
@@ -85,6 +102,12 @@ impl Facilitator {
     /// When the chain lacks the contracts it relies on (ERC-6492 validator, Permit2, its proxy), or no RPC answers.
     pub async fn embedded(config: EmbeddedConfig) -> Result<Self, String> {
         Ok(Self(Arc::new(Kind::Embedded(Embedded::start(config).await?))))
+    }
+
+    /// The embedded facilitator on Solana.
+    #[must_use]
+    pub fn solana(config: SolanaFacilitatorConfig) -> Self {
+        Self(Arc::new(Kind::Solana(Box::new(Solana::new(config)))))
     }
 
     /// Uses the facilitator at `url`.
@@ -108,6 +131,7 @@ impl Facilitator {
         let request = request(version, payload, requirements);
         let result = match &*self.0 {
             Kind::Embedded(embedded) => embedded.verify(&request).await,
+            Kind::Solana(solana) => solana.verify(&request).await,
             Kind::Remote(remote) => remote.verify(&request).await,
         };
         count(
@@ -131,6 +155,7 @@ impl Facilitator {
         let request = request(version, payload, requirements);
         let result = match &*self.0 {
             Kind::Embedded(embedded) => embedded.settle(&request).await,
+            Kind::Solana(solana) => solana.settle(&request).await,
             Kind::Remote(remote) => remote.settle(&request).await,
         };
         count(
@@ -144,6 +169,42 @@ impl Facilitator {
         result
     }
 
+    /// What became of a payment that it settles; `None` when it is not known here by which name the chain would have it.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn landed(&self, payload: &Value) -> Result<Option<Landed>, ChainError> {
+        match &*self.0 {
+            Kind::Solana(solana) => solana.landed(payload).await,
+            Kind::Embedded(_) | Kind::Remote(_) => Ok(None),
+        }
+    }
+
+    /// Makes sure that an owner on Solana can be paid: its token account is opened unless it is there. Does nothing elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be opened now.
+    pub async fn open_account(&self, owner: SolanaAddress) -> Result<(), String> {
+        match &*self.0 {
+            Kind::Solana(solana) => solana.open(owner).await.map_err(|trouble| format!("{trouble:?}")),
+            Kind::Embedded(_) | Kind::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Who pays the fees of `exact` payments on a Solana cluster, as it says itself.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not settle `exact` there.
+    pub async fn fee_payer(&self, chain: Chain) -> Result<SolanaAddress, String> {
+        let supported = self.supported().await?;
+        let kinds = supported["kinds"].as_array().map(Vec::as_slice).unwrap_or_default();
+        kinds
+            .iter()
+            .filter(|kind| kind["scheme"] == "exact" && kind["network"] == chain.caip2())
+            .find_map(|kind| kind["extra"]["feePayer"].as_str()?.parse().ok())
+            .ok_or_else(|| format!("the facilitator does not settle exact payments on {chain}"))
+    }
+
     /// What it can settle, as x402's `/supported` says it.
     ///
     /// # Errors
@@ -151,6 +212,7 @@ impl Facilitator {
     pub async fn supported(&self) -> Result<Value, String> {
         match &*self.0 {
             Kind::Embedded(embedded) => embedded.supported().await,
+            Kind::Solana(solana) => Ok(solana.supported()),
             Kind::Remote(remote) => remote.supported().await,
         }
     }

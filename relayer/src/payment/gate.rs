@@ -1,7 +1,7 @@
 //! The gate in front of every paid endpoint: 402 or proof, then the work, then the answer.
 //!
-//! [`Gate::serve`] reads the payment, compares it with the offer of now, and hands it to its scheme: [`super::spend`] charges a
-//! job to prepaid credit, [`super::collect`] takes a plain payment. Both prove who pays, let the service decide whether that may
+//! [`super::gates`] reads the payment, compares it with the offer of now, and hands it to the gate of its network and there to its
+//! scheme: [`super::spend`] charges a job to prepaid credit, [`super::collect`] takes a plain payment. Both prove who pays, let the service decide whether that may
 //! be, work, charge, and keep the answer for whoever asks again. From the first reservation on a request runs in a task of its
 //! own: a client that hangs up changes nothing about what is charged and stored.
 
@@ -10,23 +10,24 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_chain::ChainReader;
-use compute_futures_protocol::{AccountId, Address, B256};
+use compute_futures_protocol::{AccountId, Address, B256, Chain};
+use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::credit::ContractWallets;
 use super::facilitator::Facilitator;
-use super::offer::{Offer, Resource, payment_required};
+use super::offer::{Resource, payment_required};
 use super::report::{Answer, Asked};
 use super::service::{Done, Payer, Service};
 use super::settings::PaymentSettings;
 use super::wire::{self, Payload, Presented, Version};
 use crate::error::{ApiError, ApiResult};
+use crate::jobs::queue::Queue;
 use crate::ledger::{AccountView, ChargeFacts, IdempotencyKey, Ledger, StoredAnswer};
 
 /// How long an account's owner, delegate and ceiling are believed without asking the ledger again. What it holds is never
@@ -59,16 +60,23 @@ impl PaidRequest {
     }
 }
 
-/// Takes payments. Cheap to clone.
+/// Takes payments on one network. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate(Arc<Parts>);
 
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gate").field(&self.0.settings.chain).finish()
+    }
+}
+
 struct Parts {
-    settings: PaymentSettings,
+    settings: Arc<PaymentSettings>,
     ledger: Ledger,
     facilitator: Facilitator,
     reader: Arc<dyn ChainReader>,
     contract_wallets: ContractWallets,
+    queue: Queue,
     accounts: moka::sync::Cache<AccountId, Arc<AccountView>>,
     /// Deposit addresses asked for a moment ago, with or without money.
     asked: moka::sync::Cache<(Address, bool), ()>,
@@ -123,15 +131,15 @@ impl Charged {
 
     /// Sends an answer, with the report of the payment.
     #[must_use]
-    pub(crate) fn respond(&self, settings: &PaymentSettings, answer: Answer) -> Response {
-        answer.respond(settings, self.version, &self.transaction, &self.payer.address.to_string())
+    pub(crate) fn respond(&self, answer: Answer) -> Response {
+        answer.respond(self.payer.chain, self.version, &self.transaction, &self.payer.address.to_string())
     }
 }
 
 /// Why a request is not answered: plainly, or after a payment did not settle.
 pub(super) enum Refusal {
     Plain(ApiError),
-    Settlement { error: ApiError, reason: String, version: Version, payer: String },
+    Settlement { error: ApiError, reason: String, chain: Chain, version: Version, payer: String },
 }
 
 impl<E: Into<ApiError>> From<E> for Refusal {
@@ -144,8 +152,8 @@ impl Refusal {
     pub(super) fn respond(self, asked: Asked<'_>) -> Response {
         match self {
             Self::Plain(error) => asked.refuse(error),
-            Self::Settlement { error, reason, version, payer } => {
-                asked.refuse_settlement(error, version, &reason, Some(&payer))
+            Self::Settlement { error, reason, chain, version, payer } => {
+                asked.refuse_settlement(error, chain, version, &reason, &payer)
             }
         }
     }
@@ -168,7 +176,8 @@ impl Gate {
         let asked = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(ASKED_AGAIN).build();
         let (settling, verifying) = (Mutex::default(), Semaphore::new(VERIFICATIONS));
         Self(Arc::new(Parts {
-            settings,
+            settings: Arc::new(settings),
+            queue: Queue::new(ledger.clone()),
             ledger,
             facilitator,
             reader,
@@ -184,6 +193,10 @@ impl Gate {
     #[must_use]
     pub fn settings(&self) -> &PaymentSettings {
         &self.0.settings
+    }
+
+    pub(super) fn shared_settings(&self) -> Arc<PaymentSettings> {
+        Arc::clone(&self.0.settings)
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -213,6 +226,11 @@ impl Gate {
         signature: &[u8],
     ) -> ApiResult<bool> {
         self.contract_wallets().accepts(wallet, digest, signature).await
+    }
+
+    /// Jobs that outlive their request, paid here.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0.queue
     }
 
     pub(super) fn contract_wallets(&self) -> &ContractWallets {
@@ -259,44 +277,10 @@ impl Gate {
         })
     }
 
-    /// Answers a paid request.
-    pub async fn serve<S: Service>(&self, request: &PaidRequest, offer: Offer, service: S) -> Response {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer: &offer };
-        let charged = async {
-            let presented = self.presented(request, asked)?;
-            match presented.payload {
-                Payload::Credit(_) => Ok(self.spend(request, asked, presented, service).await?),
-                Payload::Exact(_) => self.by_payment(request, asked, presented, service).await,
-            }
-        };
-        match charged.await {
-            Ok(charged) => charged.respond(self.settings(), Answer::unpack(&charged.answer)),
-            Err(refusal) => Refusal::respond(refusal, asked),
-        }
-    }
-
-    /// Refuses a request that never got to its payment (its body is wrong, say).
-    pub fn refuse(&self, request: &PaidRequest, offer: &Offer, error: ApiError) -> Response {
-        Asked { settings: self.settings(), resource: request.resource(), offer }.refuse(error)
-    }
-
-    /// The payment of a request, well formed and for this offer.
-    pub(super) fn presented(&self, request: &PaidRequest, asked: Asked<'_>) -> ApiResult<Presented> {
-        let presented = wire::presented(&request.headers)?.ok_or_else(|| {
-            payment_required(
-                "payment_required",
-                format!("{} costs {} USDC", asked.offer.description, asked.offer.exact.amount),
-                "pay one of the entries of `accepts` with an x402 client and send the request again",
-            )
-        })?;
-        asked.offer.check(asked.settings, asked.resource, &presented)?;
-        Ok(presented)
-    }
-
     /// Runs the service for at most `limit`; on failure whatever was held for it is released (I-8).
-    pub(super) async fn work<S: Service>(
+    pub(super) async fn work(
         &self,
-        service: &S,
+        service: &dyn Service,
         payer: &Payer,
         held: Option<B256>,
         limit: Duration,
@@ -367,7 +351,6 @@ where
     T: Send + 'static,
     E: From<ApiError> + Send + 'static,
 {
-    // Boxed: what it is made of is then checked once, here, and not again by everybody who awaits it.
     match IN_FLIGHT.spawn(work.boxed()).await {
         Ok(result) => result,
         Err(error) => Err(ApiError::internal(error).into()),

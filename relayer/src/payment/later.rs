@@ -7,23 +7,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use compute_futures_protocol::{AccountId, Authorization, B256, U256, Usdc};
+use compute_futures_protocol::{AccountId, Authorization, B256, ExactPayment, Usdc};
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::json;
 
 use super::answer::Template;
 use super::credit::unix_now;
 use super::exact::{Checked, IN_PROGRESS_WAIT, NotSettled, Patience, Standing, in_progress, payment_reused};
 use super::gate::{Charged, Gate, Kept, PaidRequest, Refusal, detached};
-use super::offer::Offer;
+use super::offer::Line;
 use super::report::{Answer, Asked};
 use super::service::{Draw, Payer};
 use super::spend::nonce_reused;
 use super::wire::{Payload, Presented};
 use crate::error::{ApiError, ApiResult};
-use crate::jobs::queue::{Funding, JobState, NewJob, Queue, Spec, StoredJob};
+use crate::jobs::queue::{Funding, JobState, NewJob, Spec, StoredJob};
 use crate::jobs::{Paying, status};
 use crate::ledger::{
     ChargeFacts, HoldOutcome, HoldRequest, LedgerError, PaymentOutcome, StoredAnswer, new_job_id, now_ms,
@@ -71,33 +71,35 @@ struct Accepted {
 }
 
 impl Gate {
-    /// Answers a request whose work goes to the queue.
-    pub(crate) async fn accept(&self, request: &PaidRequest, offer: &Offer, queue: &Queue, work: Work) -> Response {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
+    /// Answers a request whose work goes to the queue. In a box, as everything behind the gate.
+    pub(super) fn accept<'a>(
+        &'a self,
+        request: &'a PaidRequest,
+        asked: Asked<'a>,
+        line: &'a Line,
+        presented: Presented,
+        work: Work,
+    ) -> BoxFuture<'a, Result<Response, Refusal>> {
         let wait = work.wait;
-        let answered = async {
-            let presented = self.presented(request, asked)?;
+        async move {
             let accepted = match presented.payload {
-                Payload::Credit(_) => self.accept_from_credit(request, asked, presented, queue, work).boxed().await?,
-                Payload::Exact(_) => self.accept_payment(request, asked, presented, queue, work).boxed().await?,
+                Payload::Credit(_) => self.accept_from_credit(request, line, presented, work).boxed().await?,
+                Payload::Exact(_) => self.accept_payment(request, asked, line, presented, work).boxed().await?,
+                Payload::Transfer(_) => {
+                    return Err(ApiError::internal("a transfer came past an offer that takes none").into());
+                }
             };
             match accepted {
-                Ok(accepted) => self.answer_for(queue, accepted, request.request_hash, wait).boxed().await,
-                Err(charged) => Ok(charged.respond(self.settings(), Answer::unpack(&charged.answer))),
+                Ok(accepted) => self.answer_for(accepted, request.request_hash, wait).boxed().await,
+                Err(charged) => Ok(charged.respond(Answer::unpack(&charged.answer))),
             }
-        };
-        answered.await.unwrap_or_else(|refusal: Refusal| refusal.respond(asked))
+        }
+        .boxed()
     }
 
     /// Waits a little for the job; then its answer, or 202 with its id.
-    async fn answer_for(
-        &self,
-        queue: &Queue,
-        accepted: Accepted,
-        request_hash: B256,
-        wait: Duration,
-    ) -> Result<Response, Refusal> {
-        let Some(job) = queue.wait(accepted.job, wait).await? else {
+    async fn answer_for(&self, accepted: Accepted, request_hash: B256, wait: Duration) -> Result<Response, Refusal> {
+        let Some(job) = self.queue().wait(accepted.job, wait).await? else {
             return Err(ApiError::internal("a job left the queue while it was waited for").into());
         };
         match (job.state, &job.answer) {
@@ -112,7 +114,7 @@ impl Gate {
                 let answer = StoredAnswer { status: StatusCode::OK.as_u16(), body: answer.clone() };
                 let unpacked = Answer::unpack(&answer);
                 let (id, payer, version, kept) = (job.id, accepted.payer, accepted.version, accepted.kept);
-                Ok(Charged { id, payer, version, transaction, answer, kept }.respond(self.settings(), unpacked))
+                Ok(Charged { id, payer, version, transaction, answer, kept }.respond(unpacked))
             }
             (JobState::Failed, _) => Err(failed(&job).into()),
             _ => {
@@ -126,16 +128,16 @@ impl Gate {
     async fn accept_from_credit(
         &self,
         request: &PaidRequest,
-        asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
-        queue: &Queue,
         work: Work,
     ) -> Result<Result<Accepted, Charged>, Refusal> {
         let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
         };
         let proof = self.prove_credit(*payload, request.request_hash).await?;
-        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        let payer =
+            Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         let (account, key) = (proof.account.id, proof.nonce);
         work.paying.draw(&payer, work.max_list)?;
         let kept = Kept::Charge(account, key);
@@ -146,7 +148,7 @@ impl Gate {
             job_id,
             key,
             request_hash: request.request_hash,
-            max_list: asked.offer.credit.unwrap_or_default(),
+            max_list: line.credit.unwrap_or_default(),
             max_charge: Some(proof.max_charge),
             authorization: proof.authorization,
             spend_ceiling: proof.spend_ceiling,
@@ -162,7 +164,7 @@ impl Gate {
                     return Ok(Err(Charged { id: key, payer, version, transaction, answer, kept }));
                 }
                 HoldOutcome::KeyReused => return Err(nonce_reused().into()),
-                HoldOutcome::InProgress => match queue.find(Some(account), key).await? {
+                HoldOutcome::InProgress => match self.queue().find(Some(account), key).await? {
                     Some(job) => return Ok(Ok(accepted(job.id))),
                     // Held a moment ago, and not in the queue yet.
                     None if patience.wait().await => {}
@@ -181,7 +183,7 @@ impl Gate {
             spec: work.spec,
             items: work.items,
         };
-        self.queue_up(queue, job).await?;
+        self.queue_up(job).await?;
         Ok(Ok(accepted(job_id)))
     }
 
@@ -189,12 +191,12 @@ impl Gate {
         &self,
         request: &PaidRequest,
         asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
-        queue: &Queue,
         work: Work,
     ) -> Result<Result<Accepted, Charged>, Refusal> {
-        let checked = self.checked(asked, &presented)?;
-        let payer = Payer { address: checked.payment.from.into(), account: None };
+        let mut checked = Checked::presented(asked, line, &presented)?;
+        let payer = checked.payer();
         let (version, id, request_hash) = (checked.version, checked.id, request.request_hash);
         let accepted = |job, payer: &Payer| Accepted {
             job,
@@ -204,7 +206,7 @@ impl Gate {
             payment: Some(id),
         };
         // Before the payment is looked at: while its job runs, it is neither unused nor settled.
-        if let Some(job) = queue.find(None, id).await?
+        if let Some(job) = self.queue().find(None, id).await?
             && job.state == JobState::Open
         {
             if job.request_hash != request_hash {
@@ -212,29 +214,20 @@ impl Gate {
             }
             return Ok(Ok(accepted(job.id, &payer)));
         }
-        let charged = |answer, transaction| Charged {
-            id,
-            payer: payer.clone(),
-            version,
-            transaction,
-            answer,
-            kept: Kept::Payment,
-        };
         if let Standing::Settled { answer, transaction } = self.standing(id, request_hash).await? {
-            return Ok(Err(charged(answer, transaction)));
+            return Ok(Err(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&checked).await?;
+        self.verify(&mut checked).await?;
         let draw = work.paying.draw(&payer, work.max_list)?;
-        let deadline_ms = deadline(work.timeout).min(settle_by(checked.payment.valid_before));
+        let deadline_ms = deadline(work.timeout).min(settle_by(&checked));
         if deadline_ms <= now_ms() {
             return Err(too_short().into());
         }
         if let Standing::Settled { answer, transaction } = self.take(&checked, request_hash).await? {
-            return Ok(Err(charged(answer, transaction)));
+            return Ok(Err(checked.charged(answer, transaction)));
         }
         let gate = self.clone();
-        let queue = queue.clone();
         let address = payer.address;
         let job_id = detached(async move {
             let job_id = new_job_id();
@@ -253,7 +246,7 @@ impl Gate {
                     spec: work.spec,
                     items: work.items,
                 };
-                gate.queue_up(&queue, job).await
+                gate.queue_up(job).await
             };
             if let Err(error) = entered.await {
                 gate.ledger().payment_failed(checked.id, error.code).await?;
@@ -292,9 +285,9 @@ impl Gate {
     }
 
     /// From the hold to the queue; what cannot enter is released.
-    async fn queue_up(&self, queue: &Queue, job: NewJob) -> ApiResult<()> {
+    async fn queue_up(&self, job: NewJob) -> ApiResult<()> {
         crate::failpoint!("queue::after_hold");
-        if let Err(error) = queue.add(&job).await {
+        if let Err(error) = self.queue().add(&job).await {
             if job.funding.charges.is_some() {
                 self.ledger().release(job.id, "the job could not be queued").await?;
             }
@@ -352,8 +345,14 @@ fn deadline(timeout: Duration) -> u64 {
 }
 
 /// The last moment at which a payment can still be settled with some margin, unix milliseconds.
-fn settle_by(valid_before: U256) -> u64 {
-    u64::try_from(valid_before).unwrap_or(u64::MAX).saturating_sub(SETTLE_SECONDS).saturating_mul(1000)
+fn settle_by(checked: &Checked) -> u64 {
+    match &checked.payment {
+        ExactPayment::Evm(payment) => {
+            u64::try_from(payment.valid_before).unwrap_or(u64::MAX).saturating_sub(SETTLE_SECONDS).saturating_mul(1000)
+        }
+        // Its transaction can be included for about a minute.
+        ExactPayment::Solana(_) => deadline(checked.time_to_work(unix_now())),
+    }
 }
 
 fn too_short() -> ApiError {

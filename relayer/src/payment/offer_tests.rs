@@ -1,15 +1,17 @@
 //! The wire formats against what stock clients read and send (relayer/tests/fixtures/x402, recorded with record.mjs and record.py).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use base64::Engine;
-use compute_futures_protocol::{Address, B256, Chain, Domain, TokenDomain, Usdc, recover};
+use compute_futures_protocol::{Address, B256, Chain, Domain, ExactPayment, TokenDomain, Usdc};
 use serde_json::{Value, json};
 
 use super::exact::Checked;
-use super::offer::{Offer, Resource, payment_required};
+use super::offer::{Line, Offer, Resource, payment_required};
 use super::report::{Answer, Asked};
-use super::settings::PaymentSettings;
+use super::settings::{Asset, PaymentSettings};
 use super::wire::{self, BASE64, PAYMENT_REQUIRED, PAYMENT_SIGNATURE, Payload, Presented, Version, X_PAYMENT};
 
 const TARGET: &str = "/api/v1/compute-futures/balance?futuresId=CFE-00000043";
@@ -19,19 +21,19 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn settings() -> PaymentSettings {
+fn settings() -> Arc<PaymentSettings> {
     let operator: Address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".parse().unwrap();
-    PaymentSettings {
+    Arc::new(PaymentSettings {
         chain: Chain::Base,
         domain: Domain::evm(8453, "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap()),
-        token: TokenDomain::usdc(8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".parse().unwrap()),
+        token: Asset::Evm(TokenDomain::usdc(8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913".parse().unwrap())),
         operator_index: 1,
         operator,
         pay_to: operator,
         public_url: "http://127.0.0.1:4020".into(),
         max_timeout_seconds: 300,
         resolve_wait: PaymentSettings::RESOLVE_WAIT,
-    }
+    })
 }
 
 fn resource() -> Resource<'static> {
@@ -39,7 +41,15 @@ fn resource() -> Resource<'static> {
 }
 
 fn offer() -> Offer {
-    Offer::gate("an account's balance", Usdc::from_micros(1000), &settings())
+    priced(1000)
+}
+
+fn priced(micros: u64) -> Offer {
+    Offer {
+        description: "an account's balance",
+        lines: vec![Line::gate(Usdc::from_micros(micros), &settings())],
+        transfers: false,
+    }
 }
 
 fn headers(name: HeaderName, value: &str) -> HeaderMap {
@@ -67,8 +77,8 @@ fn document(recorded: &Value, version: &str, header: &str) -> Value {
 
 #[tokio::test]
 async fn a_402_is_what_stock_clients_were_recorded_with() {
-    let (settings, offer, expected) = (settings(), offer(), fixture("offer.json"));
-    let asked = Asked { settings: &settings, resource: resource(), offer: &offer };
+    let (offer, expected) = (offer(), fixture("offer.json"));
+    let asked = Asked { resource: resource(), offer: &offer };
     let error = payment_required(
         "payment_required",
         "an account's balance costs 0.001 USDC",
@@ -85,7 +95,7 @@ async fn a_402_is_what_stock_clients_were_recorded_with() {
 #[test]
 fn stock_clients_pay_exact_although_an_unknown_scheme_is_offered_too() {
     let (settings, offer) = (settings(), offer());
-    let asked = Asked { settings: &settings, resource: resource(), offer: &offer };
+    let asked = Asked { resource: resource(), offer: &offer };
     for (file, versions) in [("javascript.json", &["v1", "v2"][..]), ("python.json", &["v1", "v2"][..])] {
         let recorded = fixture(file);
         let payer: Address = recorded["payer"].as_str().unwrap().parse().unwrap();
@@ -95,12 +105,14 @@ fn stock_clients_pay_exact_although_an_unknown_scheme_is_offered_too() {
             let value = recorded[*version][text].as_str().unwrap();
             let presented = wire::presented(&headers(name, value)).unwrap().unwrap();
             assert_eq!(presented.scheme(), "exact", "{file} {version}");
-            offer.check(&settings, resource(), &presented).unwrap();
+            let line = offer.line(&presented).unwrap();
+            line.check(resource(), &presented).unwrap();
             let Payload::Exact(payload) = &presented.payload else { panic!("{file} {version}") };
-            let payment = payload.on(settings.chain, settings.token.token);
-            assert_eq!(recover(payment.digest().unwrap(), &payment.signature).unwrap(), payer, "{file} {version}");
-            let checked = Checked::new(asked, &presented, payment).unwrap();
-            let now = u64::try_from(checked.payment.valid_before).unwrap() - 100;
+            let payment = payload.on(&settings, line.exact.pay_to).unwrap();
+            assert_eq!(payment.verify(), Ok(payer), "{file} {version}");
+            let checked = Checked::new(asked, line, &presented, payload).unwrap();
+            let ExactPayment::Evm(payment) = &checked.payment else { panic!("{file} {version}") };
+            let now = u64::try_from(payment.valid_before).unwrap() - 100;
             checked.check_time(now).unwrap();
             assert_eq!(checked.check_time(now + 200).unwrap_err().code, "expired");
         }
@@ -109,11 +121,13 @@ fn stock_clients_pay_exact_although_an_unknown_scheme_is_offered_too() {
 
 #[test]
 fn only_the_offer_of_now_is_accepted() {
-    let (settings, recorded) = (settings(), fixture("javascript.json"));
+    let recorded = fixture("javascript.json");
     let good = document(&recorded, "v2", "payment-signature");
     let check = |document: &Value, offer: &Offer| {
+        let presented = present(PAYMENT_SIGNATURE, document);
         offer
-            .check(&settings, resource(), &present(PAYMENT_SIGNATURE, document))
+            .line(&presented)
+            .and_then(|line| line.check(resource(), &presented))
             .map_err(|error| (error.code, error.error))
     };
     check(&good, &offer()).unwrap();
@@ -137,14 +151,13 @@ fn only_the_offer_of_now_is_accepted() {
         assert!(error.contains(&format!("`{field}`")), "{pointer}: {error}");
     }
     // The price went up since: what the client accepted does not bind us.
-    let dearer = Offer::gate("an account's balance", Usdc::from_micros(2000), &settings);
-    assert_eq!(check(&good, &dearer).unwrap_err().0, "terms_changed");
+    assert_eq!(check(&good, &priced(2000)).unwrap_err().0, "terms_changed");
 }
 
 #[test]
 fn what_was_signed_must_fit_the_offer_too() {
-    let (settings, offer, recorded) = (settings(), offer(), fixture("javascript.json"));
-    let asked = Asked { settings: &settings, resource: resource(), offer: &offer };
+    let (offer, recorded) = (offer(), fixture("javascript.json"));
+    let asked = Asked { resource: resource(), offer: &offer };
     for (field, value) in
         [("value", json!("999")), ("value", json!("1001")), ("to", json!("0x0000000000000000000000000000000000000001"))]
     {
@@ -152,8 +165,8 @@ fn what_was_signed_must_fit_the_offer_too() {
         bad["payload"]["authorization"][field] = value;
         let presented = present(PAYMENT_SIGNATURE, &bad);
         let Payload::Exact(payload) = &presented.payload else { panic!() };
-        let payment = payload.on(settings.chain, settings.token.token);
-        assert_eq!(Checked::new(asked, &presented, payment).unwrap_err().code, "payment_mismatch", "{field}");
+        let checked = Checked::new(asked, &offer.lines[0], &presented, payload);
+        assert_eq!(checked.unwrap_err().code, "payment_mismatch", "{field}");
     }
 }
 
@@ -216,7 +229,7 @@ fn a_credit_payment_reads_strictly() {
     });
     let presented = present(X_PAYMENT, &good);
     assert_eq!((presented.scheme(), presented.version), ("compute-futures", Version::V1));
-    offer().check(&settings(), resource(), &presented).unwrap();
+    offer().lines[0].check(resource(), &presented).unwrap();
     for (pointer, value) in [
         ("/payload/authorization/accountId", json!("0")),
         ("/payload/authorization/accountId", json!(4_294_967_297_u64)),
@@ -232,7 +245,7 @@ fn a_credit_payment_reads_strictly() {
     }
     let mut foreign = good;
     foreign["network"] = json!("base-sepolia");
-    let error = offer().check(&settings(), resource(), &present(X_PAYMENT, &foreign)).unwrap_err();
+    let error = offer().line(&present(X_PAYMENT, &foreign)).unwrap_err();
     assert_eq!(error.code, "terms_changed");
 }
 
@@ -247,7 +260,7 @@ async fn answers_survive_the_ledger_byte_for_byte() {
         assert_eq!(Answer::unpack(&answer.pack()), answer);
     }
     let answer = Answer { status: StatusCode::OK, extra: r#"{"charged":"27000"}"#.into(), body: "{}".into() };
-    let response = answer.respond(&settings(), Version::V2, "0xabc", "0xdef");
+    let response = answer.respond(Chain::Base, Version::V2, "0xabc", "0xdef");
     let report = &response.headers()["payment-response"];
     let report: Value = serde_json::from_slice(&BASE64.decode(report.as_bytes()).unwrap()).unwrap();
     assert_eq!(

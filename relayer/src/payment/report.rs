@@ -5,12 +5,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use bytes::Bytes;
+use compute_futures_protocol::Chain;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::offer::{Offer, Resource};
-use super::settings::PaymentSettings;
 use super::wire::{BASE64, PAYMENT_REQUIRED, Version};
 use crate::error::ApiError;
 use crate::ledger::StoredAnswer;
@@ -50,18 +50,16 @@ fn base64_header<T: Serialize>(value: &T) -> HeaderValue {
 
 /// The network's name in a protocol version.
 #[must_use]
-pub const fn network_name(settings: &PaymentSettings, version: Version) -> &'static str {
+pub const fn network_name(chain: Chain, version: Version) -> &'static str {
     match version {
-        Version::V1 => settings.chain.v1_name(),
-        Version::V2 => settings.chain.caip2(),
+        Version::V1 => chain.v1_name(),
+        Version::V2 => chain.caip2(),
     }
 }
 
 /// Who asked and what it costs: enough to answer with a refusal.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The deployment.
-    pub settings: &'a PaymentSettings,
     /// The request.
     pub resource: Resource<'a>,
     /// Its price.
@@ -76,14 +74,14 @@ impl Asked<'_> {
         if error.status != StatusCode::PAYMENT_REQUIRED {
             return no_store(error.into_response());
         }
-        let required = self.offer.required(self.settings, self.resource, &error.error);
+        let required = self.offer.required(self.resource, &error.error);
         let mut body = error.body();
-        if let Value::Object(fields) = &mut body {
+        if let (Value::Object(fields), Some(first)) = (&mut body, self.offer.lines.first()) {
             fields.insert("x402Version".to_owned(), json!(1));
-            fields.insert("accepts".to_owned(), json!(self.offer.v1(self.settings, self.resource)));
+            fields.insert("accepts".to_owned(), json!(self.offer.v1(self.resource)));
             // For clients that read two fields and know nothing of x402.
-            fields.insert("amount".to_owned(), json!(self.offer.exact.amount.to_string()));
-            fields.insert("recipient".to_owned(), json!(self.offer.exact.pay_to.to_string()));
+            fields.insert("amount".to_owned(), json!(first.exact.amount.to_string()));
+            fields.insert("recipient".to_owned(), json!(first.exact.pay_to.to_string()));
         }
         let mut response = (error.status, axum::Json(body)).into_response();
         response.headers_mut().insert(PAYMENT_REQUIRED, base64_header(&required));
@@ -92,13 +90,20 @@ impl Asked<'_> {
 
     /// The same after a payment was presented and did not settle: with `PAYMENT-RESPONSE` saying so.
     #[must_use]
-    pub fn refuse_settlement(self, error: ApiError, version: Version, reason: &str, payer: Option<&str>) -> Response {
+    pub fn refuse_settlement(
+        self,
+        error: ApiError,
+        chain: Chain,
+        version: Version,
+        reason: &str,
+        payer: &str,
+    ) -> Response {
         let report = Settlement {
             success: false,
             error_reason: Some(reason),
             transaction: "",
-            network: network_name(self.settings, version),
-            payer,
+            network: network_name(chain, version),
+            payer: Some(payer),
             extra: None,
         };
         let mut response = self.refuse(error);
@@ -144,13 +149,13 @@ impl Answer {
 
     /// The response, with the settlement report in the header of the payment's version.
     #[must_use]
-    pub fn respond(self, settings: &PaymentSettings, version: Version, transaction: &str, payer: &str) -> Response {
+    pub fn respond(self, chain: Chain, version: Version, transaction: &str, payer: &str) -> Response {
         let extra = std::str::from_utf8(&self.extra).ok().filter(|text| !text.is_empty());
         let report = Settlement {
             success: true,
             error_reason: None,
             transaction,
-            network: network_name(settings, version),
+            network: network_name(chain, version),
             payer: Some(payer),
             extra: extra.and_then(|text| serde_json::from_str(text).ok()),
         };

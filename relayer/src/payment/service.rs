@@ -1,9 +1,9 @@
 //! What stands behind the gate: something that is paid for.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use compute_futures_protocol::{AccountId, Address, B256, Usdc};
+use async_trait::async_trait;
+use compute_futures_protocol::{AccountId, Address, B256, Chain, Usdc};
 
 use super::answer::Template;
 use crate::error::ApiResult;
@@ -12,6 +12,8 @@ use crate::ledger::AccountView;
 /// Somebody who has proven who it is.
 #[derive(Debug, Clone)]
 pub struct Payer {
+    /// The network that the payment is on.
+    pub chain: Chain,
     /// The wallet that paid, or that signed for the account.
     pub address: Address,
     /// The account that pays, with scheme `compute-futures`.
@@ -43,6 +45,7 @@ pub struct Done {
 }
 
 /// A paid request: parsed, checked and priced. The gate asks it who may, and lets it work once payment is certain.
+#[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// Kind of job or read, as history and metrics name it.
     fn kind(&self) -> &str;
@@ -54,8 +57,8 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether this payer may have this, before anything is taken; and what to hold when the payment itself is not from
     /// credit.
-    fn authorise(&self, payer: &Payer) -> impl Future<Output = ApiResult<Option<Draw>>> + Send;
+    async fn authorise(&self, payer: &Payer) -> ApiResult<Option<Draw>>;
 
     /// Does it. Nothing is charged when this fails (I-8).
-    fn work(&self, payer: &Payer) -> impl Future<Output = ApiResult<Done>> + Send;
+    async fn work(&self, payer: &Payer) -> ApiResult<Done>;
 }

@@ -2,17 +2,51 @@
 
 use std::time::Duration;
 
-use compute_futures_protocol::{Address, Chain, Domain, TokenDomain};
+use compute_futures_protocol::{Address, Chain, Domain, SolanaAddress, TokenDomain};
 
-/// The deployment as payments see it. Built once at startup.
+/// USDC as `exact` payments name it on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asset {
+    /// The contract and its EIP-712 domain: what payments are signed for.
+    Evm(TokenDomain),
+    /// The mint, and who pays the fee of a payment's transaction.
+    Solana {
+        /// Circle's.
+        mint: SolanaAddress,
+        /// The facilitator's key.
+        fee_payer: SolanaAddress,
+    },
+}
+
+impl Asset {
+    /// Address of the token.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        match self {
+            Self::Evm(domain) => Address::Evm(domain.token),
+            Self::Solana { mint, .. } => Address::Solana(*mint),
+        }
+    }
+
+    /// The token's EIP-712 domain, on an EVM chain.
+    #[must_use]
+    pub const fn evm(&self) -> Option<&TokenDomain> {
+        match self {
+            Self::Evm(domain) => Some(domain),
+            Self::Solana { .. } => None,
+        }
+    }
+}
+
+/// A deployment on one network as payments see it. Built once at startup.
 #[derive(Debug, Clone)]
 pub struct PaymentSettings {
     /// The chain everything settles on.
     pub chain: Chain,
     /// EIP-712 domain of the ComputeFutures contract: what job authorisations are signed for.
     pub domain: Domain,
-    /// The USDC contract and its EIP-712 domain: what `exact` payments are signed for.
-    pub token: TokenDomain,
+    /// USDC: what `exact` payments are made in.
+    pub token: Asset,
     /// This operator's index in the contract.
     pub operator_index: u32,
     /// This operator's address.
@@ -30,8 +64,10 @@ pub struct PaymentSettings {
 }
 
 impl PaymentSettings {
-    /// `maxTimeoutSeconds` unless told otherwise.
+    /// `maxTimeoutSeconds` on an EVM chain.
     pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+    /// `maxTimeoutSeconds` on Solana: a transaction can be included for 150 blocks after the one it names, about a minute.
+    pub const SOLANA_TIMEOUT_SECONDS: u64 = 60;
     /// `resolve_wait` unless told otherwise.
     pub const RESOLVE_WAIT: Duration = Duration::from_secs(20);
 }

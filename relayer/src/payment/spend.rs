@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::Response;
 use compute_futures_protocol::{B256, Usdc};
 
 use super::credit::CreditProof;
 use super::exact::{IN_PROGRESS_WAIT, Patience, in_progress};
 use super::gate::{Charged, Gate, Kept, PaidRequest, detached, facts};
-use super::offer::Offer;
-use super::report::Asked;
+use super::offer::Line;
 use super::service::{Payer, Service};
 use super::wire::{Payload, Presented};
 use crate::error::{ApiError, ApiResult};
@@ -21,49 +19,34 @@ use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_j
 const WORK: Duration = Duration::from_secs(220);
 
 impl Gate {
-    /// The same as [`Gate::serve`] for payments from credit, with the answer still to be completed by the caller: for what ends
-    /// on chain.
-    pub(crate) async fn charge_credit<S: Service>(
+    pub(super) async fn spend(
         &self,
         request: &PaidRequest,
-        offer: &Offer,
-        service: S,
-    ) -> Result<Charged, Response> {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        let charged = async {
-            let presented = self.presented(request, asked)?;
-            self.spend(request, asked, presented, service).await
-        };
-        charged.await.map_err(|error| asked.refuse(error))
-    }
-
-    pub(super) async fn spend<S: Service>(
-        &self,
-        request: &PaidRequest,
-        asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> ApiResult<Charged> {
         let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected"));
         };
         let proof = self.prove_credit(*payload, request.request_hash).await?;
-        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        let payer =
+            Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         let (account, key) = (proof.account.id, proof.nonce);
-        let max_list = asked.offer.credit.unwrap_or_default();
+        let max_list = line.credit.unwrap_or_default();
         service.authorise(&payer).await?;
         let answer = self.hold_and_work(request.request_hash, proof, payer.clone(), max_list, service).await?;
         let kept = Kept::Charge(account, key);
         Ok(Charged { id: key, payer, version, transaction: String::new(), answer, kept })
     }
 
-    async fn hold_and_work<S: Service>(
+    async fn hold_and_work(
         &self,
         request_hash: B256,
         proof: CreditProof,
         payer: Payer,
         max_list: Usdc,
-        service: S,
+        service: Arc<dyn Service>,
     ) -> ApiResult<StoredAnswer> {
         let job_id = new_job_id();
         let hold = HoldRequest {
@@ -91,7 +74,7 @@ impl Gate {
         let gate = self.clone();
         detached(async move {
             crate::failpoint!("job::after_hold");
-            let done = gate.work(&service, &payer, Some(job_id), WORK).await?;
+            let done = gate.work(&*service, &payer, Some(job_id), WORK).await?;
             let charge = ChargeRequest { facts: facts(job_id, &done), render: done.answer.into_render() };
             crate::failpoint!("job::before_charge");
             let charged = gate.ledger().charge(charge).await?;

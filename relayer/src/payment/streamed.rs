@@ -9,20 +9,20 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_protocol::B256;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::answer::Template;
 use super::credit::unix_now;
-use super::exact::{Standing, in_progress};
-use super::gate::{Charged, Gate, Kept, PaidRequest, Refusal, detached, facts};
-use super::offer::Offer;
+use super::exact::{Checked, Standing, in_progress};
+use super::gate::{Charged, Gate, PaidRequest, Refusal, detached, facts};
+use super::offer::Line;
 use super::report::{Answer, Asked};
 use super::service::{Payer, Service};
 use super::spend::nonce_reused;
@@ -57,41 +57,48 @@ pub(crate) trait Pen: Send + Sync + 'static {
 type Pieces = mpsc::Sender<Bytes>;
 
 /// An open stream, its first piece, and where the money is.
-struct Open<P> {
+struct Open {
     job: Arc<Job>,
     payer: Payer,
-    pen: Arc<P>,
+    pen: Arc<dyn Pen>,
     stream: JobStream,
     first: Delta,
 }
 
 impl Gate {
-    /// Answers a request piece by piece.
-    pub(crate) async fn stream<P: Pen>(&self, request: &PaidRequest, offer: &Offer, job: Job, pen: P) -> Response {
-        let asked = Asked { settings: self.settings(), resource: request.resource(), offer };
-        let answered = async {
-            let presented = self.presented(request, asked)?;
-            match presented.payload {
-                Payload::Credit(_) => self.stream_credit(request, asked, presented, job, pen).boxed().await,
-                Payload::Exact(_) => self.stream_exact(request, asked, presented, job, pen).boxed().await,
-            }
-        };
-        answered.await.unwrap_or_else(|refusal: Refusal| refusal.respond(asked))
-    }
-
-    async fn stream_credit<P: Pen>(
-        &self,
-        request: &PaidRequest,
-        asked: Asked<'_>,
+    /// Answers a request piece by piece. In a box, as everything behind the gate.
+    pub(super) fn stream<'a>(
+        &'a self,
+        request: &'a PaidRequest,
+        asked: Asked<'a>,
+        line: &'a Line,
         presented: Presented,
         job: Job,
-        pen: P,
+        pen: Arc<dyn Pen>,
+    ) -> BoxFuture<'a, Result<Response, Refusal>> {
+        match presented.payload {
+            Payload::Credit(_) => self.stream_credit(request, line, presented, job, pen).boxed(),
+            Payload::Exact(_) => self.stream_exact(request, asked, line, presented, job, pen).boxed(),
+            Payload::Transfer(_) => {
+                async { Err(ApiError::internal("a transfer came past an offer that takes none").into()) }.boxed()
+            }
+        }
+    }
+
+    async fn stream_credit(
+        &self,
+        request: &PaidRequest,
+        line: &Line,
+        presented: Presented,
+        job: Job,
+        pen: Arc<dyn Pen>,
     ) -> Result<Response, Refusal> {
         let Presented { payload: Payload::Credit(payload), .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
         };
         let proof = self.prove_credit(*payload, request.request_hash).await?;
-        let payer = Payer { address: proof.signer, account: Some(Arc::clone(&proof.account)) };
+        let payer =
+            Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         job.authorise(&payer).await?;
         let job_id = new_job_id();
         let hold = HoldRequest {
@@ -99,7 +106,7 @@ impl Gate {
             job_id,
             key: proof.nonce,
             request_hash: request.request_hash,
-            max_list: asked.offer.credit.unwrap_or_default(),
+            max_list: line.credit.unwrap_or_default(),
             max_charge: Some(proof.max_charge),
             authorization: proof.authorization,
             spend_ceiling: proof.spend_ceiling,
@@ -116,7 +123,7 @@ impl Gate {
         // From the hold on, hanging up changes nothing about what becomes of it.
         let events = detached(async move {
             crate::failpoint!("job::after_hold");
-            let open = match open(Arc::new(job), payer, Arc::new(pen)).await {
+            let open = match open(Arc::new(job), payer, pen).await {
                 Ok(open) => open,
                 Err(error) => {
                     gate.ledger().release(job_id, error.code).await?;
@@ -134,7 +141,7 @@ impl Gate {
         Ok(sse(events))
     }
 
-    async fn stream_and_charge<P: Pen>(&self, open: Open<P>, job_id: B256, pieces: Pieces) {
+    async fn stream_and_charge(&self, open: Open, job_id: B256, pieces: Pieces) {
         let Open { job, payer, pen, stream, first } = open;
         let output = pump(&*pen, stream, first, &pieces).boxed().await;
         crate::failpoint!("job::after_provider");
@@ -157,35 +164,27 @@ impl Gate {
         let _ = tokio::time::timeout(LAST, send(&pieces, last)).await;
     }
 
-    async fn stream_exact<P: Pen>(
+    async fn stream_exact(
         &self,
         request: &PaidRequest,
         asked: Asked<'_>,
+        line: &Line,
         presented: Presented,
         job: Job,
-        pen: P,
+        pen: Arc<dyn Pen>,
     ) -> Result<Response, Refusal> {
         if job.is_from_account() {
             return Err(not_both().into());
         }
-        let checked = self.checked(asked, &presented)?;
-        let payer = Payer { address: checked.payment.from.into(), account: None };
-        let (id, version, request_hash) = (checked.id, checked.version, request.request_hash);
-        let charged = |answer, transaction| Charged {
-            id,
-            payer: payer.clone(),
-            version,
-            transaction,
-            answer,
-            kept: Kept::Payment,
-        };
+        let mut checked = Checked::presented(asked, line, &presented)?;
+        let (id, request_hash) = (checked.id, request.request_hash);
         let mut paid = match self.standing(id, request_hash).await? {
-            Standing::Settled { answer, transaction } => Some(charged(answer, transaction)),
+            Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
             Standing::Unused => {
                 checked.check_time(unix_now())?;
-                self.verify(&checked).await?;
+                self.verify(&mut checked).await?;
                 match self.take(&checked, request_hash).await? {
-                    Standing::Settled { answer, transaction } => Some(charged(answer, transaction)),
+                    Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
                     Standing::Unused => None,
                 }
             }
@@ -194,13 +193,12 @@ impl Gate {
             && charged.answer.status != axum::http::StatusCode::ACCEPTED.as_u16()
         {
             let events = events_of(pen.again(&Answer::unpack(&charged.answer)));
-            return Ok(charged.report_on(self.settings(), events));
+            return Ok(charged.report_on(events));
         }
-        let (gate, settings) = (self.clone(), self.settings().clone());
+        let gate = self.clone();
         detached(async move {
             let settling = gate.settling(checked.id);
-            let opened =
-                open(Arc::new(job), Payer { address: checked.payment.from.into(), account: None }, Arc::new(pen));
+            let opened = open(Arc::new(job), checked.payer(), pen);
             let open = match opened.await {
                 Ok(open) => open,
                 Err(error) => {
@@ -220,7 +218,7 @@ impl Gate {
             };
             drop(settling);
             let (pieces, events) = mpsc::channel(PIECES);
-            let response = charged.report_on(&settings, sse(events));
+            let response = charged.report_on(sse(events));
             tokio::spawn(detached(async move {
                 gate.stream_paid(open, charged, pieces).boxed().await;
                 Ok::<_, ApiError>(())
@@ -230,7 +228,7 @@ impl Gate {
         .await
     }
 
-    async fn stream_paid<P: Pen>(&self, open: Open<P>, charged: Charged, pieces: Pieces) {
+    async fn stream_paid(&self, open: Open, charged: Charged, pieces: Pieces) {
         let Open { job, payer, pen, stream, first } = open;
         let (output, whole) = pump_whole(&*pen, stream, first, &pieces).boxed().await;
         let done = async { job.done(&payer, output.ok_or_else(nothing)?).await };
@@ -250,7 +248,7 @@ impl Gate {
 }
 
 /// Starts the stream and waits for its first piece.
-async fn open<P: Pen>(job: Arc<Job>, payer: Payer, pen: Arc<P>) -> ApiResult<Open<P>> {
+async fn open(job: Arc<Job>, payer: Payer, pen: Arc<dyn Pen>) -> ApiResult<Open> {
     let started = async {
         let mut stream = job.open().await?;
         let first = stream.next().await.ok_or_else(nothing)?;
@@ -260,19 +258,14 @@ async fn open<P: Pen>(job: Arc<Job>, payer: Payer, pen: Arc<P>) -> ApiResult<Ope
     Ok(Open { job, payer, pen, stream, first })
 }
 
-async fn pump<P: Pen>(
-    pen: &P,
-    stream: JobStream,
-    first: Delta,
-    pieces: &Pieces,
-) -> Option<crate::providers::JobOutput> {
+async fn pump(pen: &dyn Pen, stream: JobStream, first: Delta, pieces: &Pieces) -> Option<crate::providers::JobOutput> {
     pump_whole(pen, stream, first, pieces).await.0
 }
 
 /// Hands pieces on until there are no more, the client is gone, or the time is over. Returns what was produced, and whether that
 /// is all that the client wanted.
-async fn pump_whole<P: Pen>(
-    pen: &P,
+async fn pump_whole(
+    pen: &dyn Pen,
     mut stream: JobStream,
     first: Delta,
     pieces: &Pieces,
@@ -310,9 +303,9 @@ async fn send(pieces: &Pieces, events: Vec<Bytes>) -> bool {
 
 impl Charged {
     /// Adds the report of the payment to a response.
-    fn report_on(&self, settings: &super::PaymentSettings, mut response: Response) -> Response {
+    fn report_on(&self, mut response: Response) -> Response {
         let empty = StoredAnswer { status: 200, body: Bytes::new() };
-        let reported = self.respond(settings, Answer::unpack(&empty));
+        let reported = self.respond(Answer::unpack(&empty));
         let name = self.version.response_header();
         if let Some(report) = reported.headers().get(&name) {
             response.headers_mut().insert(name, report.clone());

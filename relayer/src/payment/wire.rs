@@ -8,12 +8,18 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use compute_futures_protocol::serde_util::u256_string;
-use compute_futures_protocol::{B256, Bytes, Chain, EvmAddress, ExactPayment, JobAuthorization, U256, Usdc};
+use compute_futures_protocol::solana::{SolanaTransaction, associated_token_address};
+use compute_futures_protocol::{
+    Address, B256, Bytes, Chain, EvmAddress, EvmPayment, ExactPayment, JobAuthorization, SolanaAddress, SolanaPayment,
+    TransactionId, U256, Usdc,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use x402_types::proto::v1::X402Version1;
 use x402_types::proto::v2;
 
+use super::exact::mismatch;
+use super::settings::{Asset, PaymentSettings};
 use crate::error::{ApiError, ApiResult};
 
 /// V2: the offer, on a 402.
@@ -26,11 +32,13 @@ pub const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static("payment-respon
 pub const X_PAYMENT: HeaderName = HeaderName::from_static("x-payment");
 /// V1: what became of the payment.
 pub const X_PAYMENT_RESPONSE: HeaderName = HeaderName::from_static("x-payment-response");
+/// A transfer on Solana that was made already: its signature.
+pub const X_SOLANA_TX: HeaderName = HeaderName::from_static("x-solana-tx");
 /// Headers a browser must be allowed to read (CORS `Access-Control-Expose-Headers`).
 pub const EXPOSED_HEADERS: [HeaderName; 3] = [PAYMENT_REQUIRED, PAYMENT_RESPONSE, X_PAYMENT_RESPONSE];
 /// Headers a browser must be allowed to send. The last one is what the stock JavaScript client sends by mistake.
-pub const ACCEPTED_HEADERS: [HeaderName; 3] =
-    [PAYMENT_SIGNATURE, X_PAYMENT, HeaderName::from_static("access-control-expose-headers")];
+pub const ACCEPTED_HEADERS: [HeaderName; 4] =
+    [PAYMENT_SIGNATURE, X_PAYMENT, X_SOLANA_TX, HeaderName::from_static("access-control-expose-headers")];
 
 /// Longest payment header that is looked at. A payment is about 1 KB; contract wallets sign with a few KB.
 pub const MAX_PAYMENT_HEADER: usize = 16 * 1024;
@@ -100,26 +108,69 @@ pub enum Accepted {
         /// Name of the network, e.g. `base`.
         network: String,
     },
+    /// A transfer made before the request names nothing but itself; it is on Solana.
+    Nothing,
     /// V2 repeats the whole entry of `accepts`.
     V2(Box<v2::PaymentRequirements>),
+}
+
+impl Accepted {
+    /// Whether it names this network.
+    #[must_use]
+    pub fn is_on(&self, chain: Chain) -> bool {
+        match self {
+            Self::V1 { network } => network == chain.v1_name(),
+            Self::Nothing => chain.evm_chain_id().is_none(),
+            Self::V2(accepted) => {
+                chain.caip2().split_once(':') == Some((accepted.network.namespace(), accepted.network.reference()))
+            }
+        }
+    }
+
+    /// Whether it names a Solana cluster, served here or not.
+    fn is_on_solana(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::V1 { network } => network == "solana" || network.starts_with("solana-"),
+            Self::V2(accepted) => accepted.network.namespace() == "solana",
+        }
+    }
 }
 
 /// The signed part, by scheme.
 #[derive(Debug)]
 pub enum Payload {
-    /// A USDC transfer authorisation (EIP-3009).
+    /// A USDC transfer.
     Exact(Box<ExactPayload>),
     /// A job authorisation against prepaid credit.
     Credit(Box<CreditPayload>),
+    /// A transfer made before.
+    Transfer(TransactionId),
+}
+
+/// Payload of scheme `exact`.
+#[derive(Debug, Clone)]
+pub enum ExactPayload {
+    /// A transfer authorisation (EIP-3009).
+    Evm(EvmPayload),
+    /// A transaction that its fee payer has still to sign.
+    Solana(SolanaTransaction),
 }
 
 /// Payload of scheme `exact` on EVM chains.
 #[derive(Debug, Clone, Deserialize)]
-pub struct ExactPayload {
+pub struct EvmPayload {
     /// Signature over the authorisation.
     pub signature: Bytes,
     /// What was signed.
     pub authorization: ExactAuthorization,
+}
+
+/// Payload of scheme `exact` on Solana.
+#[derive(Deserialize)]
+struct SolanaPayload<'a> {
+    #[serde(borrow)]
+    transaction: std::borrow::Cow<'a, str>,
 }
 
 /// EIP-3009 `TransferWithAuthorization` as x402 writes it.
@@ -209,7 +260,7 @@ pub fn presented(headers: &HeaderMap) -> ApiResult<Option<Presented>> {
     let (version, name, value) = match (headers.get(PAYMENT_SIGNATURE), headers.get(X_PAYMENT)) {
         (Some(value), _) => (Version::V2, "PAYMENT-SIGNATURE", value),
         (None, Some(value)) => (Version::V1, "X-PAYMENT", value),
-        (None, None) => return Ok(None),
+        (None, None) => return transfer(headers),
     };
     if value.len() > MAX_PAYMENT_HEADER {
         return Err(malformed(name, &format!("it is longer than {MAX_PAYMENT_HEADER} bytes")));
@@ -229,7 +280,19 @@ pub fn presented(headers: &HeaderMap) -> ApiResult<Option<Presented>> {
         }
     };
     let payload = match scheme.as_str() {
-        EXACT => Payload::Exact(serde_json::from_str(payload.get()).map_err(wrong)?),
+        EXACT if accepted.is_on_solana() => {
+            let payload: SolanaPayload<'_> = serde_json::from_str(payload.get()).map_err(wrong)?;
+            let transaction = BASE64
+                .decode(payload.transaction.as_bytes())
+                .ok()
+                .and_then(|bytes| SolanaTransaction::parse(&bytes))
+                .ok_or_else(|| malformed(name, "`transaction` is not a Solana transaction in base64"))?;
+            Payload::Exact(Box::new(ExactPayload::Solana(transaction)))
+        }
+        EXACT => {
+            let payload = serde_json::from_str(payload.get()).map_err(wrong)?;
+            Payload::Exact(Box::new(ExactPayload::Evm(payload)))
+        }
         COMPUTE_FUTURES => Payload::Credit(serde_json::from_str(payload.get()).map_err(wrong)?),
         _ => {
             return Err(ApiError::bad_request(
@@ -243,6 +306,26 @@ pub fn presented(headers: &HeaderMap) -> ApiResult<Option<Presented>> {
         check_identifier(id)?;
     }
     Ok(Some(Presented { version, accepted, payload, identifier, document }))
+}
+
+/// A transfer made before; `None` when the request names none.
+fn transfer(headers: &HeaderMap) -> ApiResult<Option<Presented>> {
+    let Some(value) = headers.get(X_SOLANA_TX) else { return Ok(None) };
+    let id = value.to_str().ok().and_then(|text| text.trim().parse::<TransactionId>().ok());
+    let id = id.filter(|id| id.solana().is_some()).ok_or_else(|| {
+        ApiError::bad_request(
+            "malformed_payment",
+            "the X-Solana-Tx header is not the signature of a transaction",
+            "send the transfer's signature, 64 bytes in base58",
+        )
+    })?;
+    Ok(Some(Presented {
+        version: Version::V2,
+        accepted: Accepted::Nothing,
+        payload: Payload::Transfer(id),
+        identifier: None,
+        document: Vec::new(),
+    }))
 }
 
 fn check_identifier(id: &str) -> ApiResult<()> {
@@ -275,18 +358,68 @@ impl Presented {
     #[must_use]
     pub const fn scheme(&self) -> &'static str {
         match self.payload {
-            Payload::Exact(_) => EXACT,
+            Payload::Exact(_) | Payload::Transfer(_) => EXACT,
             Payload::Credit(_) => COMPUTE_FUTURES,
         }
     }
 }
 
 impl ExactPayload {
-    /// The payment with its network and token: what is verified, and what receipts publish.
-    #[must_use]
-    pub fn on(&self, network: Chain, asset: EvmAddress) -> ExactPayment {
-        let ExactAuthorization { from, to, value, valid_after, valid_before, nonce } = self.authorization;
-        let signature = self.signature.clone();
-        ExactPayment { asset, from, network, nonce, signature, to, valid_after, valid_before, value }
+    /// The payment with its network and token, to `pay_to`: what is verified, and what receipts publish.
+    ///
+    /// # Errors
+    /// 402 `payment_mismatch` when it pays somebody else.
+    pub fn on(&self, settings: &PaymentSettings, pay_to: Address) -> ApiResult<ExactPayment> {
+        match (self, &settings.token) {
+            (Self::Evm(payload), Asset::Evm(token)) => {
+                let ExactAuthorization { from, to, value, valid_after, valid_before, nonce } = payload.authorization;
+                if Address::Evm(to) != pay_to {
+                    return Err(mismatch(&format!("it pays {to}, not {pay_to}")));
+                }
+                let (network, asset, signature) = (settings.chain, token.token, payload.signature.clone());
+                let payment =
+                    EvmPayment { asset, from, network, nonce, signature, to, valid_after, valid_before, value };
+                Ok(ExactPayment::Evm(payment))
+            }
+            (Self::Solana(transaction), Asset::Solana { mint, .. }) => {
+                let to = pay_to.solana().ok_or_else(|| ApiError::internal("payTo is no address on Solana"))?;
+                solana_payment(transaction, settings.chain, *mint, to).map(ExactPayment::Solana)
+            }
+            _ => Err(mismatch("it is a payment of another kind of chain")),
+        }
     }
+}
+
+/// The one transfer of a transaction that pays `to`.
+fn solana_payment(
+    transaction: &SolanaTransaction,
+    network: Chain,
+    asset: SolanaAddress,
+    to: SolanaAddress,
+) -> ApiResult<SolanaPayment> {
+    let destination = associated_token_address(&to, &asset);
+    let mut ours = transaction.message.transfers().filter(|transfer| transfer.destination == destination);
+    let transfer = match (ours.next(), ours.next()) {
+        (Some(transfer), None) if transfer.mint == asset => transfer,
+        (Some(_), Some(_)) => return Err(mismatch("it pays twice")),
+        _ => {
+            return Err(mismatch(&format!(
+                "it has no TransferChecked of USDC to the associated token account of {to}"
+            )));
+        }
+    };
+    let value = Usdc::try_from(transfer.amount).map_err(|_| mismatch("it pays more than there can be"))?;
+    let signature = transaction
+        .signature_of(&transfer.authority)
+        .filter(|_| transaction.is_signed_by(&transfer.authority))
+        .ok_or_else(|| mismatch(&format!("it is not signed by {}, whose money it moves", transfer.authority)))?;
+    Ok(SolanaPayment {
+        asset,
+        from: transfer.authority,
+        message: transaction.message.bytes.clone().into(),
+        network,
+        signature: signature.to_vec().into(),
+        to,
+        value,
+    })
 }

@@ -35,7 +35,7 @@ impl Leadership {
 
     fn tell(&self, leads: bool) {
         self.leads.store(leads, Ordering::Relaxed);
-        metrics::gauge!("relayer_leader").set(if leads { 1.0 } else { 0.0 });
+        metrics::gauge!("relayer_leader", "network" => self.ledger.network()).set(if leads { 1.0 } else { 0.0 });
     }
 
     async fn ask(&mut self) -> Result<bool, LedgerError> {

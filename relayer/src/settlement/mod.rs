@@ -29,6 +29,7 @@ use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind};
 use compute_futures_protocol::{AccountId, Address, TransactionId, Usdc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use config::SettlementConfig;
 pub use error::SettlementError;
@@ -103,7 +104,10 @@ impl Settlement {
             }
             checked => checked?,
         }
-        let task = tokio::spawn(runner::run(ledger, reader, writer, config, leads, shutdown));
+        let task = tokio::spawn(
+            runner::run(ledger.clone(), reader, writer, config, leads, shutdown)
+                .instrument(tracing::info_span!("settlement", network = ledger.network())),
+        );
         Ok((settlement, task))
     }
 

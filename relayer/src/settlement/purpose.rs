@@ -74,7 +74,7 @@ impl std::fmt::Display for Purpose {
 
 /// What confirms an action whoever sent it: an action that somebody else's transaction already did is done.
 pub(crate) fn subject_of(action: &Action, deposit_address: impl FnOnce() -> Option<Address>) -> String {
-    match action {
+    match action.verb() {
         Action::PostDebits { batch_number, .. } => format!("batch:{batch_number}"),
         Action::CloseAccount { account } | Action::Refund { account } => format!("close:{account}"),
         Action::RaiseCeiling { account, .. } | Action::RaiseCeilingWithSignature { account, .. } => {
@@ -98,7 +98,7 @@ pub(crate) fn subject_of_event(event: &EventKind) -> Option<String> {
 
 /// Whether the event does all that the action wants: a ceiling may have been raised by less.
 pub(crate) fn satisfies(event: &EventKind, action: &Action) -> bool {
-    match (event, action) {
+    match (event, action.verb()) {
         (
             EventKind::CeilingRaised { ceiling: raised, .. },
             Action::RaiseCeiling { ceiling, .. } | Action::RaiseCeilingWithSignature { ceiling, .. },

@@ -1,7 +1,7 @@
 //! The background task: follow, batch, refund, send; one thing after the other, so that they never disagree.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use compute_futures_chain::{ChainReader, ChainWriter};
@@ -34,10 +34,11 @@ pub(crate) async fn run(
     ledger: Ledger,
     reader: Arc<dyn ChainReader>,
     writer: Arc<dyn ChainWriter>,
-    config: SettlementConfig,
+    mut config: SettlementConfig,
     leads: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
+    config.max_rows = config.max_rows.min(rows_to_close_at(writer.max_rows()));
     let mut leadership = Leadership::new(ledger.clone(), leads);
     let mut runner = Runner {
         ledger: ledger.clone(),
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         failures = match runner.turn(&mut leadership).await {
             Ok(()) => 0,
             Err(error) => {
-                report(&error, failures);
+                report(&ledger, &error, failures);
                 failures.saturating_add(1)
             }
         };
@@ -77,8 +78,8 @@ fn pause(poll: Duration, failures: u32) -> Duration {
     if failures == 0 { poll } else { poll.saturating_mul(1 << failures.min(6)).min(LONGEST_PAUSE).max(poll) }
 }
 
-fn report(error: &SettlementError, failures: u32) {
-    metrics::counter!("relayer_settlement_errors_total").increment(1);
+fn report(ledger: &Ledger, error: &SettlementError, failures: u32) {
+    metrics::counter!("relayer_settlement_errors_total", "network" => ledger.network()).increment(1);
     match error {
         SettlementError::Follow(crate::follow::FollowError::UnknownBatch { .. }) => {
             tracing::error!(%error, "settlement stands still")
@@ -135,8 +136,9 @@ impl Runner {
                     return Ok(());
                 }
                 let requested = status::flush_requested(&self.ledger, open.number).await?;
+                let full = self.ledger.context.progress.full.swap(false, Ordering::Relaxed).then(|| "full".to_owned());
                 let Some(reason) =
-                    force.map(str::to_owned).or(requested).or_else(|| due(&self.config, &open, now_ms()))
+                    force.map(str::to_owned).or(requested).or_else(|| due(&self.config, &open, now_ms())).or(full)
                 else {
                     return Ok(());
                 };
@@ -159,9 +161,12 @@ impl Runner {
             self.ledger.context.progress.record(open.number, open.receipts, open.rows);
         }
         let held = status::held(&self.ledger).await?;
-        metrics::gauge!("relayer_holds_micro_usdc").set(crate::follow::approximate(held.micros()));
-        metrics::gauge!("relayer_unposted_micro_usdc").set(crate::follow::approximate(value.micros()));
-        metrics::gauge!("relayer_unposted_seconds").set(crate::follow::approximate(age));
+        metrics::gauge!("relayer_holds_micro_usdc", "network" => self.ledger.network())
+            .set(crate::follow::approximate(held.micros()));
+        metrics::gauge!("relayer_unposted_micro_usdc", "network" => self.ledger.network())
+            .set(crate::follow::approximate(value.micros()));
+        metrics::gauge!("relayer_unposted_seconds", "network" => self.ledger.network())
+            .set(crate::follow::approximate(age));
         if behind {
             tracing::error!(unposted = %value, seconds = age, "settlement is behind: new holds are refused");
         }
@@ -195,6 +200,12 @@ impl Runner {
         let now = status::read(&self.ledger).await?;
         Ok(now.open_receipts == 0 && now.in_flight.is_none() && now.outbox_pending == 0)
     }
+}
+
+/// When to close a batch so that it still fits, as charges go on until it is closed: at 43 of Solana's 58.
+const fn rows_to_close_at(most: u64) -> u64 {
+    let rows = most - most / 10 * 3;
+    if rows == 0 { 1 } else { rows }
 }
 
 /// Why the open batch should be posted now, if it should.
@@ -242,6 +253,12 @@ mod tests {
         assert_eq!(reason(&seal::OpenBatch { rows: 5, ..open }, 1_000).as_deref(), Some("rows"));
         let value = seal::OpenBatch { charged: Usdc::from_micros(100), ..open };
         assert_eq!(reason(&value, 1_000).as_deref(), Some("value"));
+    }
+
+    #[test]
+    fn a_batch_is_closed_before_it_is_full() {
+        assert_eq!((rows_to_close_at(58), rows_to_close_at(20), rows_to_close_at(1)), (43, 14, 1));
+        assert!(rows_to_close_at(u64::MAX) > 1_000_000);
     }
 
     #[test]

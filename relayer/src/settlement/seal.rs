@@ -183,7 +183,7 @@ pub(crate) async fn seal(ledger: &Ledger, number: u64) -> Result<(), LedgerError
         .await?;
     tx.commit().await?;
     tracing::info!(batch = number, receipts = receipt_count, rows = positions.len(), %root, "batch sealed");
-    metrics::counter!("relayer_batches_total", "outcome" => "sealed").increment(1);
+    metrics::counter!("relayer_batches_total", "network" => ledger.network(), "outcome" => "sealed").increment(1);
     crate::failpoint!("batch::after_seal");
     Ok(())
 }

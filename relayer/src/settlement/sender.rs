@@ -43,7 +43,8 @@ impl Sender {
             let mut connection = self.ledger.db.pool.acquire().await.map_err(LedgerError::from)?;
             (outbox::sent(&mut connection).await?, outbox::queued(&mut connection).await?)
         };
-        metrics::gauge!("relayer_outbox_pending").set(crate::follow::approximate((sent.len() + queued.len()) as u64));
+        metrics::gauge!("relayer_outbox_pending", "network" => self.ledger.network())
+            .set(crate::follow::approximate((sent.len() + queued.len()) as u64));
         if sent.is_empty() && queued.is_empty() {
             return Ok(());
         }
@@ -93,7 +94,7 @@ impl Sender {
             }
             Err(error) => return Err(error.into()),
         };
-        let fees = self.within_limits(self.writer.suggest_fees().await?);
+        let fees = self.within_limits(self.writer.fees_for(&entry.action).await?);
         let mut lifetime = self.writer.lifetime(progress).await?;
         let mut tx = self.ledger.db.begin_write().await?;
         if let Lifetime::Nonce(floor) = lifetime {
@@ -166,7 +167,7 @@ impl Sender {
         let mut tx = self.ledger.db.begin_write().await?;
         outbox::store_attempt(tx.connection(), &entry.purpose, gas, &transaction).await?;
         tx.commit().await?;
-        metrics::counter!("relayer_outbox_replacements_total").increment(1);
+        metrics::counter!("relayer_outbox_replacements_total", "network" => self.ledger.network()).increment(1);
         tracing::info!(purpose = %entry.purpose, nonce, id = %transaction.id, "replaced with higher fees");
         let replacement =
             Attempt { purpose: entry.purpose.clone(), transaction, signed_ms: now_ms(), broadcast_ms: None };
@@ -201,7 +202,7 @@ impl Sender {
     /// Mined and reverted. Whether the action is still wanted, the contract says.
     async fn reverted(&self, entry: &Entry, outcome: &TransactionOutcome) -> Result<(), SettlementError> {
         tracing::warn!(purpose = %entry.purpose, block = outcome.block_number, "the transaction reverted");
-        metrics::counter!("relayer_outbox_reverted_total").increment(1);
+        metrics::counter!("relayer_outbox_reverted_total", "network" => self.ledger.network()).increment(1);
         match self.writer.estimate(&entry.action).await {
             Ok(_) => self.requeue(entry, "reverted, and would pass now: trying again").await,
             Err(ChainError::Reverted { name, detail }) => self.refused(entry, &format!("{name} {detail}")).await,
@@ -230,7 +231,7 @@ impl Sender {
         self.lost.lock().await.remove(&entry.purpose);
         if let Some(Validity::UntilBlockHeight(height)) = entry.validity {
             tracing::warn!(purpose = %entry.purpose, height, "not included before its blockhash ran out; signing anew");
-            metrics::counter!("relayer_outbox_replacements_total").increment(1);
+            metrics::counter!("relayer_outbox_replacements_total", "network" => self.ledger.network()).increment(1);
             return self.requeue(entry, "it was not included before its blockhash ran out").await;
         }
         tracing::error!(
@@ -250,7 +251,7 @@ impl Sender {
                 let last = self.reader.operator(index).await?.map_or(0, |operator| operator.last_batch);
                 if last < *batch_number {
                     tracing::error!(batch = batch_number, last, reason, "the contract refuses the batch; trying again");
-                    metrics::counter!("relayer_batches_total", "outcome" => "refused").increment(1);
+                    metrics::counter!("relayer_batches_total", "network" => self.ledger.network(), "outcome" => "refused").increment(1);
                     return self.requeue(entry, reason).await;
                 }
                 Ok(())

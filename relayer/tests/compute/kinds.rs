@@ -62,7 +62,7 @@ async fn every_kind_is_paid_from_credit_with_a_receipt() {
         assert_eq!(extra["charged"], (price * 9 / 10).to_string(), "{path}");
         let receipt: compute_futures_protocol::SignedReceipt =
             serde_json::from_value(extra["receipt"].clone()).unwrap();
-        let settings = world.state.gate.settings();
+        let settings = world.gate.settings();
         receipt.verify(&settings.domain, settings.operator).unwrap();
         assert_eq!(receipt.receipt.output_hash, compute_futures_protocol::keccak256(&reply.bytes), "{path}");
         let again = world.send(&call, Some(payment)).await.expect(200, "");

@@ -106,7 +106,7 @@ async fn a_recording_comes_as_a_form() {
         let account = world.account(50_000_000).await;
         let call = Call { method: "POST", target: "/v1/audio/transcriptions".into(), body: form(format).into_bytes() };
         let signed = crate::world::authorization(&call, account);
-        let signature = world.owner.sign(signed.digest(&world.state.gate.settings().domain));
+        let signature = world.owner.sign(signed.digest(&world.gate.settings().domain));
         let document = json!({
             "x402Version": 2,
             "accepted": required["accepts"][1],

@@ -18,7 +18,10 @@ async fn requests_made_up_from_the_document_break_nothing() {
     let output = tokio::process::Command::new(program)
         .args(["run", &format!("{url}/openapi.json"), "--phases", "examples,fuzzing", "--mode", "all"])
         .args(["--max-examples", &examples, "--generation-deterministic", "--workers", "2"])
-        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"])
+        .args([
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+        ])
         .args(["--suppress-health-check", "all", "--warnings", "off", "--continue-on-failure"])
         // Whether the parts are well is not a matter of the schema; figures are global to the process.
         .args(["--exclude-path", "/ready", "--exclude-path", "/metrics"])

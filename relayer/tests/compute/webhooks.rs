@@ -57,7 +57,7 @@ async fn the_end_of_a_job_is_told_and_signed() {
     let cloud = Cloud::new();
     let world = world(&cloud, |_| ()).await;
     let account = world.account(50_000_000).await;
-    let operator = world.state.gate.settings().operator.to_string().to_lowercase();
+    let operator = world.gate.settings().operator.to_string().to_lowercase();
     for (predictions, kind) in [(Predictions::Succeed, "job.completed"), (Predictions::Fail, "job.failed")] {
         cloud.predictions(predictions);
         let body = json!({ "prompt": format!("{kind}"), "webhookUrl": url });

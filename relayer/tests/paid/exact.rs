@@ -79,7 +79,7 @@ async fn execute_charges_the_job_to_the_account_of_owner_or_delegate_only() {
         serde_json::from_value(reply.body["receipt"].clone()).unwrap();
     assert_eq!(receipt.receipt.output_hash, compute_futures_protocol::keccak256(compute));
     assert_eq!(receipt.receipt.request_hash, call.hash());
-    let settings = world.state.gate.settings();
+    let settings = world.gate.settings();
     receipt.verify(&settings.domain, settings.operator).unwrap();
     let owner = world.owner.address();
     assert_eq!(receipt.authorization.authorizer(&settings.domain, &[owner]), Ok(owner));
@@ -173,9 +173,9 @@ async fn unresolved_payments_are_resolved_without_the_client() {
     let payment = world.exact(&call, &world.owner).await;
     world.settling(Settling::Fails);
     world.send(&call, Some(payment.clone())).await.expect(503, "settlement_unknown");
-    assert_eq!(recover::resolve_all(&world.state.gate).await.unwrap(), 0);
+    assert_eq!(recover::resolve_all(&world.gate).await.unwrap(), 0);
     world.settling(Settling::Works);
-    assert_eq!(recover::resolve_all(&world.state.gate).await.unwrap(), 1);
+    assert_eq!(recover::resolve_all(&world.gate).await.unwrap(), 1);
     let view = world.view(account).await;
     assert_eq!((view.held, view.pending, world.jobs()), (usdc(0), usdc(27_000), 1));
     world.send(&call, Some(payment)).await.expect(200, "");

@@ -7,7 +7,7 @@ use compute_futures_chain::ChainReader;
 use compute_futures_chain::KeySource;
 use compute_futures_chain::evm::EvmReader;
 use compute_futures_chain::evm::local::LocalChain;
-use compute_futures_protocol::{B256, Chain, ExactPayment, Signer, U256, Usdc};
+use compute_futures_protocol::{B256, Chain, EvmPayment, Signer, U256, Usdc};
 use compute_futures_relayer::Running;
 use compute_futures_relayer::config::Config;
 use serde_json::{Value, json};
@@ -50,14 +50,14 @@ impl Local {
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let mut config = Config::default();
         config.server.bind = "127.0.0.1:0".into();
-        config.chain.rpc_urls = vec![chain.rpc_url.to_string()];
-        config.chain.contract = chain.contract.into();
-        config.chain.token = chain.usdc.into();
-        config.chain.deployment_block = chain.deployment_block;
-        config.chain.poll_interval_ms = 100;
-        config.keys.operator = key_file(folder.path(), "operator", &chain.keys[OPERATOR]);
-        config.keys.facilitator = key_file(folder.path(), "facilitator", &chain.keys[FACILITATOR]);
-        config.ledger.url = format!("sqlite://{}/ledger.db", folder.path().display());
+        config.base.rpc_urls = vec![chain.rpc_url.to_string()];
+        config.base.contract = chain.contract.into();
+        config.base.token = chain.usdc.into();
+        config.base.deployment_block = chain.deployment_block;
+        config.base.poll_interval_ms = 100;
+        config.base.operator_key = key_file(folder.path(), "operator", &chain.keys[OPERATOR]);
+        config.base.facilitator_key = key_file(folder.path(), "facilitator", &chain.keys[FACILITATOR]);
+        config.base.ledger_url = format!("sqlite://{}/ledger.db", folder.path().display());
         let running = compute_futures_relayer::start(config, stop.clone()).await.unwrap();
         let reader = chain.reader().await.unwrap();
         let url = format!("http://{}", running.addr);
@@ -97,7 +97,7 @@ impl Local {
         assert_eq!(response.status().as_u16(), 402, "{}", response.text().await.unwrap());
         let required = crate::world::decode(&response.headers()["payment-required"]);
         let offer = &required["accepts"][0];
-        let payment = ExactPayment {
+        let payment = EvmPayment {
             asset: self.chain.usdc,
             from: payer.address().evm().unwrap(),
             network: Chain::Base,

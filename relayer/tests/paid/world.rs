@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_chain::ChainReader;
 use compute_futures_protocol::{
-    AccountId, Address, B256, Chain, Domain, ExactPayment, JobAuthorization, Signer, SpendCeiling, TokenDomain, U256,
+    AccountId, Address, B256, Chain, Domain, EvmPayment, JobAuthorization, Signer, SpendCeiling, TokenDomain, U256,
     Usdc, request_hash,
 };
 use compute_futures_relayer::catalog::{Catalog, Route};
@@ -21,10 +21,11 @@ use compute_futures_relayer::config::Config;
 use compute_futures_relayer::follow::{FollowConfig, Follower, Step};
 use compute_futures_relayer::http::{self, App, AppState, Limits, Readiness};
 use compute_futures_relayer::jobs::Artifacts;
-use compute_futures_relayer::jobs::queue::{Queue, Worker};
+use compute_futures_relayer::jobs::queue::Worker;
 use compute_futures_relayer::ledger::{AccountView, Ledger, LedgerConfig, OperatorIdentity};
+use compute_futures_relayer::network::{Network, Networks};
 use compute_futures_relayer::payment::facilitator::Facilitator;
-use compute_futures_relayer::payment::{Gate, PaymentSettings};
+use compute_futures_relayer::payment::{Asset, Gate, PaymentSettings};
 use compute_futures_relayer::providers::{Answer, JobInput, Outcome, Provider, ProviderError, Providers};
 use compute_futures_relayer::settlement::{Settlement, SettlementConfig};
 use compute_futures_relayer::test_util::fake_chain::{CONTRACT, FakeChain, OPERATOR};
@@ -165,7 +166,10 @@ pub struct World {
     pub chain: Arc<TokenChain>,
     pub script: Arc<Script>,
     pub ledger: Ledger,
-    pub state: AppState,
+    pub gate: Gate,
+    /// For those of the tests that make files.
+    #[allow(dead_code)]
+    pub artifacts: Artifacts,
     pub router: Router,
     pub owner: Signer,
     pub delegate: Signer,
@@ -259,7 +263,7 @@ impl World {
         let settings = PaymentSettings {
             chain: Chain::Base,
             domain,
-            token: TokenDomain::usdc(8453, reader.token().evm().unwrap()),
+            token: Asset::Evm(TokenDomain::usdc(8453, reader.token().evm().unwrap())),
             operator_index: OPERATOR,
             operator: operator.address(),
             pay_to: operator.address(),
@@ -268,25 +272,29 @@ impl World {
             resolve_wait: Duration::from_secs(1),
         };
         let gate = Gate::new(settings, ledger.clone(), facilitator, Arc::clone(&reader));
-        let limits = Limits::new(&config.server);
         let artifacts = Artifacts::new(ledger.clone(), config.outputs.clone(), "http://relayer.test".into());
-        let state = AppState::new(App {
-            config,
+        let network = Network {
             reader,
             ledger: ledger.clone(),
             settlement,
-            gate,
+            gate: gate.clone(),
+            artifacts: artifacts.clone(),
+            operator: identity,
+            max_follow_lag: 30,
+        };
+        let limits = Limits::new(&config.server);
+        let state = AppState::new(App {
+            config,
+            networks: Networks::only(network),
             catalog,
             providers: Arc::new(providers),
-            queue: Queue::new(ledger.clone()),
-            artifacts,
-            operator: identity,
             public_url: "http://relayer.test".into(),
             readiness: Readiness::default(),
         });
-        tokio::spawn(Worker::of(&state).unwrap().run(stop.clone()));
-        let router = http::router(state.clone(), limits, None);
-        Self { chain, script, ledger, state, router, owner: key(1), delegate: key(2), stop, folder, setup }
+        let served = state.networks.get(Chain::Base).unwrap();
+        tokio::spawn(Worker::of(&state, &served).unwrap().run(stop.clone()));
+        let router = http::router(state, limits, None);
+        Self { chain, script, ledger, gate, artifacts, router, owner: key(1), delegate: key(2), stop, folder, setup }
     }
 
     /// An account of `owner` with this credit, known to the ledger.
@@ -344,7 +352,7 @@ impl World {
 
     pub async fn exact_document(&self, call: &Call, payer: &Signer, valid: u64) -> Value {
         let offer = self.offer(call, "exact").await;
-        let payment = ExactPayment {
+        let payment = EvmPayment {
             asset: self.chain.token().evm().unwrap(),
             from: payer.address().evm().unwrap(),
             network: Chain::Base,
@@ -384,7 +392,7 @@ impl World {
     }
 
     pub async fn credit_document(&self, call: &Call, authorization: &JobAuthorization, signer: &Signer) -> Value {
-        let signature = signer.sign(authorization.digest(&self.state.gate.settings().domain));
+        let signature = signer.sign(authorization.digest(&self.gate.settings().domain));
         json!({
             "x402Version": 2,
             "accepted": self.offer(call, "compute-futures").await,
@@ -394,7 +402,7 @@ impl World {
 
     pub fn signed_ceiling(&self, account: AccountId, ceiling: u64, signer: &Signer) -> Value {
         let raise = SpendCeiling { account_id: account, ceiling: usdc(ceiling) };
-        let signature = signer.sign(raise.digest(&self.state.gate.settings().domain));
+        let signature = signer.sign(raise.digest(&self.gate.settings().domain));
         json!({ "ceiling": raise.ceiling, "signature": format!("0x{}", hex::encode(signature)) })
     }
 }

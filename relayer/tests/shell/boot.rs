@@ -84,6 +84,8 @@ async fn every_route_is_described_and_everything_described_is_a_route() {
     assert_eq!(catalogue["operator"]["index"], world.operator_index());
     assert_eq!(catalogue["endpoints"].as_array().unwrap().len(), ENDPOINTS.len());
 
+    // Before the first block was read, /ready says 503.
+    world.ready().await;
     for endpoint in ENDPOINTS {
         let path = endpoint.path.replace("{operatorIndex}", "1").replace("{batchNumber}", "1");
         let method = Method::from_bytes(endpoint.method.as_str().as_bytes()).unwrap();
@@ -286,11 +288,13 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
     };
     let taken = world.url.trim_start_matches("http://").to_owned();
     assert!(refused(&|config| config.server.bind.clone_from(&taken)).await.contains("server.bind: cannot listen"));
-    assert!(refused(&|config| config.chain.contract = config.chain.token).await.contains("chain"));
-    assert!(refused(&|config| config.keys.operator = config.keys.facilitator.clone()).await.contains("two keys"));
+    assert!(refused(&|config| config.base.contract = config.base.token).await.contains("base"));
+    assert!(
+        refused(&|config| config.base.operator_key = config.base.facilitator_key.clone()).await.contains("two keys")
+    );
     let poor = refused(&|config| {
-        config.keys.operator = config.keys.facilitator.clone();
-        config.facilitator.url = "http://127.0.0.1:9".into();
+        config.base.operator_key = config.base.facilitator_key.clone();
+        config.base.facilitator_url = "http://127.0.0.1:9".into();
         config.terms.set_on_start = false;
     });
     assert!(poor.await.contains("is not registered as an operator"));
@@ -299,7 +303,7 @@ async fn settings_that_cannot_work_are_refused_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_chain_it_says_so_and_recovers() {
-    let mut world = World::start(|config| config.chain.request_timeout_ms = 500).await;
+    let mut world = World::start(|config| config.base.request_timeout_ms = 500).await;
     world.ready().await;
     world.chain.pause().unwrap();
     let mut seen = Value::Null;

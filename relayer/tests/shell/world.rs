@@ -6,6 +6,7 @@ use std::{
 };
 
 use compute_futures_chain::{KeySource, evm::local::LocalChain};
+use compute_futures_protocol::Chain;
 use compute_futures_relayer::{Running, config::Config, start};
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -34,15 +35,15 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.server.bind = "127.0.0.1:0".into();
-        config.chain.rpc_urls = vec![chain.rpc_url.to_string()];
-        config.chain.contract = chain.contract.into();
-        config.chain.token = chain.usdc.into();
-        config.chain.deployment_block = chain.deployment_block;
-        config.chain.poll_interval_ms = 50;
-        config.ledger.url = format!("sqlite://{}", folder.path().join("ledger.db").display());
+        config.base.rpc_urls = vec![chain.rpc_url.to_string()];
+        config.base.contract = chain.contract.into();
+        config.base.token = chain.usdc.into();
+        config.base.deployment_block = chain.deployment_block;
+        config.base.poll_interval_ms = 50;
+        config.base.ledger_url = format!("sqlite://{}", folder.path().join("ledger.db").display());
         config.admin.token_file = folder.path().join("admin-token").display().to_string();
-        config.keys.operator = key_file(&folder, &chain, OPERATOR);
-        config.keys.facilitator = key_file(&folder, &chain, FACILITATOR);
+        config.base.operator_key = key_file(&folder, &chain, OPERATOR);
+        config.base.facilitator_key = key_file(&folder, &chain, FACILITATOR);
         config.log.filter = "warn,compute_futures_relayer=info".into();
         change(&mut config);
         let mut world =
@@ -67,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn operator_index(&self) -> u32 {
-        self.running.as_ref().unwrap().0.operator_index
+        self.running.as_ref().unwrap().0.networks.operator_index(Chain::Base).unwrap()
     }
 
     pub(crate) fn admin_token(&self) -> String {

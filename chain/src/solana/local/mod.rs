@@ -91,7 +91,7 @@ impl SolanaLocal {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let cheats = SolanaCheats::attach(&listening.rpc)?;
         cheats.place_fixtures().await?;
-        let deployment_slot = cheats.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
+        let deployment_slot = cheats.deployment_slot().await?;
         let local = Self { rpc_url: listening.rpc, ws_url: listening.ws, deployment_slot, cheats, child };
         for index in 0..KEYS {
             local.cheats.set_lamports(local.signer(index).address(), LAMPORTS).await?;
@@ -196,6 +196,20 @@ impl SolanaCheats {
     /// When the node does not do it.
     pub async fn set_clock(&self, running: bool) -> Result<(), ChainError> {
         self.cheat(if running { "surfnet_resumeClock" } else { "surfnet_pauseClock" }, json!([])).await
+    }
+
+    /// The present slot, once the two below it have blocks as well: nobody keeps the very first ones, and the second does not
+    /// name the first as its parent.
+    async fn deployment_slot(&self) -> Result<u64, ChainError> {
+        loop {
+            let slot: u64 = self.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
+            let range = json!([slot.saturating_sub(2), slot, {"commitment": "confirmed"}]);
+            let blocks: Vec<u64> = self.rpc.call("getBlocks", range).await?;
+            if blocks.len() == 3 {
+                return Ok(slot);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn place_fixtures(&self) -> Result<(), ChainError> {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::{Config, Options, Result, run_on};
+use compute_futures_protocol::Chain;
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,15 @@ pub struct App {
 
 impl App {
     pub async fn start(chain: Arc<dyn ChainReader>, config: Config) -> Self {
+        Self::start_on(vec![chain], config).await
+    }
+
+    /// Over several chains, in the order of the configuration's networks.
+    pub async fn start_on(chains: Vec<Arc<dyn ChainReader>>, config: Config) -> Self {
         let (on_bound, bound) = oneshot::channel();
         let stop = CancellationToken::new();
         let options = Options { on_bound: Some(on_bound), metrics: None };
-        let task = tokio::spawn(run_on(config, chain, options, stop.clone()));
+        let task = tokio::spawn(run_on(config, chains, options, stop.clone()));
         let address = bound.await.expect("the indexer starts");
         Self { address, client: reqwest::Client::new(), stop, task }
     }
@@ -59,6 +65,12 @@ impl App {
     /// Waits until block `height` is stored and nothing is left to do.
     pub async fn at(&self, height: u64) -> Value {
         self.until("/api/v1/status", |s| s["inSync"] == true && s["asOf"]["block"].as_u64() >= Some(height)).await
+    }
+
+    /// As [`App::at`], of one of several networks.
+    pub async fn at_on(&self, chain: Chain, height: u64) -> Value {
+        let path = format!("/api/v1/status?network={chain}");
+        self.until(&path, |s| s["inSync"] == true && s["asOf"]["block"].as_u64() >= Some(height)).await
     }
 
     /// Graceful: every part ends by itself.

@@ -10,16 +10,19 @@ use std::{
 
 use alloy::primitives::address;
 use async_trait::async_trait;
+use compute_futures_chain::solana::usdc_mint;
 use compute_futures_chain::{
     AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventKind, EventMeta, Heads, OperatorOnChain,
 };
 use compute_futures_protocol::{
-    AccountId, Address, B256, Chain, DepositTerms, Domain, EvmAddress, Terms, TransactionId, Usdc, keccak256,
+    AccountId, Address, B256, Chain, DepositTerms, Domain, EvmAddress, SolanaAddress, Terms, TransactionId, Usdc,
+    keccak256, signer_among,
 };
 
-use super::world::{Dice, World};
+use super::world::{Dice, World, somebody};
 
 pub const CONTRACT: EvmAddress = address!("0x00000000000000000000000000000000000000c0");
+pub const PROGRAM: SolanaAddress = SolanaAddress::from_str_const("5jnhrJfXCuMBJvXDa8HKtCY4wMpjVXRXvoVHaPzzQq3g");
 pub const TOKEN: EvmAddress = address!("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
 pub const GENESIS_TIME: u64 = 1_790_000_000;
 
@@ -31,26 +34,41 @@ struct Block {
     world: World,
 }
 
+/// Changes an answer on its way out.
+type Distort = Box<dyn Fn(&mut Vec<ChainEvent>) + Send>;
+
 pub struct FakeChain {
+    pub chain: Chain,
+    /// What the RPC makes of an answer about events.
+    pub distort: Mutex<Option<Distort>>,
     blocks: Mutex<Vec<Block>>,
     pub finalized_depth: u64,
     pub safe_depth: u64,
     pub down: AtomicBool,
     pub missing_tokens: AtomicU64,
     pub payments: Mutex<HashSet<(Address, B256)>>,
+    /// Payments that only the chain's history knows of.
+    pub old_payments: Mutex<HashSet<(Address, B256)>>,
     salt: AtomicU64,
 }
 
 impl FakeChain {
     pub fn new(finalized_depth: u64) -> Self {
-        let genesis = Block { header: header(0, B256::ZERO, 0), events: Vec::new(), world: World::default() };
+        Self::on(Chain::Base, finalized_depth)
+    }
+
+    pub fn on(chain: Chain, finalized_depth: u64) -> Self {
+        let genesis = Block { header: header(0, B256::ZERO, 0), events: Vec::new(), world: World::on(chain) };
         Self {
+            chain,
+            distort: Mutex::default(),
             blocks: Mutex::new(vec![genesis]),
             finalized_depth,
             safe_depth: finalized_depth / 2,
             down: AtomicBool::new(false),
             missing_tokens: AtomicU64::new(0),
             payments: Mutex::default(),
+            old_payments: Mutex::default(),
             salt: AtomicU64::new(0),
         }
     }
@@ -68,7 +86,7 @@ impl FakeChain {
                 block_number: header.number,
                 block_hash: header.hash,
                 block_timestamp: header.timestamp,
-                transaction: keccak256([header.hash.as_slice(), &[u8::try_from(index % 3).unwrap()]].concat()).into(),
+                transaction: transaction(self.chain, header.hash, u8::try_from(index % 3).unwrap()),
                 // Other contracts log too.
                 log_index: index as u64 * 2 + 1,
             },
@@ -79,9 +97,22 @@ impl FakeChain {
         header.number
     }
 
+    /// A slot without a block, as Solana has them: it stands for the block before it.
+    pub fn skip(&self) {
+        let mut blocks = self.blocks.lock().unwrap();
+        let mut skipped = blocks.last().unwrap().clone();
+        skipped.header.number += 1;
+        skipped.header.parent_hash = skipped.header.hash;
+        skipped.events.clear();
+        blocks.push(skipped);
+    }
+
     /// Mines random blocks.
     pub fn mine_random(&self, dice: &mut Dice, blocks: u64) {
         for _ in 0..blocks {
+            if self.chain.evm_chain_id().is_none() && dice.roll(4) == 0 {
+                (0..=dice.roll(3)).for_each(|_| self.skip());
+            }
             self.mine(|world, events| {
                 let time = GENESIS_TIME + dice.roll(1000);
                 for _ in 0..dice.roll(4) {
@@ -121,22 +152,31 @@ fn header(number: u64, parent_hash: B256, salt: u64) -> BlockRef {
     BlockRef { number, hash, parent_hash, timestamp: GENESIS_TIME + number * 2 }
 }
 
+/// The `number`-th transaction of a block, in the form of the chain's.
+fn transaction(chain: Chain, block: B256, number: u8) -> TransactionId {
+    let hash = keccak256([block.as_slice(), &[number]].concat());
+    match chain.evm_chain_id() {
+        Some(_) => hash.into(),
+        None => TransactionId::Solana([hash.0, hash.0].concat().try_into().unwrap()),
+    }
+}
+
 #[async_trait]
 impl ChainReader for FakeChain {
     fn chain(&self) -> Chain {
-        Chain::Base
+        self.chain
     }
 
     fn domain(&self) -> Domain {
-        Domain::evm(8453, CONTRACT)
+        Domain::new(self.chain, self.contract()).unwrap()
     }
 
     fn contract(&self) -> Address {
-        CONTRACT.into()
+        if self.chain.evm_chain_id().is_some() { CONTRACT.into() } else { PROGRAM.into() }
     }
 
     fn token(&self) -> Address {
-        TOKEN.into()
+        usdc_mint(self.chain).map_or(TOKEN.into(), Address::from)
     }
 
     fn deployment_block(&self) -> u64 {
@@ -162,12 +202,19 @@ impl ChainReader for FakeChain {
         tokio::task::yield_now().await;
         let blocks = self.blocks.lock().unwrap();
         let wanted = blocks.iter().filter(|block| (from..=to).contains(&block.header.number));
-        Ok(wanted.flat_map(|block| block.events.iter().cloned()).collect())
+        let mut events = wanted.flat_map(|block| block.events.iter().cloned()).collect();
+        if let Some(distort) = &*self.distort.lock().unwrap() {
+            distort(&mut events);
+        }
+        Ok(events)
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError> {
         self.up()?;
-        Ok(self.world().accounts.get(&id).map(|account| AccountOnChain {
+        // Solana deletes closed accounts.
+        let deleted = |closed: bool| closed && self.chain.evm_chain_id().is_none();
+        let world = self.world();
+        Ok(world.accounts.get(&id).filter(|account| !deleted(account.closed)).map(|account| AccountOnChain {
             id,
             owner: account.owner,
             delegate: account.delegate,
@@ -203,7 +250,7 @@ impl ChainReader for FakeChain {
     }
 
     fn deposit_address(&self, _: &DepositTerms) -> Result<Address, ChainError> {
-        Ok(Address::repeat_byte(0xdd))
+        Ok(somebody(self.chain, 0xdd))
     }
 
     async fn account_of_deposit_address(&self, _: Address) -> Result<Option<AccountId>, ChainError> {
@@ -224,12 +271,18 @@ impl ChainReader for FakeChain {
         Ok(self.payments.lock().unwrap().contains(&(authorizer, nonce)))
     }
 
-    async fn payment_transaction(&self, _: Address, _: B256, _: u64) -> Result<Option<TransactionId>, ChainError> {
-        Ok(None)
+    async fn payment_transaction(
+        &self,
+        payer: Address,
+        nonce: B256,
+        seconds_back: u64,
+    ) -> Result<Option<TransactionId>, ChainError> {
+        let known = self.old_payments.lock().unwrap().contains(&(payer, nonce));
+        Ok((known && seconds_back > 300).then(|| transaction(self.chain, nonce, 0)))
     }
 
     async fn is_valid_signature(&self, signer: Address, digest: B256, signature: &[u8]) -> Result<bool, ChainError> {
-        Ok(compute_futures_protocol::recover(digest, signature).is_ok_and(|found| found == signer))
+        Ok(signer_among(digest, signature, &[signer]).is_ok())
     }
 
     async fn verify_receipt(&self, _: u32, _: u64, _: B256, _: &[B256]) -> Result<bool, ChainError> {

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod databases;
 pub mod fake;
+pub mod payment;
 pub mod scenario;
 pub mod world;
 
@@ -10,15 +11,47 @@ use std::sync::Arc;
 
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::{
-    Config,
+    Config, NetworkConfig,
     follow::{Feed, Follower},
     store::{Row, Store},
 };
+use compute_futures_protocol::Chain;
+
+/// The suites that say nothing of a chain's own ways run on each.
+pub const CHAINS: [Chain; 2] = [Chain::Base, Chain::Solana];
+
+/// Each function as a test on Base and one on Solana.
+macro_rules! on_both_chains {
+    ($($test:ident),* $(,)?) => {
+        mod base {
+            $(#[tokio::test] async fn $test() { super::$test(compute_futures_protocol::Chain::Base).await })*
+        }
+        mod solana {
+            $(#[tokio::test] async fn $test() { super::$test(compute_futures_protocol::Chain::Solana).await })*
+        }
+    };
+}
+pub(crate) use on_both_chains;
+
+/// As [`config_on`] Base alone.
+pub fn config() -> Config {
+    config_on(&[Chain::Base])
+}
+
+/// The section of a chain.
+pub fn section(config: &mut Config, chain: Chain) -> &mut NetworkConfig {
+    if chain.evm_chain_id().is_some() { &mut config.base } else { &mut config.solana }
+}
 
 /// Settings for a test: no waiting, no margin beyond finality unless a test asks for one.
-pub fn config() -> Config {
+pub fn config_on(chains: &[Chain]) -> Config {
     let mut config = Config::default();
-    config.chain.contract = fake::CONTRACT.into();
+    config.base.contract = fake::CONTRACT.into();
+    config.solana.contract = fake::PROGRAM.into();
+    config.base.enabled = false;
+    for chain in chains {
+        section(&mut config, *chain).enabled = true;
+    }
     config.server.bind = "127.0.0.1:0".parse().unwrap();
     config.follow.poll_interval_ms = 10;
     config.follow.extra_window = 8;
@@ -32,7 +65,7 @@ pub async fn catch_up(store: &Store, chain: &Arc<dyn ChainReader>) {
 }
 
 pub async fn follower(store: &Store, chain: &Arc<dyn ChainReader>) -> Follower {
-    Follower::new(store.clone(), Arc::clone(chain), config(), Feed::default()).await.unwrap()
+    Follower::new(store.clone(), Arc::clone(chain), config(), Feed::new(chain.chain())).await.unwrap()
 }
 
 /// Every projection table, as text, in a fixed order. What depends on when one looked (undo, pruned blocks, attempts, the time

@@ -16,8 +16,8 @@ use axum::{
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::OperatorSource;
 use compute_futures_protocol::{
-    AccountId, Authorization, B256, BatchDocument, Bytes, Domain, JobAuthorization, Receipt, SignedReceipt, Signer,
-    Usdc, charge, keccak256,
+    AccountId, Authorization, B256, BatchDocument, Bytes, Chain, Domain, ExactPayment, JobAuthorization, Receipt,
+    SignedReceipt, Signer, Usdc, charge, keccak256,
 };
 
 use super::{
@@ -36,6 +36,7 @@ pub enum Answer {
 pub type Published = Arc<Mutex<BTreeMap<(u32, u64), Answer>>>;
 
 pub struct Scenario {
+    pub chain: Chain,
     pub fake: Arc<FakeChain>,
     pub domain: Domain,
     pub operator: Signer,
@@ -47,8 +48,12 @@ pub struct Scenario {
     sequence: u64,
 }
 
-pub fn signer(n: u8) -> Signer {
-    Signer::from_bytes(&[n; 32]).unwrap()
+/// A key of the kind the chain knows.
+pub fn signer(chain: Chain, n: u8) -> Signer {
+    match chain.evm_chain_id() {
+        Some(_) => Signer::from_bytes(&[n; 32]).unwrap(),
+        None => Signer::ed25519(&[n; 32]),
+    }
 }
 
 /// The discount that 20 USDC earn.
@@ -56,9 +61,9 @@ pub const BPS: u16 = 500;
 
 impl Scenario {
     /// An operator with terms, an account of 20 USDC with an unlimited ceiling, and a place where receipts are published.
-    pub async fn new() -> Self {
-        let fake = Arc::new(FakeChain::new(12));
-        let (operator, owner) = (signer(0x11), signer(0x22));
+    pub async fn on(chain: Chain) -> Self {
+        let fake = Arc::new(FakeChain::on(chain, 12));
+        let (operator, owner) = (signer(chain, 0x11), signer(chain, 0x22));
         let mut account = None;
         fake.mine(|world, events| {
             world.set_terms(operator.address(), terms(3600), events);
@@ -71,7 +76,18 @@ impl Scenario {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let domain = fake.domain();
-        Self { fake, domain, operator, owner, account: account.unwrap(), published, address, remainder: 0, sequence: 0 }
+        Self {
+            chain,
+            fake,
+            domain,
+            operator,
+            owner,
+            account: account.unwrap(),
+            published,
+            address,
+            remainder: 0,
+            sequence: 0,
+        }
     }
 
     pub fn source(&self) -> OperatorSource {
@@ -119,6 +135,14 @@ impl Scenario {
         receipt.authorization_hash = authorization.digest(&self.domain);
         let signature = Bytes::from(signed_by.sign(authorization.digest(&self.domain)));
         let authorization = Authorization::ComputeFutures { authorization, signature };
+        SignedReceipt::sign(receipt, authorization, &self.domain, &self.operator)
+    }
+
+    /// As [`Scenario::job`], authorised by a payment instead of a signature.
+    pub fn paid_job(&mut self, list: u64, payment: ExactPayment) -> SignedReceipt {
+        let mut receipt = self.job(list).receipt;
+        let authorization = Authorization::Exact { payment };
+        receipt.authorization_hash = authorization.hash(&self.domain);
         SignedReceipt::sign(receipt, authorization, &self.domain, &self.operator)
     }
 

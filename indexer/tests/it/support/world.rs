@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use compute_futures_chain::EventKind;
-use compute_futures_protocol::{AccountId, AccountState, Address, B256, Terms, Tier, Usdc, keccak256};
+use compute_futures_protocol::{
+    AccountId, AccountState, Address, B256, Chain, SolanaAddress, Terms, Tier, Usdc, keccak256,
+};
 
 /// A small generator: the same seed gives the same world.
 #[derive(Debug, Clone)]
@@ -43,8 +45,17 @@ pub struct Operator {
     pub earnings: u64,
 }
 
-#[derive(Debug, Clone, Default)]
+/// Somebody, in the form of addresses on that chain.
+pub fn somebody(chain: Chain, byte: u8) -> Address {
+    match chain.evm_chain_id() {
+        Some(_) => Address::repeat_byte(byte),
+        None => SolanaAddress([byte; 32]).into(),
+    }
+}
+
+#[derive(Debug, Clone)]
 pub struct World {
+    pub chain: Chain,
     pub operators: Vec<Operator>,
     pub accounts: BTreeMap<AccountId, Account>,
     pub balance: u64,
@@ -66,6 +77,14 @@ pub fn usdc(micros: u64) -> Usdc {
 }
 
 impl World {
+    pub fn on(chain: Chain) -> Self {
+        Self { chain, operators: Vec::new(), accounts: BTreeMap::new(), balance: 0 }
+    }
+
+    fn who(&self, byte: u8) -> Address {
+        somebody(self.chain, byte)
+    }
+
     pub fn set_terms(&mut self, operator: Address, terms: Terms, events: &mut Vec<EventKind>) -> u32 {
         let index = match self.operators.iter().position(|o| o.address == operator) {
             Some(position) => position,
@@ -207,13 +226,13 @@ impl World {
     /// One verb, chosen by the dice among those that would not revert.
     pub fn act(&mut self, dice: &mut Dice, time: u64, events: &mut Vec<EventKind>) {
         if self.operators.is_empty() || (self.operators.len() < 3 && dice.roll(20) == 0) {
-            let operator = Address::repeat_byte(0xa0 + u8::try_from(self.operators.len()).unwrap());
+            let operator = self.who(0xa0 + u8::try_from(self.operators.len()).unwrap());
             self.set_terms(operator, terms(3600), events);
             return;
         }
         let index = u32::try_from(dice.roll(self.operators.len() as u64)).unwrap() + 1;
         let open: Vec<AccountId> = self.accounts.iter().filter(|(_, a)| !a.closed).map(|(id, _)| *id).collect();
-        let owner = Address::repeat_byte(u8::try_from(1 + dice.roll(5)).unwrap());
+        let owner = self.who(u8::try_from(1 + dice.roll(5)).unwrap());
         if open.is_empty() || dice.roll(6) == 0 {
             let amount = usdc(*dice.pick(&[1_000_000, 9_999_999, 10_000_000, 60_000_000, 250_000_000]));
             let ceiling = *dice.pick(&[Usdc::ZERO, Usdc::MAX, usdc(5_000_000)]);
@@ -221,6 +240,7 @@ impl World {
             return;
         }
         let account = *dice.pick(&open);
+        let (delegate, deposit_address, token) = (self.who(0xde), self.who(0xdd), self.who(0x70));
         let row = self.accounts.get_mut(&account).unwrap();
         match dice.roll(12) {
             0 if row.refundable_at.is_none() => self.top_up(account, usdc(1 + dice.roll(80_000_000)), events),
@@ -231,7 +251,7 @@ impl World {
                 }
             }
             2 => {
-                row.delegate = (dice.roll(3) > 0).then_some(Address::repeat_byte(0xde));
+                row.delegate = (dice.roll(3) > 0).then_some(delegate);
                 events.push(EventKind::DelegateSet { account, delegate: row.delegate });
             }
             3 if row.refundable_at.is_none() => {
@@ -245,7 +265,7 @@ impl World {
                 self.top_up(account, amount, events);
                 self.balance += fee.micros();
                 self.operator(account.operator_index()).earnings += fee.micros();
-                events.push(EventKind::Swept { account, deposit_address: Address::repeat_byte(0xdd), amount, fee });
+                events.push(EventKind::Swept { account, deposit_address, amount, fee });
             }
             7 => {
                 let earnings = self.operator(index).earnings;
@@ -261,9 +281,9 @@ impl World {
                 }
             }
             8 if dice.roll(4) == 0 => events.push(EventKind::Recovered {
-                deposit_address: Address::repeat_byte(0xdd),
+                deposit_address,
                 owner,
-                token: Address::repeat_byte(0x70),
+                token,
                 amount: format!("{}{}", u128::MAX, dice.roll(1000)),
             }),
             9 if dice.roll(5) == 0 => {

@@ -19,6 +19,13 @@ const FUTURES_ID: Param = Param {
     description: "The account: CFE-XXXXXXXX. May be left out when the payment itself names the account, or the payer owns exactly one.",
 };
 
+const NETWORK: Param = Param {
+    name: "network",
+    in_path: false,
+    required: false,
+    description: "CAIP-2 name of the network; needed where several are served and the account is named by its number alone.",
+};
+
 /// Every endpoint.
 pub const ENDPOINTS: &[Endpoint] = &[
     paid(
@@ -225,6 +232,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             required: false,
             description: "Instead: every account of this address.",
         },
+        NETWORK,
     ])
     .free_for_its_owner(),
     paid(
@@ -256,6 +264,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
             required: false,
             description: "Cursor of the last entry seen, for the next page.",
         },
+        NETWORK,
     ])
     .free_for_its_owner(),
     paid(
@@ -292,6 +301,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
             description: "Index of the operator in the contract.",
         },
         Param { name: "batchNumber", in_path: true, required: true, description: "Number of the batch, from 1." },
+        Param {
+            name: "network",
+            in_path: false,
+            required: false,
+            description: "CAIP-2 name of the network, where several are served. Left out: Base, or the only one.",
+        },
     ]),
     paid(
         Id::ChatCompletions,
@@ -371,8 +386,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Id::Ready,
         Method::Get,
         "/ready",
-        "Whether it can serve: ledger, chain, settlement, providers; 503 with reasons when not",
+        "Whether it can serve: ledger, chain and settlement of each network, providers; 503 with reasons when not",
         Some(Shape::of::<shapes::Ready>()),
-    ),
+    )
+    .with(&[Param {
+        name: "network",
+        in_path: false,
+        required: false,
+        description: "CAIP-2 name of a network: 200 when that one is served. Left out: when any is.",
+    }]),
     free(Id::Metrics, Method::Get, "/metrics", "Figures for Prometheus", None),
 ];

@@ -4,16 +4,17 @@ use compute_futures_protocol::Usdc;
 use serde_json::{Value, json};
 
 use crate::http::paid::futures_id;
-use crate::http::state::AppState;
+use crate::http::state::At;
 use crate::ledger::AccountView;
 use crate::payment::answer::discount_text;
 
 /// `computeFuture` of a deposit, `balance` of a balance.
-pub(super) fn account_json(state: &AppState, account: &AccountView) -> Value {
+pub(super) fn account_json(at: &At, account: &AccountView) -> Value {
     let ceiling = (account.ceiling < Usdc::MAX).then_some(account.ceiling);
     json!({
-        "id": futures_id(state, account.id),
+        "id": futures_id(at, account.id),
         "accountId": account.id,
+        "network": at.chain().caip2(),
         "depositor": account.owner.to_string(),
         "delegate": account.delegate.map(|delegate| delegate.to_string()),
         "status": status(account),

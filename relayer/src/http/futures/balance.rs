@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use super::account::account_json;
 use crate::error::ApiResult;
-use crate::http::compute::refuse;
-use crate::http::paid::{find_account, invalid, parse_account, parse_address, query, require_same, require_spender};
+use crate::http::paid::{find_account, invalid, parse_account, parse_wallet, query, require_same, require_spender};
 use crate::http::siwx::{self, Read};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, At};
 use crate::payment::answer::{Template, canonical};
-use crate::payment::offer::Offer;
+use crate::payment::gates::refuse;
 use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
 
 const EXAMPLE: &str = "?futuresId=CFE-XXXXXXXX, ?depositor=0x…, or nothing for your own accounts";
@@ -25,13 +24,15 @@ struct Query {
     futures_id: Option<String>,
     #[serde(alias = "owner", alias = "wallet")]
     depositor: Option<String>,
+    /// Where several networks are served: the one of an account that is named by its number.
+    network: Option<String>,
 }
 
 /// Which account is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Whose {
-    Account(AccountId),
-    Owner(Address),
+    Account(At, AccountId),
+    Owner(At, Address),
     /// The account that pays, or every account of the wallet that pays.
     Payer,
 }
@@ -41,15 +42,16 @@ struct Balance {
     whose: Whose,
 }
 
-/// Balance, tier, discount and use of an account.
+/// Balance, tier, discount and use of an account. Any network's payment buys it, wherever the account is.
 pub async fn balance(State(state): State<AppState>, request: PaidRequest) -> Response {
-    match whose(&state, &request).await {
-        Ok(whose) => {
-            let offer = Offer::gate("an account's balance", state.config.gates.balance, state.gate.settings());
-            let service = Balance { state: state.clone(), whose };
-            siwx::or_paid(&state, &request, offer, service).await
+    let whose = whose(&state, &request).await;
+    match whose.and_then(|whose| Ok((whose, state.gates()?))) {
+        Ok((whose, gates)) => {
+            let price = state.config.gates.balance;
+            let offer = gates.offer("an account's balance", price, Some(price)).or_by_transfer();
+            siwx::or_paid(&state, &gates, &request, offer, Balance { state: state.clone(), whose }).await
         }
-        Err(error) => refuse(&state, &request, error),
+        Err(error) => refuse(&request, error),
     }
 }
 
@@ -57,12 +59,28 @@ async fn whose(state: &AppState, request: &PaidRequest) -> ApiResult<Whose> {
     let query: Query = query(request, EXAMPLE)?;
     match (query.futures_id, query.depositor) {
         (Some(_), Some(_)) => Err(invalid("both an account and a depositor are named", EXAMPLE)),
-        (Some(id), None) => Ok(Whose::Account(find_account(state, parse_account(state, &id)?).await?.id)),
-        (None, Some(owner)) => Ok(Whose::Owner(parse_address(state, "depositor", &owner)?)),
+        (Some(id), None) => {
+            let (at, id) = parse_account(state, &id, query.network.as_deref())?;
+            let id = find_account(&at, id).await?.id;
+            Ok(Whose::Account(at, id))
+        }
+        (None, Some(owner)) => {
+            let (at, owner) = parse_wallet(state, "depositor", &owner)?;
+            match query.network {
+                Some(name) if state.networks.chain_named(&name)? != at.chain() => {
+                    Err(invalid("`depositor` is an address of another network than `network` names", EXAMPLE))
+                }
+                _ => Ok(Whose::Owner(at, owner)),
+            }
+        }
+        (None, None) if query.network.is_some() => {
+            Err(invalid("`network` is named, and no account or depositor on it", EXAMPLE))
+        }
         (None, None) => Ok(Whose::Payer),
     }
 }
 
+#[async_trait::async_trait]
 impl Service for Balance {
     fn kind(&self) -> &str {
         "balance"
@@ -73,35 +91,41 @@ impl Service for Balance {
     }
 
     async fn work(&self, payer: &Payer) -> ApiResult<Done> {
-        let body = match (self.whose, &payer.account) {
-            (Whose::Account(id), _) => one(&self.state, id).await?,
-            (Whose::Payer, Some(account)) => one(&self.state, account.id).await?,
-            (Whose::Owner(owner), _) => all(&self.state, owner).await?,
-            (Whose::Payer, None) => all(&self.state, payer.address).await?,
+        let body = match (&self.whose, &payer.account) {
+            (Whose::Account(at, id), _) => one(at, *id).await?,
+            (Whose::Owner(at, owner), _) => all(at, *owner).await?,
+            (Whose::Payer, account) => {
+                let at = self.state.on(self.state.networks.get(payer.chain)?);
+                match account {
+                    Some(account) => one(&at, account.id).await?,
+                    None => all(&at, payer.address).await?,
+                }
+            }
         };
         read(self.state.config.gates.balance, &body)
     }
 }
 
+#[async_trait::async_trait]
 impl Read for Balance {
     /// Balances are public on chain; free they are for whoever may spend the account.
     async fn is_mine(&self, reader: Address) -> ApiResult<()> {
-        match self.whose {
-            Whose::Account(id) => require_spender(&find_account(&self.state, id).await?, reader),
-            Whose::Owner(owner) => require_same("depositor", owner, reader),
+        match &self.whose {
+            Whose::Account(at, id) => require_spender(&find_account(at, *id).await?, reader),
+            Whose::Owner(_, owner) => require_same("depositor", *owner, reader),
             Whose::Payer => Ok(()),
         }
     }
 }
 
-async fn one(state: &AppState, id: AccountId) -> ApiResult<Value> {
-    Ok(json!({ "balance": account_json(state, &find_account(state, id).await?) }))
+async fn one(at: &At, id: AccountId) -> ApiResult<Value> {
+    Ok(json!({ "balance": account_json(at, &find_account(at, id).await?) }))
 }
 
 /// Every account of an owner; the newest open one is `balance` too, for those who have one.
-async fn all(state: &AppState, owner: Address) -> ApiResult<Value> {
+async fn all(at: &At, owner: Address) -> ApiResult<Value> {
     let accounts: Vec<Value> =
-        state.ledger.accounts_of(owner).await?.iter().map(|account| account_json(state, account)).collect();
+        at.ledger.accounts_of(owner).await?.iter().map(|account| account_json(at, account)).collect();
     let newest = accounts.iter().rev().find(|account| account["status"] != "closed").cloned();
     Ok(json!({ "balance": newest, "accounts": accounts }))
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::gasless::chain;
 use crate::error::{ApiError, ApiResult};
-use crate::http::state::AppState;
+use crate::http::state::At;
 use crate::ledger::AccountView;
 use crate::settlement::{Purpose, SettlementError};
 
@@ -60,16 +60,16 @@ pub(super) enum Credited {
 }
 
 /// Turns a payment into credit. `payment` makes the action's purpose unique.
-pub(super) async fn credit(state: &AppState, route: &Route, payment: B256) -> ApiResult<Credited> {
+pub(super) async fn credit(at: &At, route: &Route, payment: B256) -> ApiResult<Credited> {
     let deadline = Instant::now() + WAIT;
     match route {
-        Route::Address { terms, address } => sweep(state, *terms, *address, payment, deadline).await,
-        Route::Signed { authorization, signature } => relay(state, authorization, signature, deadline).await,
+        Route::Address { terms, address } => sweep(at, *terms, *address, payment, deadline).await,
+        Route::Signed { authorization, signature } => relay(at, authorization, signature, deadline).await,
     }
 }
 
 async fn sweep(
-    state: &AppState,
+    at: &At,
     terms: DepositTerms,
     address: Address,
     payment: B256,
@@ -77,7 +77,7 @@ async fn sweep(
 ) -> ApiResult<Credited> {
     let (mut attempt, mut empty_since) = (0, None);
     while Instant::now() < deadline {
-        let waiting = match state.reader.token_balance(address, None).await {
+        let waiting = match at.reader.token_balance(address, None).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(%address, %error, "a deposit address could not be looked at");
@@ -89,9 +89,9 @@ async fn sweep(
             // A sweep that was under way when this payment landed may confirm our purpose without our money: then once more.
             let purpose = Purpose::sweep(address, format_args!("{payment}:{attempt}"));
             attempt += 1;
-            match run(state, &purpose, Action::Sweep { terms }, deadline).await? {
+            match run(at, &purpose, Action::Sweep { terms }, deadline).await? {
                 Ran::Confirmed { account: Some(account), transaction } => {
-                    if let Some(account) = seen(state, account, deadline).await? {
+                    if let Some(account) = seen(at, account, deadline).await? {
                         return Ok(Credited::Yes { account, transaction: Some(transaction) });
                     }
                 }
@@ -107,8 +107,8 @@ async fn sweep(
         // Nothing there: swept already, or not yet visible.
         let since = *empty_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= SETTLED_EMPTY
-            && let Some(account) = state.reader.account_of_deposit_address(address).await.map_err(chain)?
-            && let Some(account) = seen(state, account, deadline).await?
+            && let Some(account) = at.reader.account_of_deposit_address(address).await.map_err(chain)?
+            && let Some(account) = seen(at, account, deadline).await?
         {
             return Ok(Credited::Yes { account, transaction: None });
         }
@@ -118,15 +118,15 @@ async fn sweep(
 }
 
 async fn relay(
-    state: &AppState,
+    at: &At,
     authorization: &DepositAuthorization,
     signature: &Bytes,
     deadline: Instant,
 ) -> ApiResult<Credited> {
     let purpose = Purpose::deposit(authorization.owner.into(), authorization.nonce());
     let action = Action::DepositWithAuthorization { authorization: *authorization, signature: signature.clone() };
-    match run(state, &purpose, action, deadline).await? {
-        Ran::Confirmed { account: Some(account), transaction } => match seen(state, account, deadline).await? {
+    match run(at, &purpose, action, deadline).await? {
+        Ran::Confirmed { account: Some(account), transaction } => match seen(at, account, deadline).await? {
             Some(account) => Ok(Credited::Yes { account, transaction: Some(transaction) }),
             None => Ok(Credited::NotYet { reason: "the account is not visible yet" }),
         },
@@ -142,10 +142,10 @@ enum Ran {
     Pending,
 }
 
-async fn run(state: &AppState, purpose: &Purpose, action: Action, deadline: Instant) -> ApiResult<Ran> {
+async fn run(at: &At, purpose: &Purpose, action: Action, deadline: Instant) -> ApiResult<Ran> {
     let result = async {
-        state.settlement.submit(purpose, action).await?;
-        state.settlement.wait(purpose, deadline.saturating_duration_since(Instant::now())).await
+        at.settlement.submit(purpose, action).await?;
+        at.settlement.wait(purpose, deadline.saturating_duration_since(Instant::now())).await
     };
     match result.await {
         Ok(confirmed) => {
@@ -169,9 +169,9 @@ async fn run(state: &AppState, purpose: &Purpose, action: Action, deadline: Inst
 }
 
 /// The account as the ledger knows it, once the follower has seen it.
-async fn seen(state: &AppState, id: AccountId, deadline: Instant) -> ApiResult<Option<Box<AccountView>>> {
+async fn seen(at: &At, id: AccountId, deadline: Instant) -> ApiResult<Option<Box<AccountView>>> {
     loop {
-        if let Some(account) = state.ledger.account(id).await? {
+        if let Some(account) = at.ledger.account(id).await? {
             return Ok(Some(Box::new(account)));
         }
         if Instant::now() >= deadline {
@@ -182,9 +182,9 @@ async fn seen(state: &AppState, id: AccountId, deadline: Instant) -> ApiResult<O
 }
 
 /// 409 when the account that a deposit address feeds would refuse a deposit: asked before anything is paid.
-pub(super) async fn require_open(state: &AppState, address: Address) -> ApiResult<()> {
-    let Some(id) = state.reader.account_of_deposit_address(address).await.map_err(chain)? else { return Ok(()) };
-    match state.ledger.account(id).await? {
+pub(super) async fn require_open(at: &At, address: Address) -> ApiResult<()> {
+    let Some(id) = at.reader.account_of_deposit_address(address).await.map_err(chain)? else { return Ok(()) };
+    match at.ledger.account(id).await? {
         // A closed account is no obstacle: the sweep opens a new one.
         Some(account) if !account.closed => require_takes_deposits(&account),
         _ => Ok(()),

@@ -17,11 +17,11 @@ use super::account::account_json;
 use super::crediting::{self, Credited, Route};
 use super::gasless::{DepositAuthorizationBody, chain, check_authorization};
 use crate::error::{ApiError, ApiResult};
-use crate::http::compute::refuse;
-use crate::http::paid::{invalid, json_body, parse_address, parse_usdc, require_same};
-use crate::http::state::AppState;
+use crate::http::paid::{invalid, json_body, parse_usdc, parse_wallet, require_same};
+use crate::http::state::{AppState, At};
 use crate::ledger::WatchedAddress;
 use crate::payment::gate::{Charged, detached};
+use crate::payment::gates::refuse;
 use crate::payment::offer::{ExactOffer, Offer};
 use crate::payment::report::Answer;
 use crate::payment::{PaidRequest, Payer};
@@ -42,7 +42,7 @@ struct Body {
 /// A checked deposit.
 #[derive(Clone)]
 struct Deposit {
-    state: AppState,
+    at: At,
     depositor: Address,
     amount: Usdc,
     route: Route,
@@ -52,9 +52,9 @@ struct Deposit {
 pub async fn deposit(State(state): State<AppState>, request: PaidRequest) -> Response {
     let (deposit, offer) = match prepare(&state, &request).await {
         Ok(prepared) => prepared,
-        Err(error) => return refuse(&state, &request, error),
+        Err(error) => return refuse(&request, error),
     };
-    let collected = state.gate.collect(&request, &offer, |payer| deposit.allow(&payer)).await;
+    let collected = deposit.at.gates().collect(&request, &offer, |payer| deposit.allow(&payer)).await;
     match collected {
         Ok(charged) => finish(deposit, charged).await,
         Err(response) => response,
@@ -69,35 +69,34 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(Deposit,
             "leave it out and call setDelegate on the contract after the deposit",
         ));
     }
-    let depositor = parse_address(state, "depositor", &body.depositor)?;
+    let (at, depositor) = parse_wallet(state, "depositor", &body.depositor)?;
     let amount = parse_usdc("amount", &body.amount)?;
     let ceiling = body.ceiling.as_ref().filter(|ceiling| !ceiling.is_null());
     let ceiling = ceiling.map(|ceiling| parse_usdc("ceiling", ceiling)).transpose()?;
     let gate_price = state.config.gates.deposit;
     let (route, exact) = match body.deposit_authorization {
         Some(signed) => {
-            let authorization = check_authorization(state, depositor, amount, ceiling, &signed).await?;
-            let exact = ExactOffer::price(gate_price, state.gate.settings().pay_to);
+            let authorization = check_authorization(&at, depositor, amount, ceiling, &signed).await?;
+            let exact = ExactOffer::price(gate_price, at.gate.settings().pay_to);
             (Route::Signed { authorization, signature: signed.signature }, exact)
         }
         None => {
-            check_minimum(state, amount)?;
-            let terms = terms(state, depositor, ceiling)?;
-            let address = state.reader.deposit_address(&terms).map_err(chain)?;
+            check_minimum(&at, amount)?;
+            let terms = terms(&at, depositor, ceiling)?;
+            let address = at.reader.deposit_address(&terms).map_err(chain)?;
             let total = amount.checked_add(gate_price).ok_or_else(|| {
                 invalid("`amount` is more than an account can hold", format!("deposit less than {} USDC", Usdc::MAX))
             })?;
             (Route::Address { terms, address }, ExactOffer { amount: total, price: gate_price, pay_to: address })
         }
     };
-    let offer =
-        Offer { description: "a deposit of prepaid compute credit", exact, credit: None, max_timeout_seconds: None };
-    Ok((Deposit { state: state.clone(), depositor, amount, route }, offer))
+    let offer = at.gates().offer_to("a deposit of prepaid compute credit", None, |_| exact).or_by_transfer();
+    Ok((Deposit { at, depositor, amount, route }, offer))
 }
 
 /// 400 below what opens an account.
-pub(super) fn check_minimum(state: &AppState, amount: Usdc) -> ApiResult<()> {
-    let minimum = state.ledger.minimum_deposit().unwrap_or(state.config.terms.minimum_deposit);
+pub(super) fn check_minimum(at: &At, amount: Usdc) -> ApiResult<()> {
+    let minimum = at.ledger.minimum_deposit().unwrap_or(at.app.config.terms.minimum_deposit);
     if amount >= minimum {
         return Ok(());
     }
@@ -109,13 +108,13 @@ pub(super) fn check_minimum(state: &AppState, amount: Usdc) -> ApiResult<()> {
 }
 
 /// The terms that a deposit address commits to. The fee is the gate price: it is part of the address.
-pub(super) fn terms(state: &AppState, owner: Address, ceiling: Option<Usdc>) -> ApiResult<DepositTerms> {
+pub(super) fn terms(at: &At, owner: Address, ceiling: Option<Usdc>) -> ApiResult<DepositTerms> {
     let ceiling = ceiling.unwrap_or(Usdc::MAX);
     if ceiling.is_zero() {
         return Err(invalid("`ceiling` is zero: nothing could be spent", "leave it out, or send an amount of USDC"));
     }
-    let operator_index = state.operator.operator_index;
-    Ok(DepositTerms { operator_index, owner, ceiling, fee: state.config.gates.deposit })
+    let operator_index = at.operator.operator_index;
+    Ok(DepositTerms { operator_index, owner, ceiling, fee: at.app.config.gates.deposit })
 }
 
 impl Deposit {
@@ -123,9 +122,9 @@ impl Deposit {
     async fn allowed(&self, payer: &Payer) -> ApiResult<()> {
         require_same("depositor", self.depositor, payer.address)?;
         let Route::Address { terms, address } = self.route else { return Ok(()) };
-        crediting::require_open(&self.state, address).await?;
+        crediting::require_open(&self.at, address).await?;
         // From here on the money may land: somebody must be looking, whatever happens to this request.
-        self.state.ledger.watch_address(WatchedAddress { address, terms }, false).await?;
+        self.at.ledger.watch_address(WatchedAddress { address, terms }, false).await?;
         Ok(())
     }
 
@@ -137,7 +136,7 @@ impl Deposit {
     fn body(&self, credited: &Credited) -> (StatusCode, Value) {
         match credited {
             Credited::Yes { account, transaction } => {
-                let mut future = account_json(&self.state, account);
+                let mut future = account_json(&self.at, account);
                 future["depositTransaction"] = json!(transaction);
                 (StatusCode::OK, json!({ "computeFuture": future }))
             }
@@ -159,22 +158,21 @@ impl Deposit {
 
 /// The payment is taken; now it becomes credit. A retry (with the same payment) finds what became of it.
 async fn finish(deposit: Deposit, charged: Charged) -> Response {
-    let settings = deposit.state.gate.settings().clone();
     let first = Answer::unpack(&charged.answer);
     if first.status != StatusCode::ACCEPTED {
-        return charged.respond(&settings, first);
+        return charged.respond(first);
     }
     let crediting = detached(async move {
-        let credited = crediting::credit(&deposit.state, &deposit.route, charged.id).await.unwrap_or_else(|error| {
+        let credited = crediting::credit(&deposit.at, &deposit.route, charged.id).await.unwrap_or_else(|error| {
             tracing::warn!(%error, depositor = %deposit.depositor, "a paid deposit is not credited yet");
             Credited::NotYet { reason: "the relayer could not see it on chain yet" }
         });
         let (status, body) = deposit.body(&credited);
         let answer = Answer { status, extra: first.extra, body: Bytes::from(body.to_string()) };
         if status == StatusCode::OK {
-            charged.keep(deposit.state.gate.ledger(), &answer).await;
+            charged.keep(&deposit.at.ledger, &answer).await;
         }
-        Ok::<_, ApiError>(charged.respond(&settings, answer))
+        Ok::<_, ApiError>(charged.respond(answer))
     });
     crediting.await.unwrap_or_else(axum::response::IntoResponse::into_response)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::deposit::check_minimum;
 use crate::error::{ApiError, ApiResult};
 use crate::http::paid::{find_account, invalid};
-use crate::http::state::AppState;
+use crate::http::state::At;
 use crate::payment::credit::unix_now;
 
 /// Must be valid this much longer, so that the deposit can be mined.
@@ -32,7 +32,7 @@ pub(super) struct DepositAuthorizationBody {
 /// # Errors
 /// 400 and 402, saying what to sign anew.
 pub(super) async fn check_authorization(
-    state: &AppState,
+    at: &At,
     owner: Address,
     amount: Usdc,
     ceiling: Option<Usdc>,
@@ -40,15 +40,17 @@ pub(super) async fn check_authorization(
 ) -> ApiResult<DepositAuthorization> {
     // A new account without a ceiling could spend nothing; a top-up leaves the ceiling as it is.
     let ceiling = ceiling.unwrap_or(if signed.account_id.is_none() { Usdc::MAX } else { Usdc::ZERO });
-    let settings = state.gate.settings();
-    let (Some(payer), Some(contract)) = (owner.evm(), settings.domain.contract().evm()) else {
+    let settings = at.gate.settings();
+    let (Some(payer), Some(contract), Some(token)) =
+        (owner.evm(), settings.domain.contract().evm(), settings.token.evm())
+    else {
         return Err(invalid(
             "`depositAuthorization` is for EVM chains",
             "leave it out: a payment to the deposit address needs no gas of yours either",
         ));
     };
     let authorization = DepositAuthorization {
-        operator_index: state.operator.operator_index,
+        operator_index: at.operator.operator_index,
         owner: payer,
         account: signed.account_id,
         amount,
@@ -64,9 +66,9 @@ pub(super) async fn check_authorization(
                 "leave it out, or send an amount of USDC",
             ));
         }
-        None => check_minimum(state, amount)?,
+        None => check_minimum(at, amount)?,
         Some(id) => {
-            let account = find_account(state, id).await?;
+            let account = find_account(at, id).await?;
             if account.owner != owner {
                 return Err(ApiError::new(
                     axum::http::StatusCode::FORBIDDEN,
@@ -83,7 +85,7 @@ pub(super) async fn check_authorization(
     }
     // A used authorisation is the same deposit asked for again: its payment decides, not these checks.
     let nonce = authorization.nonce();
-    if state.reader.payment_used(owner, nonce).await.map_err(chain)? {
+    if at.reader.payment_used(owner, nonce).await.map_err(chain)? {
         return Ok(authorization);
     }
     let now = unix_now();
@@ -93,15 +95,15 @@ pub(super) async fn check_authorization(
             "sign a new one with validAfter 0 and validBefore at least a few minutes ahead",
         ));
     }
-    let digest = authorization.to_eip3009(contract).digest(&settings.token);
-    if !state.reader.is_valid_signature(owner, digest, &signed.signature).await.map_err(chain)? {
+    let digest = authorization.to_eip3009(contract).digest(token);
+    if !at.reader.is_valid_signature(owner, digest, &signed.signature).await.map_err(chain)? {
         return Err(ApiError::bad_request(
             "invalid_deposit_authorization",
             "the depositAuthorization is not signed by the depositor over these very terms",
             "sign ReceiveWithAuthorization towards the contract with nonce depositNonce(operatorIndex, owner, accountId or 0, ceiling, salt)",
         ));
     }
-    let balance = state.reader.token_balance(owner, None).await.map_err(chain)?;
+    let balance = at.reader.token_balance(owner, None).await.map_err(chain)?;
     if balance < amount {
         return Err(ApiError::bad_request(
             "insufficient_funds",

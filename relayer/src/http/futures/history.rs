@@ -12,13 +12,12 @@ use serde_json::{Value, json};
 use super::account::usdc;
 use super::balance::read;
 use crate::error::ApiResult;
-use crate::http::compute::refuse;
 use crate::http::paid::{find_account, futures_id, invalid, parse_account, query, require_spender};
 use crate::http::siwx::{self, Read};
 use crate::http::state::AppState;
 use crate::ledger::{AccountView, HistoryEntry, HistoryKind};
-use crate::payment::offer::Offer;
-use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
+use crate::payment::gates::refuse;
+use crate::payment::{Done, Draw, Gates, PaidRequest, Payer, Service};
 
 const EXAMPLE: &str = "?futuresId=CFE-XXXXXXXX&limit=50&before=<nextBefore of the page before>";
 const DEFAULT_LIMIT: u32 = 50;
@@ -31,6 +30,8 @@ struct Query {
     futures_id: Option<String>,
     limit: Option<String>,
     before: Option<String>,
+    /// Where several networks are served: the one of an account that is named by its number.
+    network: Option<String>,
 }
 
 struct History {
@@ -43,19 +44,27 @@ struct History {
 /// One page of an account's history, newest first.
 pub async fn history(State(state): State<AppState>, request: PaidRequest) -> Response {
     match prepare(&state, &request).await {
-        Ok(service) => {
-            let offer = Offer::gate("an account's history", state.config.gates.history, state.gate.settings());
-            siwx::or_paid(&state, &request, offer, service).await
+        Ok((service, gates)) => {
+            let price = state.config.gates.history;
+            let offer = gates.offer("an account's history", price, Some(price));
+            siwx::or_paid(&state, &gates, &request, offer, service).await
         }
-        Err(error) => refuse(&state, &request, error),
+        Err(error) => refuse(&request, error),
     }
 }
 
-async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<History> {
+async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<(History, Gates)> {
     let query: Query = query(request, EXAMPLE)?;
-    let account = match query.futures_id {
-        Some(id) => Some(Arc::new(find_account(state, parse_account(state, &id)?).await?)),
-        None => None,
+    let (account, gates) = match query.futures_id {
+        // Only a wallet of the account's own network can be its owner or delegate.
+        Some(id) => {
+            let (at, id) = parse_account(state, &id, query.network.as_deref())?;
+            (Some(Arc::new(find_account(&at, id).await?)), at.gates())
+        }
+        None if query.network.is_some() => {
+            return Err(invalid("`network` is named, and no account on it", EXAMPLE));
+        }
+        None => (None, state.gates()?),
     };
     let number = |name: &str, text: Option<String>| match text {
         None => Ok(None),
@@ -72,7 +81,7 @@ async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<History> 
     };
     // The ledger's cursor is a signed 64-bit number.
     let before = number("before", query.before)?.filter(|before| i64::try_from(*before).is_ok());
-    Ok(History { state: state.clone(), account, before, limit })
+    Ok((History { state: state.clone(), account, before, limit }, gates))
 }
 
 impl History {
@@ -85,6 +94,7 @@ impl History {
     }
 }
 
+#[async_trait::async_trait]
 impl Read for History {
     /// Who may not read it is refused by the service itself.
     async fn is_mine(&self, _: Address) -> ApiResult<()> {
@@ -92,6 +102,7 @@ impl Read for History {
     }
 }
 
+#[async_trait::async_trait]
 impl Service for History {
     fn kind(&self) -> &str {
         "history"
@@ -104,11 +115,12 @@ impl Service for History {
 
     async fn work(&self, payer: &Payer) -> ApiResult<Done> {
         let account = self.account(payer)?;
-        let entries = self.state.ledger.history(account.id, self.before, self.limit).await?;
+        let at = self.state.on(self.state.networks.get(payer.chain)?);
+        let entries = at.ledger.history(account.id, self.before, self.limit).await?;
         let full = entries.len() == self.limit as usize;
         let next = entries.last().filter(|_| full).map(|entry| entry.cursor.to_string());
         let body = json!({
-            "futuresId": futures_id(&self.state, account.id),
+            "futuresId": futures_id(&at, account.id),
             "accountId": account.id,
             "history": entries.iter().map(entry_json).collect::<Vec<_>>(),
             "nextBefore": next,

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::account::usdc;
 use super::balance::read;
 use crate::error::ApiResult;
-use crate::http::compute::refuse;
 use crate::http::paid::invalid;
 use crate::http::state::AppState;
 use crate::payment::answer::discount_text;
-use crate::payment::offer::Offer;
+use crate::payment::gates::refuse;
 use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
 
 /// Names of the tiers, by place.
@@ -25,13 +24,19 @@ struct Pricing {
 /// Tier discounts, prices by model, and the prices of the calls themselves.
 pub async fn pricing(State(state): State<AppState>, request: PaidRequest) -> Response {
     if request.target.contains('?') {
-        let error = invalid("this call takes no parameters", "leave the query out");
-        return refuse(&state, &request, error);
+        return refuse(&request, invalid("this call takes no parameters", "leave the query out"));
     }
-    let offer = Offer::gate("tiers and prices", state.config.gates.pricing, state.gate.settings());
-    state.gate.serve(&request, offer, Pricing { state: state.clone() }).await
+    match state.gates() {
+        Ok(gates) => {
+            let price = state.config.gates.pricing;
+            let offer = gates.offer("tiers and prices", price, Some(price)).or_by_transfer();
+            gates.serve(&request, offer, Pricing { state }).await
+        }
+        Err(error) => refuse(&request, error),
+    }
 }
 
+#[async_trait::async_trait]
 impl Service for Pricing {
     fn kind(&self) -> &str {
         "pricing"

@@ -11,13 +11,12 @@ use serde_json::{Value, json};
 
 use super::account::usdc_cents;
 use crate::error::{ApiError, ApiResult};
-use crate::http::compute::refuse;
 use crate::http::paid::{find_account, futures_id, json_body, parse_account, parse_address, require_same};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, At};
 use crate::ledger::AccountView;
 use crate::payment::answer::{Template, canonical};
 use crate::payment::gate::{Charged, detached};
-use crate::payment::offer::Offer;
+use crate::payment::gates::refuse;
 use crate::payment::report::Answer;
 use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
 use crate::settlement::RefundDone;
@@ -30,11 +29,13 @@ struct Body {
     futures_id: String,
     /// Must be the wallet that pays; nothing is taken from it.
     caller: Option<String>,
+    /// Where several networks are served: the one of an account that is named by its number.
+    network: Option<String>,
 }
 
 #[derive(Clone)]
 struct Refund {
-    state: AppState,
+    at: At,
     account: AccountView,
     caller: Option<Address>,
 }
@@ -43,13 +44,14 @@ struct Refund {
 pub async fn refund(State(state): State<AppState>, request: PaidRequest) -> Response {
     let refund = match prepare(&state, &request).await {
         Ok(refund) => refund,
-        Err(error) => return refuse(&state, &request, error),
+        Err(error) => return refuse(&request, error),
     };
-    let offer = Offer::gate("a refund with the operator's consent", state.config.gates.refund, state.gate.settings());
+    let (gates, price) = (refund.at.gates(), state.config.gates.refund);
+    let offer = gates.offer("a refund with the operator's consent", price, Some(price));
     let charged = if request.pays_from_credit() {
-        state.gate.charge_credit(&request, &offer, refund.clone()).await
+        gates.charge_credit(&request, &offer, refund.clone()).await
     } else {
-        state.gate.collect(&request, &offer, async |payer: Payer| refund.allow_payment(&payer)).await
+        gates.collect(&request, &offer, async |payer: Payer| refund.allow_payment(&payer)).await
     };
     match charged {
         Ok(charged) => finish(refund, charged).await,
@@ -59,9 +61,10 @@ pub async fn refund(State(state): State<AppState>, request: PaidRequest) -> Resp
 
 async fn prepare(state: &AppState, request: &PaidRequest) -> ApiResult<Refund> {
     let body: Body = json_body(request, EXAMPLE)?;
-    let caller = body.caller.map(|caller| parse_address(state, "caller", &caller)).transpose()?;
-    let account = find_account(state, parse_account(state, &body.futures_id)?).await?;
-    Ok(Refund { state: state.clone(), account, caller })
+    let (at, id) = parse_account(state, &body.futures_id, body.network.as_deref())?;
+    let caller = body.caller.map(|caller| parse_address(&state.networks, "caller", &caller)).transpose()?;
+    let account = find_account(&at, id).await?;
+    Ok(Refund { at, account, caller })
 }
 
 impl Refund {
@@ -71,7 +74,7 @@ impl Refund {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "not_account_owner",
-                format!("{} does not own account {}", payer.address, futures_id(&self.state, self.account.id)),
+                format!("{} does not own account {}", payer.address, futures_id(&self.at, self.account.id)),
                 "pay or sign with the owner's wallet (a delegate may spend, not refund); nothing was taken",
             ));
         }
@@ -93,7 +96,7 @@ impl Refund {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
                 "account_closed",
-                format!("account {} is closed and paid out", futures_id(&self.state, self.account.id)),
+                format!("account {} is closed and paid out", futures_id(&self.at, self.account.id)),
                 "see its history for the refund; nothing was taken",
             ));
         }
@@ -102,12 +105,12 @@ impl Refund {
 
     /// The order. Its bytes are what the receipt covers, so they are the same each time.
     fn pending(&self) -> ApiResult<(Bytes, B256)> {
-        canonical(&refund_order(self.account.id, self.state.operator.chain))
+        canonical(&refund_order(self.account.id, self.at.chain()))
     }
 
     fn done(&self, done: &RefundDone) -> Value {
         json!({ "refund": {
-            "futuresId": futures_id(&self.state, self.account.id),
+            "futuresId": futures_id(&self.at, self.account.id),
             "accountId": self.account.id,
             "status": "completed",
             "refundAmount": usdc_cents(done.amount),
@@ -128,6 +131,7 @@ fn account_mismatch(signed_for: AccountId) -> ApiError {
     )
 }
 
+#[async_trait::async_trait]
 impl Service for Refund {
     fn kind(&self) -> &str {
         "refund"
@@ -141,24 +145,23 @@ impl Service for Refund {
     /// What the receipt covers is the order to refund: what comes of it is on chain.
     async fn work(&self, _: &Payer) -> ApiResult<Done> {
         let (body, output_hash) = self.pending()?;
-        let list_amount = self.state.config.gates.refund;
+        let list_amount = self.at.app.config.gates.refund;
         Ok(Done { list_amount, output_hash, usage: json!({}), model: None, answer: Template::Pending(body) })
     }
 }
 
 /// The paid part is over; now the chain. Every step is durable, so a retry (with the same payment) only waits on.
 async fn finish(refund: Refund, charged: Charged) -> Response {
-    let settings = refund.state.gate.settings().clone();
     let first = Answer::unpack(&charged.answer);
     if first.status != StatusCode::ACCEPTED {
-        return charged.respond(&settings, first);
+        return charged.respond(first);
     }
     let closing = detached(async move {
-        let answer = match refund.state.settlement.flush_account_and_close(refund.account.id).await {
+        let answer = match refund.at.settlement.flush_account_and_close(refund.account.id).await {
             Ok(done) => {
                 let body = Bytes::from(refund.done(&done).to_string());
                 let answer = Answer { status: StatusCode::OK, extra: first.extra, body };
-                charged.keep(refund.state.gate.ledger(), &answer).await;
+                charged.keep(&refund.at.ledger, &answer).await;
                 answer
             }
             Err(error) => {
@@ -167,7 +170,7 @@ async fn finish(refund: Refund, charged: Charged) -> Response {
             }
         };
         let pending = answer.status == StatusCode::ACCEPTED;
-        let mut response = charged.respond(&settings, answer);
+        let mut response = charged.respond(answer);
         if pending {
             // It goes on by itself; the identical request shows the end.
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

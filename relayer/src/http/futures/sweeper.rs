@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gasless::chain;
 use crate::error::ApiResult;
-use crate::http::state::AppState;
+use crate::http::state::At;
 use crate::ledger::WatchedAddress;
 use crate::settlement::{Purpose, SettlementError};
 
@@ -20,9 +20,9 @@ const PER_ROUND: u32 = 10;
 const PER_SWEEP: Duration = Duration::from_secs(20);
 
 /// Sweeps until `stop`.
-pub async fn run(state: AppState, stop: CancellationToken) {
+pub async fn run(at: At, stop: CancellationToken) {
     loop {
-        if let Err(error) = round(&state).await {
+        if let Err(error) = round(&at).await {
             tracing::warn!(%error, "deposit addresses could not be looked at; trying again");
         }
         tokio::select! {
@@ -36,31 +36,31 @@ pub async fn run(state: AppState, stop: CancellationToken) {
 ///
 /// # Errors
 /// When the ledger or the chain does not answer; the addresses come up again.
-pub async fn round(state: &AppState) -> ApiResult<usize> {
+pub async fn round(at: &At) -> ApiResult<usize> {
     let mut swept = 0;
-    for watched in state.ledger.addresses_to_look_at(PER_ROUND).await? {
-        if sweep(state, watched).await? {
+    for watched in at.ledger.addresses_to_look_at(PER_ROUND).await? {
+        if sweep(at, watched).await? {
             swept += 1;
         }
     }
     Ok(swept)
 }
 
-async fn sweep(state: &AppState, watched: WatchedAddress) -> ApiResult<bool> {
+async fn sweep(at: &At, watched: WatchedAddress) -> ApiResult<bool> {
     let WatchedAddress { address, terms } = watched;
-    if state.reader.token_balance(address, None).await.map_err(chain)? <= terms.fee {
+    if at.reader.token_balance(address, None).await.map_err(chain)? <= terms.fee {
         return Ok(false);
     }
     // A random key: this is a new look, not a retry of an older sweep. Two sweeps at once are harmless, the second finds nothing.
     let purpose = Purpose::sweep(address, uuid::Uuid::new_v4());
     let result = async {
-        state.settlement.submit(&purpose, Action::Sweep { terms }).await?;
-        state.settlement.wait(&purpose, PER_SWEEP).await
+        at.settlement.submit(&purpose, Action::Sweep { terms }).await?;
+        at.settlement.wait(&purpose, PER_SWEEP).await
     };
     match result.await {
         Ok(_) => {
             // More may come: back to the front of the queue.
-            state.ledger.watch_address(watched, false).await?;
+            at.ledger.watch_address(watched, false).await?;
             Ok(true)
         }
         Err(SettlementError::Refused { reason, .. }) => {

@@ -59,7 +59,7 @@ async fn file_of(state: &AppState, response: Response) -> ApiResult<Response> {
         .and_then(|url| url.rsplit('/').next())
         .and_then(|hash| hash.parse::<B256>().ok())
         .ok_or_else(|| ApiError::internal("an answer of text to speech names no file"))?;
-    let kept = state.artifacts.get(hash).await?.ok_or_else(|| {
+    let kept = state.networks.artifact(hash).await?.ok_or_else(|| {
         ApiError::new(
             axum::http::StatusCode::GONE,
             "artifact_expired",
@@ -114,7 +114,7 @@ async fn text_of(response: Response) -> Response {
 
 fn make(state: &AppState, kind: JobKind, fields: Map<String, Value>, form: Form) -> ApiResult<Job> {
     let body = Value::Object(fields);
-    let job = Job::new(&state.catalog, &state.providers, &state.artifacts, kind, &body, Paying::Directly)?;
+    let job = Job::new(state, kind, &body, Paying::Directly)?;
     Ok(job.answered_as(form))
 }
 

@@ -7,22 +7,23 @@ mod audio;
 mod error;
 mod models;
 
-use futures::FutureExt as _;
 use axum::extract::State;
 use axum::response::Response;
 use compute_futures_protocol::JobKind;
+use futures::FutureExt as _;
 use serde_json::Value;
 
 pub(super) use audio::{speech, transcriptions};
 pub(super) use error::error_body;
 pub(super) use models::models;
 
-use super::compute::{description, quote, refuse};
+use super::compute::{description, quote};
 use super::paid::json_object;
 use super::state::AppState;
 use super::streaming;
 use crate::jobs::{Form, Job, Paying};
 use crate::payment::PaidRequest;
+use crate::payment::gates::refuse;
 
 /// `POST /v1/chat/completions`.
 pub(super) async fn chat(State(state): State<AppState>, request: PaidRequest) -> Response {
@@ -46,22 +47,22 @@ async fn answer(state: &AppState, request: &PaidRequest, kind: JobKind, form: Fo
             fields.remove("encoding_format");
         }
         let body = Value::Object(fields);
-        let job = Job::new(&state.catalog, &state.providers, &state.artifacts, kind, &body, Paying::Directly)?;
+        let job = Job::new(state, kind, &body, Paying::Directly)?;
         Ok(job.answered_as(form))
     });
     error::in_openai_form(serve(state, request, kind, job).boxed().await).await
 }
 
 async fn serve(state: &AppState, request: &PaidRequest, kind: JobKind, job: crate::error::ApiResult<Job>) -> Response {
-    match job {
-        Ok(job) => {
-            let offer = quote(state, description(kind), job.max_list());
+    match job.and_then(|job| Ok((job, state.gates()?))) {
+        Ok((job, gates)) => {
+            let offer = quote(&gates, description(kind), job.max_list());
             if job.wants_stream() {
-                streaming::serve(state, request, offer, job, streaming::Shape::OpenAi).boxed().await
+                streaming::serve(&gates, request, &offer, job, streaming::Shape::OpenAi).boxed().await
             } else {
-                state.gate.serve(request, offer, job).boxed().await
+                gates.serve(request, offer.or_by_transfer(), job).boxed().await
             }
         }
-        Err(error) => refuse(state, request, error),
+        Err(error) => refuse(request, error),
     }
 }

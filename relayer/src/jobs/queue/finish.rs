@@ -7,10 +7,10 @@
 //! A crash between the arrows repeats the left side, which the ledger does once per job and once per payment.
 
 use axum::http::StatusCode;
-use compute_futures_protocol::{B256, Usdc};
+use compute_futures_protocol::B256;
 use serde_json::{Map, Value, json};
 
-use super::types::{Funding, Reason, StoredJob};
+use super::types::{Funding, ItemOutcome, ItemState, Reason, StoredJob};
 use super::{JobState, Queue, rows};
 use crate::error::{ApiError, ApiResult};
 use crate::jobs::answer::{self, Priced};
@@ -56,10 +56,11 @@ impl Finisher {
     /// # Errors
     /// When the ledger fails; trying again is safe.
     pub async fn finish(&self, queue: &Queue, id: B256) -> ApiResult<bool> {
-        let Some(job) = queue.job(id).await? else { return Ok(false) };
+        let Some(mut job) = queue.job(id).await? else { return Ok(false) };
         if job.state != JobState::Open {
             return Ok(true);
         }
+        self.lock_prices(&mut job).await?;
         let taken = match answer::priced(&job) {
             Ok(priced) => self.take(&job, &priced).await?,
             Err(reason) => Taken::Nothing(reason),
@@ -83,6 +84,20 @@ impl Finisher {
                 Ok(false)
             }
         }
+    }
+
+    /// An account never pays more than the rate card it was opened under.
+    async fn lock_prices(&self, job: &mut StoredJob) -> ApiResult<()> {
+        let Some(charges) = job.funding.charges else { return Ok(()) };
+        let account = self.gate.cached_account(charges).await?;
+        let Some(card) = account.as_deref().and_then(|account| account.rate_card.as_deref()) else { return Ok(()) };
+        for item in &mut job.items {
+            if let ItemState::Ended(ItemOutcome::Done { output, list_amount }) = &mut item.state {
+                let locked = self.catalog.price_under(&item.input, output, Some(card))?;
+                *list_amount = locked.min(*list_amount);
+            }
+        }
+        Ok(())
     }
 
     async fn take(&self, job: &StoredJob, priced: &Priced) -> ApiResult<Taken> {
@@ -181,10 +196,4 @@ fn hold_lost() -> Reason {
         "the credit held for the job is gone",
         "the account may have been closed meanwhile; nothing was charged",
     ))
-}
-
-/// Price after the discount of a batch.
-#[must_use]
-pub fn of_batch(list_amount: Usdc) -> Usdc {
-    compute_futures_protocol::hold_amount(list_amount, crate::jobs::batch::DISCOUNT_BPS)
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use axum::http::StatusCode;
 use compute_futures_protocol::Usdc;
+use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::http::App;
 use crate::jobs::artifacts::Artifacts;
 use crate::jobs::webhook::Webhooks;
 use crate::ledger::{Engine, LedgerError, now_ms};
+use crate::network::Network;
 use crate::providers::{JobInput, JobOutput, Progress, Providers, Ticket};
 
 /// Starts that may fail before an item fails, when another try may help.
@@ -49,18 +50,18 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Works on the queue of a relayer, with its parts.
+    /// Works on the queue of a network.
     ///
     /// # Errors
     /// When TLS for webhooks cannot be set up.
-    pub fn of(app: &App) -> reqwest::Result<Self> {
+    pub fn of(app: &App, network: &Network) -> reqwest::Result<Self> {
         Ok(Self {
-            queue: app.queue.clone(),
+            queue: network.gate.queue().clone(),
             catalog: Arc::clone(&app.catalog),
             providers: Arc::clone(&app.providers),
-            artifacts: app.artifacts.clone(),
-            finisher: Finisher::new(app.gate.clone(), Arc::clone(&app.catalog)),
-            webhooks: Webhooks::new(app.ledger.clone(), &app.config.jobs)?,
+            artifacts: network.artifacts.clone(),
+            finisher: Finisher::new(network.gate.clone(), Arc::clone(&app.catalog)),
+            webhooks: Webhooks::new(network.ledger.clone(), &app.config.jobs)?,
             config: app.config.jobs.clone(),
         })
     }

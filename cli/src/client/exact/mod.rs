@@ -1,9 +1,13 @@
-//! Scheme `exact` with the stock x402 client: each call is paid by a USDC authorisation of its own.
+//! Scheme `exact` with the stock x402 client: each call is paid by a transfer of USDC that the wallet signs.
 
+mod solana;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::signers::local::PrivateKeySigner;
-use compute_futures_protocol::{U256, Usdc};
+use compute_futures_chain::solana::SolanaReader;
+use compute_futures_protocol::{Signer, U256, Usdc};
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode};
 use x402_chain_eip155::V2Eip155ExactClient;
@@ -22,13 +26,18 @@ pub struct ExactPayer {
 }
 
 impl ExactPayer {
-    /// Pays with `key`, at most `most` a call.
+    /// Pays with `key` on an EVM chain, at most `most` a call.
     #[must_use]
     pub fn new(key: &PrivateKeySigner, most: Usdc) -> Self {
-        let client = X402Client::new()
-            .register(V2Eip155ExactClient::new(std::sync::Arc::new(key.clone())))
-            .with_selector(MaxAmount(U256::from(most.micros())));
-        Self { client, most }
+        let client = X402Client::new().register(V2Eip155ExactClient::new(Arc::new(key.clone())));
+        Self { client: client.with_selector(MaxAmount(U256::from(most.micros()))), most }
+    }
+
+    /// Pays with `key` on the cluster that `reader` reads, at most `most` a call. The wallet needs no SOL.
+    #[must_use]
+    pub fn solana(key: Signer, reader: Arc<SolanaReader>, most: Usdc) -> Self {
+        let client = X402Client::new().register(solana::SolanaExact { signer: key, reader });
+        Self { client: client.with_selector(MaxAmount(U256::from(most.micros()))), most }
     }
 
     /// Sends, pays when asked to, and retries with the same payment.

@@ -1,0 +1,126 @@
+//! All networks at a glance, and whether there is one that can be asked.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Api, answer,
+    choose::NetworkParams,
+    error::{ApiError, ApiResult, ErrorBody},
+    input::Params,
+    status::{self, Status},
+    view,
+};
+use crate::network::Network;
+
+/// The networks this indexer follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NetworkList {
+    /// Base first.
+    pub networks: Vec<NetworkEntry>,
+}
+
+/// One network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NetworkEntry {
+    /// CAIP-2 name; pass it as `network`.
+    #[schema(example = "eip155:8453")]
+    pub network: &'static str,
+    /// Short name; does as well.
+    #[schema(example = "base")]
+    pub name: &'static str,
+    /// The contract; on Solana the program.
+    pub contract: String,
+    /// USDC; on Solana its mint.
+    pub token: String,
+    /// Whether its answers are fresh.
+    pub ready: bool,
+    /// Why they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How following goes; absent while nothing is stored yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+/// The networks this indexer follows, and how that goes.
+#[utoipa::path(get, path = "/api/v1/networks", tag = "service", responses((status = 200, body = NetworkList)))]
+pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<NetworkList>> {
+    let mut networks = Vec::new();
+    for network in api.networks.iter() {
+        let reason = freshness(network).await.err().map(ApiError::into_reason);
+        networks.push(NetworkEntry {
+            network: network.chain.caip2(),
+            name: network.chain.v1_name(),
+            contract: answer::address(network.contract),
+            token: answer::address(network.token),
+            ready: reason.is_none(),
+            reason,
+            // One network's database away must not hide the others.
+            status: status::of(network).await.ok(),
+        });
+    }
+    Ok(Json(NetworkList { networks }))
+}
+
+/// Answers are fresh: the database answers and following is not halted or failing. Of several networks one is enough, unless
+/// `network` names one: each is listed with its state.
+#[utoipa::path(get, path = "/ready", tag = "service", params(NetworkParams),
+    responses((status = 200, description = "ready"), (status = 503, body = ErrorBody)))]
+pub(super) async fn ready(State(api): State<Api>, Params(which): Params<NetworkParams>) -> ApiResult<String> {
+    if let (Some(_), _) | (None, 1) = (which.name(), api.networks.len()) {
+        freshness(api.named(which.name())?).await?;
+        return Ok("ready\n".into());
+    }
+    let mut lines = String::new();
+    let mut worst = None;
+    let mut fresh = false;
+    for network in api.networks.iter() {
+        let state = match freshness(network).await {
+            Ok(()) => {
+                fresh = true;
+                "ready".to_owned()
+            }
+            Err(error) => {
+                let reason = error.code().to_owned();
+                worst = Some(error);
+                reason
+            }
+        };
+        lines.push_str(&format!("{} {state}\n", network.chain.caip2()));
+    }
+    match worst {
+        Some(error) if !fresh => Err(error),
+        _ => Ok(lines),
+    }
+}
+
+/// Whether answers about a network are fresh.
+async fn freshness(network: &Network) -> ApiResult<()> {
+    const STORED: &str = "answers are as of the stored block; see /api/v1/networks";
+    let follow = network.feed.status();
+    let name = network.chain.v1_name();
+    if let Some(reason) = follow.halted {
+        return Err(ApiError::unavailable(
+            "halted",
+            reason,
+            "somebody has to look at it: see docs/operations/indexer.md",
+        ));
+    }
+    view::open(network).await?;
+    if !follow.connected {
+        let error = format!("{name}: the chain has not been reached yet");
+        return Err(ApiError::unavailable("not_connected", error, STORED));
+    }
+    if follow.failure.is_some() {
+        let error = format!("{name}: the chain or the database does not answer");
+        return Err(ApiError::unavailable("not_following", error, STORED));
+    }
+    if !follow.in_sync {
+        return Err(ApiError::unavailable("catching_up", format!("{name}: the indexer is catching up"), STORED));
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Everything that belongs to one chain: its database, what following says, and the tasks behind it. Networks share the process
+//! and the port and nothing else, so that none waits for another (ADR 012).
+
+mod connect;
+mod task;
+
+use compute_futures_protocol::{Address, Chain, Domain};
+
+pub(crate) use connect::{Connect, as_configured, at_hand};
+pub(crate) use task::Task;
+
+use crate::{
+    config::{Config, NetworkConfig},
+    error::{IndexerError, Result},
+    follow::Feed,
+    receipts::Fetcher,
+    store::Store,
+};
+
+/// One network as requests see it: it can be served without its chain, from what is stored. Cheap to clone.
+#[derive(Clone)]
+pub struct Network {
+    /// Which chain.
+    pub chain: Chain,
+    /// The contract; on Solana the program.
+    pub contract: Address,
+    /// USDC; on Solana its mint.
+    pub token: Address,
+    /// Its database, and nobody else's.
+    pub store: Store,
+    /// How following goes.
+    pub feed: Feed,
+}
+
+impl Network {
+    /// Opens the network's database, and prepares the task that follows its chain.
+    ///
+    /// # Errors
+    /// Settings that cannot work, a database that cannot be opened.
+    pub(crate) async fn open(config: &Config, network: &NetworkConfig, connect: Connect) -> Result<(Self, Task)> {
+        let store = Store::open(&network.database_url, config.database.connections).await?;
+        let feed = Feed::new(network.network);
+        let domain = Domain::new(network.network, network.contract)
+            .map_err(|error| IndexerError::Config(format!("{}.contract: {error}", network.section())))?;
+        let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, &network.operators, domain)?;
+        let opened = Self { chain: network.network, contract: network.contract, token: network.token, store, feed };
+        let task = Task::new(opened.clone(), config.clone(), connect, fetcher);
+        Ok((opened, task))
+    }
+}

@@ -1,0 +1,105 @@
+//! What runs for one network: reach the chain, follow it, fetch receipts. A failure here is this network's alone.
+
+use std::{sync::Arc, time::Duration};
+
+use compute_futures_chain::ChainReader;
+use tokio_util::sync::CancellationToken;
+
+use super::{Connect, Network};
+use crate::{
+    config::Config,
+    error::{IndexerError, Result},
+    follow::{Follower, Progress},
+    receipts::Fetcher,
+};
+
+/// First pause after a chain could not be reached; doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// See the module.
+pub(crate) struct Task {
+    network: Network,
+    config: Config,
+    connect: Connect,
+    fetcher: Fetcher,
+}
+
+impl Task {
+    pub(super) fn new(network: Network, config: Config, connect: Connect, fetcher: Fetcher) -> Self {
+        Self { network, config, connect, fetcher }
+    }
+
+    /// Until told to stop.
+    ///
+    /// # Errors
+    /// What waiting does not mend: the network stays served from what is stored, and says so in its status.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
+        let Self { network, config, connect, fetcher } = self;
+        // Published receipts do not need the chain.
+        let fetching = tokio::spawn(fetcher.run(stop.clone()));
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(None),
+            outcome = start(&network, &config, &connect) => outcome.map(Some),
+        };
+        match outcome {
+            Ok(Some(follower)) => follower.run(stop.clone()).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(network = %network.chain, %error, "this network is not followed");
+                network.feed.halted(error.to_string());
+                return Err(error);
+            }
+        }
+        if let Err(failure) = fetching.await {
+            tracing::error!(network = %network.chain, %failure, "fetching receipts ended badly");
+        }
+        Ok(())
+    }
+}
+
+/// Tries until the chain answers and is the one the database belongs to.
+async fn start(network: &Network, config: &Config, connect: &Connect) -> Result<Follower> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match try_start(network, config, connect).await {
+            Ok(follower) => return Ok(follower),
+            Err(error) if error.passes() => {
+                tracing::warn!(network = %network.chain, %error, "cannot reach the chain, trying again");
+                network.feed.failed(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn try_start(network: &Network, config: &Config, connect: &Connect) -> Result<Follower> {
+    let reader = connect().await?;
+    same(network, &*reader)?;
+    let follower =
+        Follower::new(network.store.clone(), Arc::clone(&reader), config.clone(), network.feed.clone()).await?;
+    network.feed.connected();
+    let stored = Progress::load(&network.store).await?.map(|progress| progress.block_number);
+    tracing::info!(network = %network.chain, contract = %network.contract, stored, "following");
+    Ok(follower)
+}
+
+/// The chain must be the one that is served and that receipts are verified for.
+fn same(network: &Network, reader: &dyn ChainReader) -> Result<()> {
+    let differs = |key: &str, configured: String, found: String| {
+        Err(IndexerError::Config(format!("{key} of {} is {configured}, the chain's is {found}", network.chain)))
+    };
+    if reader.chain() != network.chain {
+        return differs("network", network.chain.to_string(), reader.chain().to_string());
+    }
+    if reader.contract() != network.contract {
+        return differs("contract", network.contract.to_string(), reader.contract().to_string());
+    }
+    if reader.token() != network.token {
+        return differs("token", network.token.to_string(), reader.token().to_string());
+    }
+    Ok(())
+}
