@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use compute_futures_protocol::{JobKind, Usage, Usdc};
 use compute_futures_relayer::catalog::Route;
-use compute_futures_relayer::config::{Config, ModelConfig, ProviderConfig, RouteConfig};
+use compute_futures_relayer::config::{Config, ModelConfig, ProviderConfig, ProviderKind, RouteConfig};
 use compute_futures_relayer::providers::{
     Answer, Artifact, Blob, Chunk, Chunks, JobInput, Outcome, Pending, Provider, ProviderError,
 };
@@ -79,7 +79,13 @@ pub async fn world_of_words(cloud: &Arc<Cloud>) -> World {
 
 async fn world_with(cloud: Arc<dyn Provider>, change: impl Fn(&mut Config) + Send + Sync + 'static) -> World {
     let change = Arc::new(move |config: &mut Config| {
-        config.providers.push(ProviderConfig { name: "cloud".into(), ..ProviderConfig::default() });
+        config.providers.push(ProviderConfig {
+            name: "cloud".into(),
+            // Never called: the scripted one of the same name stands in its place.
+            kind: ProviderKind::OpenAi,
+            base_url: "https://cloud.test/v1".into(),
+            ..ProviderConfig::default()
+        });
         config.models.retain(|model| matches!(model.kind, JobKind::TextInference | JobKind::Embeddings));
         config.models.extend(models());
         config.jobs.webhooks_anywhere = true;

@@ -105,7 +105,7 @@ fn calls() -> Vec<Call> {
         text(json!({ "max_tokens": "many" }));
         text(json!({ "max_tokens": 4_000_000_000_u64 }));
         text(json!({ "temperature": 9 }));
-        text(json!({ "stream": true }));
+        text(json!({ "stream": "yes" }));
         text(json!({ "tools": [{}] }));
     }
     for input in [json!([]), json!([7]), json!({}), json!(null), json!(""), json!([""]), Value::from(vec!["x"; 5000])] {
