@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-all bench gen gen-check schema gas programs fmt lint clean
 
+# One test of the relayer, with the features that the whole workspace is built with: nothing is compiled twice.
+RELAYER_TEST = cargo test --quiet --locked --workspace --test compute
+
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -24,21 +27,22 @@ bench: ## Measure gas, relayer and indexer -> bench/results, docs/benchmarks.md
 	@scripts/need.sh rust npm postgres python
 	@scripts/bench.sh
 
-gen: ## Write what is generated and committed (ABI, verification input, vectors, docs/openapi.json)
+gen: ## Write what is generated and committed (ABI, verification input, vectors, docs/openapi.json, the skill's reference)
 	@scripts/need.sh npm rust
 	@node contracts/script/gen.mjs
 	@node tests/vectors/generate.mjs
-	@UPDATE_GENERATED=1 cargo test --quiet --locked -p compute-futures-relayer --test compute the_committed_document
+	@UPDATE_GENERATED=1 $(RELAYER_TEST) the_committed_document
+	@node skills/gen.mjs
 
 schema: ## Requests made up from the OpenAPI document, many of them (EXAMPLES=200)
 	@scripts/need.sh rust schemathesis
-	@SCHEMA_EXAMPLES=$${EXAMPLES:-200} cargo test --quiet --locked -p compute-futures-relayer --test compute requests_made_up
-	@node skills/gen.mjs
+	@SCHEMA_EXAMPLES=$${EXAMPLES:-200} $(RELAYER_TEST) requests_made_up
 
 gen-check: ## Fail when a generated file is out of date
-	@scripts/need.sh npm
+	@scripts/need.sh npm rust
 	@node contracts/script/gen.mjs --check
 	@node tests/vectors/generate.mjs --check
+	@$(RELAYER_TEST) the_committed_document
 	@node skills/gen.mjs --check
 
 gas: ## Write new gas snapshots

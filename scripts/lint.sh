@@ -48,6 +48,7 @@ run 'generated files' node contracts/script/gen.mjs --check
 run 'fixtures' node contracts/script/fixtures.mjs --check
 run 'Solana program' scripts/programs.sh check
 run 'vectors' node tests/vectors/generate.mjs --check
+run 'OpenAPI document' cargo test --quiet --locked --workspace --test compute the_committed_document
 run 'reference of the skill' node skills/gen.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
 run 'clippy: Solana program' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings

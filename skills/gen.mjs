@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Writes skills/compute-futures/references/endpoints.md from docs/openapi.json.
 //   node skills/gen.mjs [--check]
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -51,8 +52,11 @@ for (const [route, methods] of Object.entries(api.paths)) {
   }
 }
 const text = `${out.join('\n')}\n`;
-if (!process.argv.includes('--check')) writeFileSync(to, text);
-else if (!existsSync(to) || readFileSync(to, 'utf8') !== text) {
+if (!process.argv.includes('--check')) {
+  mkdirSync(dirname(to), { recursive: true });
+  writeFileSync(to, text);
+}
+if (!existsSync(to) || readFileSync(to, 'utf8') !== text) {
   console.error('skills/compute-futures/references/endpoints.md is out of date: run `make gen`');
   process.exit(1);
 }

@@ -92,7 +92,7 @@ async fn runs_jobs_within_limits(world: &World) {
     assert!(document["compute"]["text"].as_str().is_some_and(|text| text.contains("Hello, document")), "{document}");
     let balance = session.ok("balance", json!({})).await;
     assert!(balance.to_string().contains(&futures_id), "{balance}");
-    let history = session.ok("history", json!({ "limit": 3 })).await;
+    let history = session.ok("history", json!({ "limit": 10 })).await;
     assert!(history.to_string().contains("text-inference"), "{history}");
     let batch = json!({ "jobs": [
         { "type": "text-inference", "prompt": "One. Two. Three." }, { "type": "embeddings", "input": ["a"] },
