@@ -12,7 +12,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     config::ServerConfig,
@@ -59,18 +59,9 @@ pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let with_file = WITH_FILE.contains(&request.uri().path());
-    let announced = announced(&request);
-    let large = with_file && announced.is_none_or(|size| size > bounds.limit as u64);
-    // Kept until the answer.
-    let _turn = match large.then(|| LARGE.try_acquire()) {
-        Some(Err(_)) => return busy().into_response(),
-        Some(Ok(turn)) => Some(turn),
-        None => None,
-    };
-    let limit = if large { bounds.with_file } else { bounds.limit };
-    match tokio::time::timeout(bounds.patience, read(request, limit)).await {
-        Ok(Ok(request)) => next.run(request).await,
+    match tokio::time::timeout(bounds.patience, read(request, bounds)).await {
+        // The turn is kept until the answer.
+        Ok(Ok((request, _turn))) => next.run(request).await,
         Ok(Err(error)) => error.into_response(),
         Err(_) => {
             let seconds = bounds.patience.as_secs();
@@ -90,29 +81,33 @@ fn busy() -> ApiError {
     ApiError::unavailable("busy", "too many files are being taken in", "retry in a moment; nothing was taken")
 }
 
-/// The request with its body in memory.
-async fn read(request: Request, limit: usize) -> ApiResult<Request> {
+/// The request with its body in memory, and its turn when that is a large one.
+async fn read(request: Request, bounds: Bounds) -> ApiResult<(Request, Option<SemaphorePermit<'static>>)> {
     let announced = announced(&request);
+    let limit = if WITH_FILE.contains(&request.uri().path()) { bounds.with_file } else { bounds.limit } as u64;
     let (parts, body) = request.into_parts();
-    let most = (limit as u64).saturating_mul(DRAIN);
+    let most = limit.saturating_mul(DRAIN);
     if announced.is_some_and(|size| size > most) {
         return Err(too_large());
     }
-    let (mut read, mut taken, mut chunks) = (0_u64, BytesMut::new(), body.into_data_stream());
+    let (mut read, mut taken, mut turn, mut chunks) = (0_u64, BytesMut::new(), None, body.into_data_stream());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| unreadable())?;
         read += chunk.len() as u64;
         if read > most {
             break;
         }
-        if read <= limit as u64 {
+        if read > bounds.limit as u64 && read <= limit && turn.is_none() {
+            turn = Some(LARGE.try_acquire().map_err(|_| busy())?);
+        }
+        if read <= limit {
             taken.extend_from_slice(&chunk);
         }
     }
-    if read > limit as u64 {
+    if read > limit {
         return Err(too_large());
     }
-    Ok(Request::from_parts(parts, taken.freeze().into()))
+    Ok((Request::from_parts(parts, taken.freeze().into()), turn))
 }
 
 /// A whole body.

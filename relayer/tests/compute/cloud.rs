@@ -65,6 +65,13 @@ impl Cloud {
     pub fn starts(&self) -> usize {
         self.started.lock().unwrap().len()
     }
+
+    /// Waits until the relayer came back to look at a prediction: by then it has written down that it started one.
+    pub async fn looked_at(&self) {
+        while !self.started.lock().unwrap().values().any(|looks| *looks > 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// A world with a cloud.
@@ -109,6 +116,7 @@ fn models() -> Vec<ModelConfig> {
     metered.auto = false;
     let mut any = model("any-gpu", JobKind::Gpu, 60_000);
     any.routes[0].model = "*".into();
+    any.aliases = vec!["flux-pro".into()];
     vec![
         metered,
         any,

@@ -35,9 +35,7 @@ async fn a_film_from_credit_survives_a_restart_and_is_charged_once() {
     let id = accepted.body["jobId"].as_str().unwrap().to_owned();
     assert_eq!(accepted.body["prediction_id"], id);
     assert_eq!(accepted.body["poll_url"], format!("http://relayer.test/api/v1/compute/status/{id}"));
-    while cloud.starts() == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.looked_at().await;
     // The identical request is the same job.
     let again = world.send(&call, Some(payment.clone())).await.expect(202, "");
     assert_eq!(again.body["jobId"], id);
@@ -81,6 +79,7 @@ async fn a_plain_payment_settles_when_the_film_is_done() {
     let document = world.exact_document(&call, &key(9), 1900).await;
     let payment = ("payment-signature", crate::world::encode(&document));
     world.send(&call, Some(payment.clone())).await.expect(202, "");
+    cloud.looked_at().await;
     assert_eq!(world.settlements(), 0, "nothing is taken before the work is done");
 
     let world = world.restart().await;

@@ -55,7 +55,9 @@ async fn files_are_forgotten_after_their_time_in_database_and_directory() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         assert_eq!(get(&world, &path).await.0, 404, "its time is over at once here");
-        assert_eq!(world.artifacts.forget().await.unwrap(), 1);
+        // The relayer does so now and then by itself, and may have been faster.
+        world.artifacts.forget().await.unwrap();
+        assert_eq!(world.artifacts.forget().await.unwrap(), 0);
         if !directory.is_empty() {
             assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         }

@@ -74,7 +74,7 @@ async fn the_end_of_a_job_is_told_and_signed() {
             Predictions::Succeed => assert_eq!(told["result"], reply.body),
             _ => assert_eq!(
                 (&told["jobId"], told["error"]["code"].as_str()),
-                (&reply.body["extra"]["jobId"], Some("provider_failed"))
+                (&reply.body["extra"]["jobId"], Some("provider_job_failed"))
             ),
         }
     }

@@ -168,8 +168,14 @@ async fn check(response: reqwest::Response, what: &str, status: StatusCode) {
     let text = response.text().await.unwrap();
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{what}: {seen} is not JSON: {text}"));
     assert_eq!(seen, status, "{what}: {body}");
-    for field in ["error", "code", "hint"] {
-        assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{what}: {body}");
+    // OpenAI's clients know another form.
+    let (error, fields) = if what.starts_with("/v1/") {
+        (&body["error"], ["message", "code", "type"])
+    } else {
+        (&body, ["error", "code", "hint"])
+    };
+    for field in fields {
+        assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "{what}: {body}");
     }
 }
 
