@@ -15,16 +15,28 @@ const line = (text) => (text ?? '').replaceAll(/\s+/g, ' ').replaceAll('|', '\\|
 /** A type as a reader names it. */
 function type(schema) {
   if (schema?.$ref) return resolve(schema).properties ? 'object' : type(resolve(schema));
-  if (schema?.oneOf ?? schema?.anyOf) return [...new Set((schema.oneOf ?? schema.anyOf).map(type))].filter((t) => t !== 'null').join(' or ');
+  const variants = schema?.oneOf ?? schema?.anyOf;
+  if (variants) return [...new Set(variants.map(type))].filter((t) => t && t !== 'null').join(' or ');
   if (schema?.enum) return schema.enum.map((value) => JSON.stringify(value)).join(', ');
   const types = [schema?.type ?? 'any'].flat().filter((t) => t !== 'null');
   return types.map((t) => (t === 'array' ? `list of ${type(schema.items)}` : t)).join(' or ');
 }
 
+/** What a field is for: its own words, or those of one of its forms. */
+const about = (field) => field.description ?? resolve(field).description ?? (field.oneOf ?? field.anyOf ?? []).find((form) => form.description)?.description;
+
+const PRICES = { free: 'Free', fixed: 'A fixed price', 'by-model': 'By model and size', batch: 'What its jobs cost, less a tenth', variable: 'By what is asked for' };
+
+/** How a call is paid. */
+function payment({ 'x-payment': paid }) {
+  if (!paid || paid.price === 'free') return 'Free.';
+  return `${PRICES[paid.price] ?? paid.price}; paid with ${paid.schemes.map((scheme) => `\`${scheme}\``).join(' or ')}.`;
+}
+
 function fields(schema) {
   const { properties, required = [] } = resolve(schema);
   return Object.entries(properties ?? {}).map(
-    ([name, field]) => `| \`${name}\` | ${type(field)} | ${required.includes(name) ? 'yes' : ''} | ${line(field.description ?? resolve(field).description)} |`,
+    ([name, field]) => `| \`${name}\` | ${type(field)} | ${required.includes(name) ? 'yes' : ''} | ${line(about(field))} |`,
   );
 }
 
@@ -37,7 +49,8 @@ for (const [route, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     if (typeof operation !== 'object' || !operation.responses) continue;
     out.push('', `## ${method.toUpperCase()} ${route}`);
-    for (const text of [operation.summary, operation.description]) if (text) out.push(text.trim());
+    for (const text of [operation.summary, operation.description]) if (text) out.push(`${text.trim().replace(/\.$/, '')}.`);
+    out.push(payment(operation));
     const parameters = (operation.parameters ?? []).map(resolve).filter((parameter) => parameter.in !== 'header');
     if (parameters.length) {
       out.push('', '| parameter | in | required | |', '|---|---|---|---|');
