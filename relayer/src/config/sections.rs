@@ -133,12 +133,16 @@ section! {
         file_limit_bytes: usize = 64 * 1024 * 1024,
         /// Seconds after which it cancels a job by itself (replicate): the bound on what one job can cost you.
         job_seconds: u64 = 900,
-        /// Address of this relayer that it tells when a job is done (replicate), as https://relayer.example/webhooks/replicate. Empty: it is asked.
+        /// Address that it tells when a job is done (replicate). Empty: that of this relayer, when server.public_url is on the public internet and
+        /// webhook_secret_env is set; else it is asked.
         webhook_url: String = String::new(),
         /// Name of the environment variable that holds the secret it signs webhooks with (replicate), as whsec_….
         webhook_secret_env: String = String::new(),
-        /// Allow plain http, and addresses that are not public, for files: with a base_url of this machine, for tests.
+        /// Allow plain http to a base_url of this machine.
         allow_insecure: bool = false,
+        /// Fetch files that jobs bring by their address from anywhere, over http and inside your network too. For tests only:
+        /// clients choose these addresses.
+        files_anywhere: bool = false,
     }
 }
 

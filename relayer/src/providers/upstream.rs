@@ -103,7 +103,7 @@ impl Upstream {
             .pool_idle_timeout(Duration::from_secs(60))
             .build()
             .map_err(|error| wrong(format!("no HTTP client: {error}")))?;
-        let reach = if config.allow_insecure { Reach::Anywhere } else { Reach::Public };
+        let reach = if config.files_anywhere { Reach::Anywhere } else { Reach::Public };
         let files = reach.client(timeout).map_err(|error| wrong(format!("no HTTP client: {error}")))?;
         Ok(Self {
             name: config.name.clone(),
@@ -212,8 +212,13 @@ impl Upstream {
 
     /// Fetches a file that this provider made, without the provider's key unless it lies at the provider's own host.
     pub(super) async fn fetch_output(&self, url: &Url) -> Result<Blob, ProviderError> {
-        self.reach.check(url).map_err(|reason| self.bad(&format!("its file's address cannot be used: {reason}")))?;
-        let client = if url.origin() == self.base_url.origin() { &self.client } else { &self.files };
+        let client = if url.origin() == self.base_url.origin() {
+            &self.client
+        } else {
+            let unusable = |reason| self.bad(&format!("its file's address cannot be used: {reason}"));
+            self.reach.check(url).map_err(unusable)?;
+            &self.files
+        };
         let body = self.whole(client.get(url.clone()), self.file_limit).await?;
         if body.bytes.is_empty() {
             return Err(self.bad("its file is empty"));

@@ -151,8 +151,8 @@ async fn recordings_at_an_address_are_fetched_under_guard() {
     assert!(matches!(gone, ProviderError::File { .. }) && gone.is_about_the_request(), "{gone}");
 
     let (_, guarded) = providers(&[ProviderConfig {
-        base_url: "https://up.example/v1".into(),
-        allow_insecure: false,
+        // A provider on this machine opens no way to what else is there.
+        files_anywhere: false,
         ..config("up", &url)
     }]);
     for inside in [

@@ -110,6 +110,7 @@ pub(crate) fn config(name: &str, base_url: &str) -> ProviderConfig {
         kind: ProviderKind::OpenAi,
         base_url: base_url.into(),
         allow_insecure: true,
+        files_anywhere: true,
         timeout_seconds: 10,
         retries: 2,
         response_limit_bytes: 4096,

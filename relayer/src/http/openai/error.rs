@@ -1,7 +1,9 @@
 //! Errors as OpenAI's clients read them.
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -26,8 +28,15 @@ fn object(status: StatusCode, message: &str, code: &str, hint: &str) -> Value {
     json!({ "message": format!("{message}: {hint}"), "type": kind, "code": code, "param": null })
 }
 
+/// Around every endpoint: whatever goes wrong below `/v1/`, wherever, is said in this form.
+pub(in crate::http) async fn errors(request: Request, next: Next) -> Response {
+    let ours = request.uri().path().starts_with("/v1/");
+    let response = next.run(request).await;
+    if ours { in_openai_form(response).await } else { response }
+}
+
 /// Rewrites an error of ours; everything else passes. Fields beside `error`, `code` and `hint` (the offer of a 402) stay.
-pub(super) async fn in_openai_form(response: Response) -> Response {
+async fn in_openai_form(response: Response) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;

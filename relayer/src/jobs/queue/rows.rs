@@ -9,6 +9,7 @@ use crate::ledger::db::Db;
 use crate::ledger::dialect::Engine;
 use crate::ledger::sql::{Columns, bytes, from_json, int, micros, to_json};
 use crate::ledger::{LedgerError, now_ms};
+use crate::providers::Ticket;
 
 /// Stands for no account in the key of a job that an x402 payment names.
 const NO_ACCOUNT: i64 = 0;
@@ -126,6 +127,13 @@ async fn items(connection: &mut AnyConnection, id: B256) -> Result<Vec<Item>, Le
         .collect()
 }
 
+/// Whether no job is open and no webhook is due: only read, so that an idle queue never waits for the database's one writer.
+pub(super) async fn is_idle(db: &Db) -> Result<bool, LedgerError> {
+    let open = sqlx::query("SELECT job_id FROM queue WHERE state = 'open' LIMIT 1").fetch_optional(&db.pool).await?;
+    let due = sqlx::query("SELECT job_id FROM webhooks WHERE due_ms <= $1 LIMIT 1").bind(int(now_ms()));
+    Ok(open.is_none() && due.fetch_optional(&db.pool).await?.is_none())
+}
+
 /// Takes items that are due and that nobody works on, for `lease_ms`.
 pub(super) async fn claim(db: &Db, limit: u32, lease_ms: u64) -> Result<Vec<Claimed>, LedgerError> {
     let now = now_ms();
@@ -133,13 +141,13 @@ pub(super) async fn claim(db: &Db, limit: u32, lease_ms: u64) -> Result<Vec<Clai
     let mut tx = db.begin_write().await?;
     let text = match tx.engine {
         Engine::Sqlite => {
-            "SELECT i.job_id, i.position, i.input_json, i.handle_json, i.looks, i.failures, q.deadline_ms \
+            "SELECT i.job_id, i.position, i.input_json, i.handle_json, i.looks, i.failures, q.deadline_ms, i.due_ms \
              FROM queue_items i JOIN queue q ON q.job_id = i.job_id \
              WHERE i.state = 'open' AND q.state = 'open' AND i.due_ms <= $1 AND i.leased_until_ms <= $1 \
              ORDER BY i.due_ms LIMIT $2"
         }
         Engine::Postgres => {
-            "SELECT i.job_id, i.position, i.input_json, i.handle_json, i.looks, i.failures, q.deadline_ms \
+            "SELECT i.job_id, i.position, i.input_json, i.handle_json, i.looks, i.failures, q.deadline_ms, i.due_ms \
              FROM queue_items i JOIN queue q ON q.job_id = i.job_id \
              WHERE i.state = 'open' AND q.state = 'open' AND i.due_ms <= $1 AND i.leased_until_ms <= $1 \
              ORDER BY i.due_ms LIMIT $2 FOR UPDATE OF i SKIP LOCKED"
@@ -157,6 +165,7 @@ pub(super) async fn claim(db: &Db, limit: u32, lease_ms: u64) -> Result<Vec<Clai
             looks: columns.int()?,
             failures: columns.int()?,
             deadline_ms: columns.int()?,
+            due_ms: columns.int()?,
             lease,
         };
         sqlx::query("UPDATE queue_items SET lease = $1, leased_until_ms = $2 WHERE job_id = $3 AND position = $4")
@@ -189,7 +198,7 @@ pub(super) async fn renew(db: &Db, item: &Claimed, lease_ms: u64) -> Result<bool
     Ok(kept == 1)
 }
 
-/// Puts an item back until it is due again.
+/// Puts an item back until it is due again: at once when its provider told of it while it was looked at.
 pub(super) async fn put_back(
     db: &Db,
     item: &Claimed,
@@ -199,7 +208,8 @@ pub(super) async fn put_back(
 ) -> Result<(), LedgerError> {
     let mut tx = db.begin_write().await?;
     sqlx::query(
-        "UPDATE queue_items SET handle_json = $1, looks = $2, failures = $3, due_ms = $4, lease = 0, leased_until_ms = 0 \
+        "UPDATE queue_items SET handle_json = $1, looks = $2, failures = $3, \
+         due_ms = CASE WHEN due_ms > $8 THEN due_ms ELSE $4 END, lease = 0, leased_until_ms = 0 \
          WHERE job_id = $5 AND position = $6 AND lease = $7 AND state = 'open'",
     )
     .bind(handle)
@@ -209,9 +219,42 @@ pub(super) async fn put_back(
     .bind(bytes(item.job))
     .bind(int(item.position))
     .bind(int(item.lease))
+    .bind(int(item.due_ms))
     .execute(tx.connection())
     .await?;
     tx.commit().await
+}
+
+/// Items that a provider works on under this id: found by what the ticket that was written down says. Returns how many are due now.
+pub(super) async fn wake(db: &Db, provider: &str, upstream_id: &str) -> Result<u64, LedgerError> {
+    // A first sieve; what counts is the ticket as it is read.
+    let like = format!("%\"{upstream_id}\"%");
+    let mut tx = db.begin_write().await?;
+    let rows = sqlx::query(
+        "SELECT job_id, position, handle_json, due_ms FROM queue_items WHERE state = 'open' AND handle_json LIKE $1",
+    )
+    .bind(like)
+    .fetch_all(tx.connection())
+    .await?;
+    let mut woken = 0;
+    for row in &rows {
+        let mut columns = Columns::of(row);
+        let (job, position, handle, due_ms): (_, u64, Ticket, u64) =
+            (columns.hash()?, columns.int()?, columns.json()?, columns.int()?);
+        if handle.provider != provider || handle.upstream_id != upstream_id {
+            continue;
+        }
+        let due = now_ms().max(due_ms.saturating_add(1)).min(now_ms().saturating_add(1));
+        sqlx::query("UPDATE queue_items SET due_ms = $1 WHERE job_id = $2 AND position = $3 AND state = 'open'")
+            .bind(int(due))
+            .bind(bytes(job))
+            .bind(int(position))
+            .execute(tx.connection())
+            .await?;
+        woken += 1;
+    }
+    tx.commit().await?;
+    Ok(woken)
 }
 
 /// Writes an item's end. Returns whether it was ours to write.

@@ -108,6 +108,9 @@ impl Worker {
 
     async fn round(&self, turns: &Arc<Semaphore>, tasks: &mut JoinSet<()>) -> Result<(), LedgerError> {
         let db = &self.queue.ledger().db;
+        if rows::is_idle(db).await? {
+            return Ok(());
+        }
         let free = u32::try_from(turns.available_permits()).unwrap_or(u32::MAX);
         if free > 0 {
             for item in rows::claim(db, free, self.lease_ms()).await? {

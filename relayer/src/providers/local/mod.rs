@@ -62,7 +62,7 @@ impl Local {
     /// The embedded provider under the operator's name for it.
     #[must_use]
     pub fn new(config: &ProviderConfig) -> Self {
-        let reach = if config.allow_insecure { Reach::Anywhere } else { Reach::Public };
+        let reach = if config.files_anywhere { Reach::Anywhere } else { Reach::Public };
         Self { name: config.name.clone(), reach, file_limit: config.file_limit_bytes }
     }
 
