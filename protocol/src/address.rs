@@ -13,6 +13,14 @@ use crate::Chain;
 pub struct SolanaAddress(pub [u8; 32]);
 
 impl SolanaAddress {
+    /// The key as a DID (`did:key:z6Mk…`), for signatures that are checked away from any chain.
+    #[must_use]
+    pub fn did_key(&self) -> String {
+        // Multicodec `ed25519-pub` as a varint, then the key; `z` says base58.
+        let bytes: Vec<u8> = [0xed, 0x01].into_iter().chain(self.0).collect();
+        format!("did:key:z{}", bs58::encode(bytes).into_string())
+    }
+
     /// Of 32 bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {

@@ -82,7 +82,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let addr = listener.local_addr()?;
 
     let catalog = Arc::new(Catalog::from_config(&config)?);
-    let providers = Arc::new(Providers::from_config(&config.providers, Arc::clone(&catalog))?);
+    let providers = Arc::new(Providers::from_config(&config.providers_to_start(), Arc::clone(&catalog))?);
     let plans = plans(&config)?;
     let networks = Networks::of(plans.iter().map(|plan| plan.chain));
     let admin = match config.admin.token_file.as_str() {

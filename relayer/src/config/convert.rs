@@ -9,7 +9,8 @@ use compute_futures_chain::{
 };
 use compute_futures_protocol::{Address, B256, Chain, EvmAddress, Terms, Tier, TokenDomain, Usdc};
 
-use super::{BaseConfig, Config, ConfigError, SolanaConfig};
+use super::{BaseConfig, Config, ConfigError, ProviderConfig, SolanaConfig};
+use crate::outbound::Reach;
 
 /// What every network has, whichever it is: its section without what only its kind of chain knows.
 #[derive(Debug, Clone, Copy)]
@@ -196,6 +197,21 @@ impl Config {
             refund_seconds: settlement.refund_seconds,
             follow: crate::follow::FollowConfig::default(),
         }
+    }
+
+    /// The providers, with an address to be told at where they have a secret to sign with and this relayer is on the public internet.
+    #[must_use]
+    pub fn providers_to_start(&self) -> Vec<ProviderConfig> {
+        let at_home = |provider: &ProviderConfig| {
+            let mut provider = provider.clone();
+            let url = format!("{}/api/v1/providers/{}/webhook", self.server.public_url, provider.name);
+            let public = url.parse().is_ok_and(|url| Reach::Public.check(&url).is_ok());
+            if provider.webhook_url.is_empty() && !provider.webhook_secret_env.is_empty() && public {
+                provider.webhook_url = url;
+            }
+            provider
+        };
+        self.providers.iter().map(at_home).collect()
     }
 
     /// The terms these settings offer, with the hash of their own rate card.

@@ -1,18 +1,20 @@
 //! `GET /api/v1/artifacts/{hash}`: a file that a job made, by the hash of its bytes.
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use compute_futures_protocol::B256;
-
+use super::rate_cards::hash;
 use super::state::AppState;
 use crate::error::{ApiError, ApiResult};
 use crate::ledger::now_ms;
+use axum::extract::{Path, State, rejection::PathRejection};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 
 /// The file, whole.
-pub(super) async fn artifact(State(state): State<AppState>, Path(hash): Path<String>) -> ApiResult<Response> {
-    let parsed: Option<B256> = hash.parse().ok().filter(|_| hash.len() == 66 && hash.starts_with("0x"));
-    let hash = parsed.ok_or_else(|| {
+pub(super) async fn artifact(
+    State(state): State<AppState>,
+    path: Result<Path<String>, PathRejection>,
+) -> ApiResult<Response> {
+    // A path that is not even text is no hash either.
+    let hash = path.ok().and_then(|Path(text)| hash(&text)).ok_or_else(|| {
         ApiError::bad_request(
             "invalid_hash",
             "the hash is not 32 bytes of hex",

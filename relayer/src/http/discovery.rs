@@ -27,7 +27,7 @@ pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
         "openapi": format!("{}/openapi.json", app.public_url),
         "networks": networks,
         "schemes": ["exact", "compute-futures"],
-        "terms": terms_json(&terms),
+        "terms": terms_json(&terms, &app.public_url),
         "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, &networks)).collect::<Vec<_>>(),
     });
     // For readers that know one network only.
@@ -56,7 +56,7 @@ fn deployment(network: &Network) -> Value {
     deployment
 }
 
-fn terms_json(terms: &Terms) -> Value {
+fn terms_json(terms: &Terms, public_url: &str) -> Value {
     let tiers: Vec<Value> = (1..)
         .zip(&terms.tiers)
         .map(|(position, tier)| {
@@ -73,6 +73,7 @@ fn terms_json(terms: &Terms) -> Value {
         "minimumDeposit": format!("{} USDC", terms.minimum_deposit),
         "minimumDepositMicroUsdc": terms.minimum_deposit.micros().to_string(),
         "rateCardHash": terms.rate_card_hash.to_string(),
+        "rateCardUrl": format!("{public_url}/api/v1/rate-cards/{}", terms.rate_card_hash),
         "tiers": tiers,
     })
 }
@@ -115,7 +116,8 @@ fn extensions(endpoint: &Endpoint) -> Value {
     if endpoint.schemes.names().is_empty() {
         return json!({});
     }
-    let mut extensions = json!({ "bazaar": super::extensions::bazaar(endpoint), "payment-identifier": {} });
+    let mut extensions =
+        json!({ "bazaar": super::extensions::bazaar(endpoint), "payment-identifier": {}, "offer-receipt": {} });
     if endpoint.sign_in {
         extensions[super::siwx::EXTENSION] = json!({});
     }

@@ -1,5 +1,6 @@
-//! What a 402 says beside its price: how the endpoint is called (`bazaar`), and that its owner may sign in instead
-//! (`sign-in-with-x`). Added here, because the gate knows nothing of endpoints.
+//! What a 402 says beside its price: how the endpoint is called (`bazaar`), that its owner may sign in instead (`sign-in-with-x`), and the
+//! operator's signature over each offer (`offer-receipt`; a paid answer carries the receipt). Added here, because the gate knows nothing of
+//! endpoints.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode};
@@ -9,6 +10,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::endpoints::{BodyType, ENDPOINTS, Endpoint, Method};
+use super::offer_receipt::{self, Wish};
 use super::siwx;
 use super::state::AppState;
 use crate::payment::wire::{BASE64, PAYMENT_REQUIRED};
@@ -20,7 +22,12 @@ const BAZAAR: &str = "bazaar";
 pub(super) async fn announce(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let wish = Wish::of(&state, target, request.headers());
     let mut response = next.run(request).await;
+    if response.status() == StatusCode::OK {
+        wish.grant(&state, response.headers_mut());
+    }
     if response.status() != StatusCode::PAYMENT_REQUIRED {
         return response;
     }
@@ -30,9 +37,13 @@ pub(super) async fn announce(State(state): State<AppState>, request: Request, ne
         .get(PAYMENT_REQUIRED)
         .and_then(|header| serde_json::from_slice::<Value>(&BASE64.decode(header).ok()?).ok());
     let (Some(endpoint), Some(mut offer)) = (endpoint, offer) else { return response };
+    let signed = offer_receipt::offers(&state, &offer);
     if let Some(fields) = offer.as_object_mut() {
         let extensions = fields.entry("extensions").or_insert_with(|| json!({}));
         extensions[BAZAAR] = bazaar(endpoint);
+        if let Some(signed) = signed {
+            extensions[offer_receipt::EXTENSION] = signed;
+        }
         if endpoint.sign_in {
             extensions[siwx::EXTENSION] = siwx::declaration(&state, &path);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, State, rejection::PathRejection};
 use axum::http::StatusCode;
 use axum::response::Response;
 use compute_futures_protocol::{Address, Usdc};
@@ -17,6 +17,8 @@ use crate::network::Network;
 use crate::payment::gates::refuse;
 use crate::payment::{Done, Draw, PaidRequest, Payer, Service};
 
+type Id = Result<Path<String>, PathRejection>;
+
 struct Status {
     at: At,
     id: JobRef,
@@ -24,20 +26,21 @@ struct Status {
 }
 
 /// A job of `compute/…`.
-pub(super) async fn compute(State(state): State<AppState>, Path(id): Path<String>, request: PaidRequest) -> Response {
+pub(super) async fn compute(State(state): State<AppState>, id: Id, request: PaidRequest) -> Response {
     let price = state.config.gates.status;
-    serve(state, &id, request, price).await
+    serve(state, id, request, price).await
 }
 
 /// A prediction of `gpu/run`.
-pub(super) async fn gpu(State(state): State<AppState>, Path(id): Path<String>, request: PaidRequest) -> Response {
+pub(super) async fn gpu(State(state): State<AppState>, id: Id, request: PaidRequest) -> Response {
     let price = state.config.gates.gpu_status;
-    serve(state, &id, request, price).await
+    serve(state, id, request, price).await
 }
 
-async fn serve(state: AppState, id: &str, request: PaidRequest, price: Usdc) -> Response {
+async fn serve(state: AppState, id: Id, request: PaidRequest, price: Usdc) -> Response {
     let found = async {
-        let id: JobRef = id.parse()?;
+        // A path that is not even text is no id either.
+        let id: JobRef = id.map_or_else(|_| String::new(), |Path(text)| text).parse()?;
         let (network, _) = find(&state, id).await?;
         Ok(Status { at: state.on(network), id, price })
     };

@@ -20,9 +20,12 @@ mod limit;
 mod llms;
 mod models;
 mod observe;
+mod offer_receipt;
 mod openai;
 pub mod openapi;
 pub mod paid;
+mod provider_webhooks;
+mod rate_cards;
 mod ready;
 mod receipts;
 mod run;
@@ -86,6 +89,7 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::Refund => post(futures::refund),
         Id::Pricing => get(futures::pricing),
         Id::Receipts => get(receipts::batch),
+        Id::RateCard => get(rate_cards::card),
         Id::ChatCompletions => post(openai::chat),
         Id::OpenAiEmbeddings => post(openai::embeddings),
         Id::OpenAiImages => post(openai::images),
@@ -115,6 +119,7 @@ pub fn router(state: AppState, limits: Limits, admin: Option<AdminToken>) -> Rou
         // With an address of their own, metrics are not shown to clients.
         .filter(|endpoint| endpoint.id != Id::Metrics || config.metrics_bind.is_empty())
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path, handler(endpoint.id)));
+    let routes = routes.route(provider_webhooks::PATH, post(provider_webhooks::told));
     let routes = match admin {
         Some(token) => routes.merge(admin::routes(token)),
         None => routes,
@@ -144,6 +149,7 @@ fn surround<S: Clone + Send + Sync + 'static>(
         .layer(from_fn_with_state(Duration::from_secs(config.request_timeout_seconds), in_time))
         .layer(from_fn_with_state(limits, limit::guard))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
+        .layer(from_fn(openai::errors))
         .layer(cors())
         .layer(from_fn(observe::observe))
 }
@@ -177,7 +183,7 @@ async fn not_found(request: Request) -> ApiError {
 
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
-    let known = admin::method_of(path).unwrap_or_else(|| {
+    let known = admin::method_of(path).or((path == provider_webhooks::PATH).then_some("POST")).unwrap_or_else(|| {
         ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or("GET", |endpoint| endpoint.method.as_str())
     });
     let error = ApiError::new(

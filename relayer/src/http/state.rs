@@ -2,6 +2,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use compute_futures_protocol::B256;
+
 use super::ready::Readiness;
 use crate::{
     catalog::Catalog,
@@ -85,6 +87,17 @@ impl App {
     /// 503 while there is none.
     pub fn gates(&self) -> ApiResult<Gates> {
         self.networks.gates()
+    }
+
+    /// The rate card with that hash, of now or of before: canonical JSON.
+    ///
+    /// # Errors
+    /// When a database fails, and no other has it.
+    pub async fn rate_card(&self, hash: B256) -> ApiResult<Option<Vec<u8>>> {
+        if hash == self.catalog.rate_card_hash() {
+            return Ok(Some(self.catalog.rate_card_canonical().to_vec()));
+        }
+        self.networks.rate_card(hash).await
     }
 }
 

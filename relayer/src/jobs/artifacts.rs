@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use compute_futures_protocol::{B256, keccak256};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::OutputsConfig;
 use crate::error::{ApiError, ApiResult};
@@ -71,7 +71,7 @@ impl Artifacts {
                 self.store(&artifact.blob.content_type, &artifact.blob.bytes).await?;
             }
         }
-        output.place(|_, artifact| {
+        let placed = output.place(|_, artifact| {
             let hash = keccak256(&artifact.blob.bytes);
             if artifact.at.ends_with("/b64_json") {
                 Value::from(STANDARD.encode(&artifact.blob.bytes))
@@ -86,6 +86,12 @@ impl Artifacts {
                 })
             }
         });
+        for artifact in placed {
+            // Beside an address that is a field of an object; in a list of addresses there is no room.
+            if let Some(parent) = artifact.at.strip_suffix("/url") {
+                name_hash(&mut output.body, parent, keccak256(&artifact.blob.bytes));
+            }
+        }
         Ok(())
     }
 
@@ -172,6 +178,17 @@ impl Artifacts {
 
     fn directory(&self) -> Option<&Path> {
         (!self.config.directory.is_empty()).then(|| Path::new(&self.config.directory))
+    }
+}
+
+/// Writes a file's hash into the object at this JSON pointer.
+fn name_hash(body: &mut Map<String, Value>, pointer: &str, hash: B256) {
+    let mut whole = Value::Object(std::mem::take(body));
+    if let Some(object) = whole.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        object.insert("hash".to_owned(), json!(hash));
+    }
+    if let Value::Object(whole) = whole {
+        *body = whole;
     }
 }
 

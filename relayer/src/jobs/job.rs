@@ -111,6 +111,7 @@ impl Job {
     pub async fn done(&self, payer: &Payer, mut output: JobOutput) -> ApiResult<Done> {
         let card = self.account(payer).and_then(|account| account.rate_card.as_deref());
         let list_amount = self.catalog.price_under(&self.input, &output, card)?;
+        self.form.set_apart(&mut output);
         self.networks.get(payer.chain)?.artifacts.keep(&mut output).boxed().await?;
         let (answer, output_hash) = match &self.paying {
             Paying::FromAccount(_, futures_id) => {

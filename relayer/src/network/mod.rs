@@ -212,6 +212,22 @@ impl Networks {
         failed.map_or(Ok(None), |error| Err(error.into()))
     }
 
+    /// A rate card that some network's ledger keeps, as canonical JSON.
+    ///
+    /// # Errors
+    /// When a database fails, and no other has it.
+    pub async fn rate_card(&self, hash: B256) -> ApiResult<Option<Vec<u8>>> {
+        let mut failed = None;
+        for network in self.present() {
+            match network.ledger.rate_card(hash).await {
+                Ok(Some(card)) => return Ok(Some(card)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+
     /// A job that outlives its request, and the network that it is paid on.
     ///
     /// # Errors

@@ -1,17 +1,17 @@
 //! Answers to a client that paid or has to: `PAYMENT-REQUIRED`, `PAYMENT-RESPONSE`, and the stored form of both.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use bytes::Bytes;
 use compute_futures_protocol::Chain;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::offer::{Offer, Resource};
-use super::wire::{BASE64, PAYMENT_REQUIRED, Version};
+use super::wire::{BASE64, PAYMENT_REQUIRED, PAYMENT_RESPONSE, Version, X_PAYMENT_RESPONSE};
 use crate::error::ApiError;
 use crate::ledger::StoredAnswer;
 
@@ -166,6 +166,30 @@ impl Answer {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(version.response_header(), header);
         no_store(response)
+    }
+}
+
+/// Writes the answer that a receipt covers into the report of the payment, as `extra.answer`: where the body is a file that this answer
+/// names, the client has it nowhere else. Exactly the text whose keccak256 is the receipt's `outputHash`.
+pub fn attest(headers: &mut HeaderMap, answer: &str) {
+    amend(headers, |report| {
+        let extra = report.entry("extra").or_insert_with(|| json!({}));
+        if let Some(extra) = extra.as_object_mut() {
+            extra.insert("answer".to_owned(), Value::from(answer));
+        }
+    });
+}
+
+/// Changes the report of a payment, in the header of either version.
+pub(crate) fn amend(headers: &mut HeaderMap, change: impl FnOnce(&mut Map<String, Value>)) {
+    for name in [PAYMENT_RESPONSE, X_PAYMENT_RESPONSE] {
+        let report =
+            headers.get(&name).and_then(|header| serde_json::from_slice::<Value>(&BASE64.decode(header).ok()?).ok());
+        if let Some(Value::Object(mut report)) = report {
+            change(&mut report);
+            headers.insert(name, base64_header(&report));
+            return;
+        }
     }
 }
 

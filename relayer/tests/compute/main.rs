@@ -2,14 +2,20 @@
 //! webhooks, streams, files, OpenAI's shapes, sign-in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
 
+mod attested;
 mod batches;
 mod cloud;
 mod discovery;
 mod durable;
 mod files;
+mod fuzz;
 mod kinds;
+mod offer_receipt;
 mod openai;
+mod provider_webhooks;
+mod rate_cards;
 mod schema;
+mod shared;
 mod sign_in;
 mod streams;
 #[path = "../paid/token_chain.rs"]

@@ -30,7 +30,7 @@ fn every_kind_is_read() {
         (JobKind::SpeechToText, json!({"model": "ear", "audio_url": "https://example.com/a.mp3"})),
         (JobKind::DocumentParsing, json!({"model": "paper", "url": "https://example.com/a.pdf"})),
         (JobKind::DocumentParsing, json!({"model": "paper", "document": "aGVsbG8"})),
-        (JobKind::Gpu, json!({"model": "any", "input": {}})),
+        (JobKind::Gpu, json!({"model": "owner/model", "input": {}})),
         (JobKind::Gpu, json!({"model": format!("stability-ai/sdxl:{}", "0".repeat(64)), "input": {"prompt": "x"}})),
     ] {
         let job = catalog.parse(kind, &body).unwrap_or_else(|error| panic!("{kind} {body}: {error}"));
@@ -71,11 +71,11 @@ fn what_is_wrong_is_refused_with_a_hint() {
         (JobKind::SpeechToText, json!({"model": "ear", "audio_url": "https://me:secret@example.com/a"})),
         (JobKind::DocumentParsing, json!({"model": "paper", "text": "a", "url": "https://example.com"})),
         (JobKind::DocumentParsing, json!({"model": "paper", "document": "iVBORw0KGgo="})),
-        (JobKind::Gpu, json!({"model": "any"})),
+        (JobKind::Gpu, json!({"model": "owner/model"})),
         (JobKind::Gpu, json!({"input": {}})),
-        (JobKind::Gpu, json!({"model": "any", "input": []})),
-        (JobKind::Gpu, json!({"model": "any", "input": {"a": deep}})),
-        (JobKind::Gpu, json!({"model": "any", "input": {"a": "x".repeat(300_000)}})),
+        (JobKind::Gpu, json!({"model": "owner/model", "input": []})),
+        (JobKind::Gpu, json!({"model": "owner/model", "input": {"a": deep}})),
+        (JobKind::Gpu, json!({"model": "owner/model", "input": {"a": "x".repeat(300_000)}})),
         (JobKind::Gpu, json!({"model": "../account", "input": {}})),
         (JobKind::Gpu, json!({"model": "owner/model/more", "input": {}})),
         (JobKind::Gpu, json!({"model": "owner/model:main", "input": {}})),
@@ -199,7 +199,7 @@ proptest! {
         };
         let models = [
             priced("image", JobKind::ImageGeneration), priced("film", JobKind::VideoGeneration), priced("voice", JobKind::TextToSpeech),
-            priced("ear", JobKind::SpeechToText), priced("paper", JobKind::DocumentParsing), priced("any", JobKind::Gpu),
+            priced("ear", JobKind::SpeechToText), priced("paper", JobKind::DocumentParsing), priced("shortcut", JobKind::Gpu),
         ];
         let up = ProviderConfig { name: "up".into(), ..config("up", "https://up.example/v1") };
         let (catalog, _) = with_models(&[up], &models);
@@ -209,7 +209,7 @@ proptest! {
             (JobKind::TextToSpeech, json!({"model": "voice", "input": "x"})),
             (JobKind::SpeechToText, json!({"model": "ear", "audio_url": "https://example.com/a"})),
             (JobKind::DocumentParsing, json!({"model": "paper", "text": "x"})),
-            (JobKind::Gpu, json!({"model": "any", "input": {}})),
+            (JobKind::Gpu, json!({"model": "shortcut", "input": {}})),
         ] {
             let job = catalog.parse(kind, &body).unwrap();
             let [input_tokens, output_tokens, images, seconds, characters] = claim;

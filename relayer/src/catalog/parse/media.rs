@@ -132,6 +132,23 @@ impl Catalog {
         if model == AUTO {
             return Err(invalid("`model` is missing", example(kind)));
         }
+        let entries = || self.models().iter().filter(|entry| entry.rate.kind == kind);
+        // The entry that stands for every model of its provider is none itself: nothing there has that name.
+        let stands_for_all = model == "any" || entries().any(|entry| entry.open && entry.rate.id == model);
+        let shortcut = !stands_for_all && entries().any(|entry| !model.contains('/') && entry.answers_to(&model));
+        let own = !stands_for_all && self.model(kind, &model).is_some();
+        if !shortcut && !own && (stands_for_all || !is_model_name(&model)) {
+            let known: Vec<&str> = entries()
+                .filter(|entry| !entry.open)
+                .map(|entry| entry.aliases.first().map_or(entry.rate.id.as_str(), String::as_str))
+                .collect();
+            let model: String = model.chars().take(64).collect();
+            return Err(ApiError::bad_request(
+                "unknown_model",
+                format!("no {kind} model is called {model:?}"),
+                format!("name it as owner/model or owner/model:version, or by a shortcut: {}", known.join(", ")),
+            ));
+        }
         let Some(Value::Object(input)) = fields.get("input") else {
             return Err(invalid("`input` is not a JSON object", example(kind)));
         };
@@ -143,13 +160,6 @@ impl Catalog {
                 format!("`input` is larger than {MAX_GPU_INPUT} bytes or nested deeper than {MAX_DEPTH}"),
                 "send less; large files by their address",
             ));
-        }
-        let shortcut = self
-            .models()
-            .iter()
-            .any(|entry| entry.rate.kind == kind && !model.contains('/') && entry.answers_to(&model));
-        if !shortcut && !is_model_name(&model) && self.model(kind, &model).is_none() {
-            return Err(self.unknown_model(kind, &model));
         }
         Ok(Gpu { model, input: input.clone() })
     }

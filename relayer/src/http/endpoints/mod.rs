@@ -43,6 +43,7 @@ pub enum Id {
     Refund,
     Pricing,
     Receipts,
+    RateCard,
     ChatCompletions,
     OpenAiEmbeddings,
     OpenAiImages,

@@ -308,6 +308,19 @@ pub const ENDPOINTS: &[Endpoint] = &[
             description: "CAIP-2 name of the network, where several are served. Left out: Base, or the only one.",
         },
     ]),
+    free(
+        Id::RateCard,
+        Method::Get,
+        "/api/v1/rate-cards/{hash}",
+        "The price list that terms on-chain name by its hash: nobody whose account was opened under it pays more",
+        Some(Shape::of::<shapes::Opaque>()),
+    )
+    .with(&[Param {
+        name: "hash",
+        in_path: true,
+        required: true,
+        description: "keccak256 of the answer's bytes, 0x and 64 hex digits: `rateCardHash` of the terms.",
+    }]),
     paid(
         Id::ChatCompletions,
         Method::Post,

@@ -2,27 +2,26 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compute_futures_protocol::{B256, JobKind};
 use serde_json::{Map, Value};
 
-use super::error::in_openai_form;
 use super::serve;
 use crate::error::{ApiError, ApiResult};
 use crate::http::paid::json_object;
 use crate::http::state::AppState;
 use crate::jobs::{Form, Job, Paying};
 use crate::payment::PaidRequest;
+use crate::payment::report::attest;
 
 const SPEECH: &str = "send {\"model\": \"auto\", \"input\": \"a text\", \"voice\": \"…\"}";
 const TRANSCRIPTION: &str = "send multipart/form-data with the fields `file` and `model`";
 /// Largest JSON answer that is read again to find its file.
 const MOST: usize = 1024 * 1024;
 
-/// The audio itself. The JSON that the receipt covers names the file by its hash; it is sent as the answer to the same request at
-/// `compute/text-to-speech`, and here in the header of the payment.
+/// The audio itself. The JSON that the receipt covers names the file by its hash, and stands in the header of the payment.
 pub(in crate::http) async fn speech(State(state): State<AppState>, request: PaidRequest) -> Response {
     let job = json_object(&request).and_then(|mut fields| {
         if let Some(format) = fields.remove("response_format") {
@@ -39,31 +38,31 @@ pub(in crate::http) async fn speech(State(state): State<AppState>, request: Paid
         fields.remove("instructions");
         make(&state, JobKind::TextToSpeech, fields, Form::Speech)
     });
-    let response = serve(&state, &request, JobKind::TextToSpeech, job).await;
-    if response.status() != axum::http::StatusCode::OK {
-        return in_openai_form(response).await;
-    }
-    match file_of(&state, response).await {
-        Ok(response) => response,
-        Err(error) => in_openai_form(error.into_response()).await,
-    }
+    file_of(&state, serve(&state, &request, JobKind::TextToSpeech, job).await, "/audio/hash").await
 }
 
-/// Puts the file in place of the answer that names it; the headers of the payment stay.
-async fn file_of(state: &AppState, response: Response) -> ApiResult<Response> {
+/// Puts the file in place of the answer that names it by its hash, and the answer into the payment's header.
+async fn file_of(state: &AppState, response: Response, at: &str) -> Response {
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    file(state, response, at).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn file(state: &AppState, response: Response, at: &str) -> ApiResult<Response> {
     let (mut parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, MOST).await.map_err(ApiError::internal)?;
     let answer: Value = serde_json::from_slice(&bytes).map_err(ApiError::internal)?;
-    let hash = answer["audio"]["url"]
-        .as_str()
-        .and_then(|url| url.rsplit('/').next())
+    let hash = answer
+        .pointer(at)
+        .and_then(Value::as_str)
         .and_then(|hash| hash.parse::<B256>().ok())
-        .ok_or_else(|| ApiError::internal("an answer of text to speech names no file"))?;
+        .ok_or_else(|| ApiError::internal("an answer names no file"))?;
     let kept = state.networks.artifact(hash).await?.ok_or_else(|| {
         ApiError::new(
-            axum::http::StatusCode::GONE,
+            StatusCode::GONE,
             "artifact_expired",
-            "the audio of this payment is no longer kept",
+            "what this payment was for is no longer kept",
             format!("files are kept for {} days; send a new request", state.config.outputs.keep_days),
         )
     })?;
@@ -71,45 +70,31 @@ async fn file_of(state: &AppState, response: Response) -> ApiResult<Response> {
         HeaderValue::from_str(&kept.media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     parts.headers.insert(header::CONTENT_TYPE, media_type);
     parts.headers.remove(header::CONTENT_LENGTH);
+    attest(&mut parts.headers, std::str::from_utf8(&bytes).map_err(ApiError::internal)?);
     Ok(Response::from_parts(parts, Body::from(kept.bytes)))
 }
 
-/// Text of a recording.
+/// Text of a recording: JSON that the receipt covers, or plain text as a file that such JSON names.
 pub(in crate::http) async fn transcriptions(State(state): State<AppState>, request: PaidRequest) -> Response {
-    let (job, plain) = match form(&request).await {
-        Ok(mut fields) => {
-            let plain = match fields.remove("response_format") {
-                None => Ok(false),
-                Some(format) if format == "json" || format == "verbose_json" => Ok(false),
-                Some(format) if format == "text" => Ok(true),
-                Some(_) => Err(ApiError::bad_request(
+    let mut plain = false;
+    let job = form(&request).await.and_then(|mut fields| {
+        let format = fields.remove("response_format");
+        plain = match format.as_ref().and_then(Value::as_str) {
+            None | Some("json" | "verbose_json") => false,
+            Some("text") => true,
+            Some(_) => {
+                return Err(ApiError::bad_request(
                     "unsupported_parameter",
                     "this `response_format` is not supported here",
                     "use json, verbose_json or text",
-                )),
-            };
-            match plain {
-                Ok(plain) => (make(&state, JobKind::SpeechToText, fields, Form::Transcription), plain),
-                Err(error) => (Err(error), false),
+                ));
             }
-        }
-        Err(error) => (Err(error), false),
-    };
+        };
+        let form = if plain { Form::PlainTranscription } else { Form::Transcription };
+        make(&state, JobKind::SpeechToText, fields, form)
+    });
     let response = serve(&state, &request, JobKind::SpeechToText, job).await;
-    if response.status() == axum::http::StatusCode::OK && plain {
-        return text_of(response).await;
-    }
-    in_openai_form(response).await
-}
-
-async fn text_of(response: Response) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let text = answer["text"].as_str().unwrap_or_default().to_owned();
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(text))
+    if plain { file_of(&state, response, "/text/hash").await } else { response }
 }
 
 fn make(state: &AppState, kind: JobKind, fields: Map<String, Value>, form: Form) -> ApiResult<Job> {

@@ -11,10 +11,10 @@ use axum::extract::State;
 use axum::response::Response;
 use compute_futures_protocol::JobKind;
 use futures::FutureExt as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(super) use audio::{speech, transcriptions};
-pub(super) use error::error_body;
+pub(super) use error::{error_body, errors};
 pub(super) use models::models;
 
 use super::compute::{description, quote};
@@ -27,30 +27,40 @@ use crate::payment::gates::refuse;
 
 /// `POST /v1/chat/completions`.
 pub(super) async fn chat(State(state): State<AppState>, request: PaidRequest) -> Response {
-    answer(&state, &request, JobKind::TextInference, Form::Chat).await
+    answer(&state, &request, JobKind::TextInference, |_| Form::Chat).await
 }
 
 /// `POST /v1/embeddings`.
 pub(super) async fn embeddings(State(state): State<AppState>, request: PaidRequest) -> Response {
-    answer(&state, &request, JobKind::Embeddings, Form::Embeddings).await
+    answer(&state, &request, JobKind::Embeddings, |fields| {
+        // What OpenAI's own clients ask for, and then decode without looking.
+        let base64 = fields.get("encoding_format").is_some_and(|format| format == "base64");
+        if base64 {
+            fields.remove("encoding_format");
+        }
+        Form::Embeddings { base64 }
+    })
+    .await
 }
 
 /// `POST /v1/images/generations`.
 pub(super) async fn images(State(state): State<AppState>, request: PaidRequest) -> Response {
-    answer(&state, &request, JobKind::ImageGeneration, Form::Images).await
+    answer(&state, &request, JobKind::ImageGeneration, |_| Form::Images).await
 }
 
-async fn answer(state: &AppState, request: &PaidRequest, kind: JobKind, form: Form) -> Response {
+/// `form` says how the answer is written, and takes out what only that depends on.
+async fn answer(
+    state: &AppState,
+    request: &PaidRequest,
+    kind: JobKind,
+    form: impl FnOnce(&mut Map<String, Value>) -> Form + Send,
+) -> Response {
     let job = json_object(request).and_then(|mut fields| {
-        if kind == JobKind::Embeddings && fields.get("encoding_format").is_some_and(|format| format == "base64") {
-            // What the official clients ask for unless told otherwise; they read plain numbers as well.
-            fields.remove("encoding_format");
-        }
-        let body = Value::Object(fields);
-        let job = Job::new(state, kind, &body, Paying::Directly)?;
+        let form = form(&mut fields);
+        let job = Job::new(state, kind, &Value::Object(fields), Paying::Directly)?;
         Ok(job.answered_as(form))
     });
-    error::in_openai_form(serve(state, request, kind, job).boxed().await).await
+    serve(state, request, kind, job).boxed().await
 }
 
 async fn serve(state: &AppState, request: &PaidRequest, kind: JobKind, job: crate::error::ApiResult<Job>) -> Response {

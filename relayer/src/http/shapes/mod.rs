@@ -80,6 +80,9 @@ pub struct EmbeddingsRequest {
     /// Length of each vector, where the model can choose.
     #[schema(minimum = 1, maximum = 4096)]
     pub dimensions: Option<u32>,
+    /// `float` (default): lists of numbers. At `/v1/embeddings` also `base64`: the bytes of little-endian 32-bit floats.
+    #[schema(example = "float")]
+    pub encoding_format: Option<String>,
 }
 
 /// Tokens that a job used.
@@ -115,7 +118,7 @@ pub struct EmbeddingsAnswer {
     pub provider: String,
     /// The model that did it.
     pub model: String,
-    /// One vector a text, in order, as OpenAI writes them.
+    /// One vector a text, in order, as OpenAI writes them: `embedding` is a list of numbers, or base64 where that was asked for.
     pub data: Vec<Value>,
     pub usage: UsageShape,
     /// Price in USDC, for people.

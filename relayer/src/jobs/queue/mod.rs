@@ -100,6 +100,19 @@ impl Queue {
         }
     }
 
+    /// A provider told that a job of its own has ended: whoever waits for it looks at once. Returns how many items that are; none is no
+    /// fault, the answer may have come before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wake(&self, provider: &str, upstream_id: &str) -> Result<u64, LedgerError> {
+        let woken = rows::wake(&self.ledger.db, provider, upstream_id).await?;
+        if woken > 0 {
+            self.signals.work.notify_one();
+        }
+        Ok(woken)
+    }
+
     /// How many jobs are open.
     ///
     /// # Errors

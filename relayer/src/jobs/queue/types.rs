@@ -165,6 +165,8 @@ pub struct Claimed {
     pub failures: u64,
     /// When the job must have ended, unix milliseconds.
     pub deadline_ms: u64,
+    /// When it was due; later only when somebody asked for another look meanwhile.
+    pub due_ms: u64,
     /// The worker's token.
     pub lease: u64,
 }

@@ -39,15 +39,27 @@ impl Replicate {
     /// As for [`super::OpenAi::from_config`]; a webhook secret that is not set or not of the form `whsec_…`.
     pub fn from_config(config: &ProviderConfig) -> Result<Self, ConfigError> {
         let wrong = |text: String| ConfigError::Invalid(vec![format!("providers: {}: {text}", config.name)]);
-        let webhook_secret = match config.webhook_secret_env.as_str() {
+        let text = match config.webhook_secret_env.as_str() {
             "" => None,
             variable => {
-                let text =
-                    secret(variable).ok_or_else(|| wrong(format!("the environment variable {variable} is not set")))?;
-                let secret = webhook::Secret::parse(&text)
-                    .ok_or_else(|| wrong(format!("{variable} is no webhook secret; it reads whsec_…")))?;
-                Some(secret)
+                Some(secret(variable).ok_or_else(|| wrong(format!("the environment variable {variable} is not set")))?)
             }
+        };
+        Self::with_webhook_secret(config, text.as_deref())
+    }
+
+    /// The same with the secret that it signs webhooks with.
+    ///
+    /// # Errors
+    /// As for [`Replicate::from_config`].
+    pub fn with_webhook_secret(config: &ProviderConfig, secret: Option<&str>) -> Result<Self, ConfigError> {
+        let wrong = |text: String| ConfigError::Invalid(vec![format!("providers: {}: {text}", config.name)]);
+        let webhook_secret = match secret {
+            None => None,
+            Some(text) => Some(
+                webhook::Secret::parse(text)
+                    .ok_or_else(|| wrong("the webhook secret is none; it reads whsec_…".into()))?,
+            ),
         };
         if !config.webhook_url.is_empty() && webhook_secret.is_none() {
             return Err(wrong(

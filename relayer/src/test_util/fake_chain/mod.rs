@@ -33,7 +33,8 @@ pub fn rate_card() -> RateCard {
         per_call: Usdc::from_micros(10_000),
         ..ModelRate::of("local/extractive-summary", JobKind::TextInference)
     };
-    RateCard { version: 1, operator: None, models: vec![model], gates: BTreeMap::new() }
+    let film = ModelRate { per_call: Usdc::from_micros(100_000), ..ModelRate::of("film", JobKind::VideoGeneration) };
+    RateCard { version: 1, operator: None, models: vec![model, film], gates: BTreeMap::new() }
 }
 
 /// State of the contract after a block.
