@@ -4,6 +4,7 @@
 mod bad_input;
 mod cli;
 mod deposits;
+mod every_endpoint;
 mod exits;
 mod facilitator;
 mod idempotency;

@@ -11,19 +11,27 @@ use compute_futures_tests::{Books, World, Worlds, usdc};
 use serde_json::{Value, json};
 
 /// The interpreter that has the stock client for Python.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/tools/x402-python/bin/python");
     assert!(path.is_file(), "the stock x402 client for Python is not installed: run `scripts/need.sh x402_python`");
     path
 }
 
-/// Runs a script of `tests/clients` with the `wallet`-th funded key.
-async fn script(world: &World, program: impl AsRef<OsStr>, script: &str, wallet: usize) -> Value {
+/// Runs a script of `tests/clients` with the `wallet`-th funded key, and with this environment besides.
+pub(crate) async fn script(
+    world: &World,
+    program: impl AsRef<OsStr>,
+    script: &str,
+    wallet: usize,
+    env: &[(&str, String)],
+) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/").to_owned() + script;
     let output = tokio::process::Command::new(&program)
         .arg(&script)
         .env("RELAYER", world.file.relayer.as_str().trim_end_matches('/'))
         .env("KEY", world.key_text(wallet))
+        .env("NETWORK", world.chain.caip2())
+        .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
         .env("SOLANA_RPC", world.file.solana.as_ref().map(|net| net.rpc.to_string()).unwrap_or_default())
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -94,10 +102,10 @@ async fn stock_clients(world: &World) {
     let on = if world.chain == Chain::Solana { "-solana" } else { "" };
     let scripts = [".mjs", "-v1.mjs", ".py"].map(|end| format!("quickstart{on}{end}"));
     let (v2, v1, rust, python) = tokio::join!(
-        script(world, "node", &scripts[0], 0),
-        script(world, "node", &scripts[1], 1),
+        script(world, "node", &scripts[0], 0, &[]),
+        script(world, "node", &scripts[1], 1, &[]),
         reqwest(world, 2),
-        script(world, python(), &scripts[2], 3),
+        script(world, python(), &scripts[2], 3, &[]),
     );
     let (network, name) = (world.chain.caip2(), world.chain.v1_name());
     let accounts = [

@@ -14,7 +14,7 @@ pub use agent::Agent;
 pub use books::Books;
 pub use cheats::Cheats;
 pub use peer::Peer;
-pub use upstream::{Behaviour, Upstream};
+pub use upstream::{Behaviour, Cloud, Upstream};
 pub use world::{METERED, World, metered_models};
 pub use worlds::Worlds;
 

@@ -25,17 +25,11 @@ impl OpenAi {
         if items.is_empty() || items.len() > job.n as usize {
             return Err(self.upstream.bad("it has another number of images than was asked for"));
         }
-        let mut artifacts = Vec::with_capacity(items.len());
-        for (number, item) in items.iter().enumerate() {
-            artifacts.push(Artifact { at: format!("/data/{number}/url"), blob: self.image(item).await? });
+        let mut blobs = Vec::with_capacity(items.len());
+        for item in items {
+            blobs.push(self.image(item).await?);
         }
-        let data: Vec<Value> = artifacts
-            .iter()
-            .map(|artifact| json!({ "url": null, "contentType": artifact.blob.content_type }))
-            .collect();
-        let usage = Usage { images: artifacts.len() as u64, ..Usage::default() };
-        let body = Map::from_iter([("data".to_owned(), Value::Array(data))]);
-        Ok(Answer { body, usage: Some(usage), artifacts })
+        Ok(drawn(job, blobs))
     }
 
     /// A picture, inline or by its address.
@@ -102,6 +96,19 @@ impl OpenAi {
         });
         let language = answer.get("language").and_then(Value::as_str);
         Ok(transcript(text, language, seconds))
+    }
+}
+
+/// The answer of a model that draws: pictures at addresses, or in the answer where the client wants them there.
+pub(in crate::providers) fn drawn(job: &ImageGeneration, blobs: Vec<Blob>) -> Answer {
+    let field = if job.inline { "b64_json" } else { "url" };
+    let data: Vec<Value> = blobs.iter().map(|blob| json!({ field: null, "contentType": blob.content_type })).collect();
+    let usage = Usage { images: blobs.len() as u64, ..Usage::default() };
+    let artifacts = blobs.into_iter().enumerate();
+    Answer {
+        body: Map::from_iter([("data".to_owned(), Value::Array(data))]),
+        usage: Some(usage),
+        artifacts: artifacts.map(|(number, blob)| Artifact { at: format!("/data/{number}/{field}"), blob }).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use compute_futures_protocol::Usage;
 use serde_json::{Map, Value};
 
-pub(super) use media::{spoken, transcript, whole_seconds};
+pub(super) use media::{drawn, spoken, transcript, whole_seconds};
 
 use super::upstream::Upstream;
 use super::{Chunks, JobInput, Outcome, Provider, ProviderError};

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Replicate;
-use crate::providers::openai::{spoken, transcript, whole_seconds};
+use crate::providers::openai::{drawn, spoken, transcript, whole_seconds};
 use crate::providers::{Answer, Artifact, Blob, JobInput, ProviderError, Usage};
 
 /// Most files of one prediction that are fetched.
@@ -34,14 +34,7 @@ impl Replicate {
             }
             JobInput::ImageGeneration(image) => {
                 let blobs = self.files(output, image.n as usize, "image/").await?;
-                let data: Vec<Value> =
-                    blobs.iter().map(|blob| json!({ "url": null, "contentType": blob.content_type })).collect();
-                let usage = Usage { images: blobs.len() as u64, ..Usage::default() };
-                Ok(Answer {
-                    body: Map::from_iter([("data".to_owned(), Value::Array(data))]),
-                    usage: Some(usage),
-                    artifacts: placed(blobs, |number| format!("/data/{number}/url")),
-                })
+                Ok(drawn(image, blobs))
             }
             JobInput::VideoGeneration(_) => {
                 let blobs = self.files(output, 1, "video/").await?;

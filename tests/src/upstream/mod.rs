@@ -1,4 +1,6 @@
-//! An inference provider of the kind that keeps operators awake.
+//! Inference providers that speak the wire formats of the real ones: one that keeps operators awake, and a cloud that does every kind of job.
+
+mod cloud;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+
+pub use cloud::Cloud;
 
 /// How the provider behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
