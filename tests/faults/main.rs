@@ -5,3 +5,4 @@ mod chain;
 mod crash;
 mod indexer;
 mod provider;
+mod queue;
