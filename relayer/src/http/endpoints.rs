@@ -8,6 +8,7 @@ use utoipa::{
     openapi::{RefOr, schema::Schema},
 };
 
+use super::futures::sponsored;
 use super::shapes;
 use crate::config::GatesConfig;
 
@@ -26,6 +27,8 @@ pub enum Id {
     History,
     Refund,
     Pricing,
+    SponsorOffer,
+    SponsorSubmit,
     Receipts,
     Discovery,
     OpenApi,
@@ -320,6 +323,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Schemes::ExactAndCredit,
         Shape::of::<shapes::PricingAnswer>(),
     ),
+    free(
+        Id::SponsorOffer,
+        Method::Post,
+        "/api/v1/compute-futures/sponsor",
+        "A transaction of an owner that the relayer would pay for, to be signed (Solana)",
+        Some(Shape::of::<sponsored::SponsorOffer>()),
+    )
+    .takes(Shape::of::<sponsored::SponsorRequest>()),
+    free(
+        Id::SponsorSubmit,
+        Method::Post,
+        "/api/v1/compute-futures/sponsor/submit",
+        "The same, signed: the relayer signs beside the owner, pays and posts it, once",
+        Some(Shape::of::<sponsored::SponsorAnswer>()),
+    )
+    .takes(Shape::of::<sponsored::SponsorRequest>()),
     free(
         Id::Receipts,
         Method::Get,

@@ -57,6 +57,8 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::History => get(futures::history),
         Id::Refund => post(futures::refund),
         Id::Pricing => get(futures::pricing),
+        Id::SponsorOffer => post(futures::sponsored::offer),
+        Id::SponsorSubmit => post(futures::sponsored::submit),
         Id::Receipts => get(receipts::batch),
         Id::Discovery => get(discovery::x402),
         Id::OpenApi => get(openapi::document),
