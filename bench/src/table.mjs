@@ -1,11 +1,14 @@
 // Writes the figures of bench/results into the tables of docs/benchmarks.md, between its markers.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { result, root } from './common.mjs';
+import { result, root, round } from './common.mjs';
 
 const number = (value) => (value === undefined || value === null ? '–' : Number(value).toLocaleString('en-US'));
 const rows = (head, lines) => [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines.map((line) => `| ${line.join(' | ')} |`)].join('\n');
 const where = (figures) => `Measured ${figures.measured} on ${figures.machine.cores} cores (${figures.machine.cpu}), ${figures.machine.memoryGiB} GiB.`;
+
+/** Milliseconds without noise. */
+const rounded = (figures) => Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value, 1)]));
 
 const tables = {
   gas(figures) {
@@ -57,7 +60,7 @@ const tables = {
       `The lookup table of ${table.addresses} addresses costs ${number(table.feeLamports)} lamports of fees once: ${number(table.feeLamportsPerJobOver1Batch)} a job if it served a single batch, `
         + `${number(table.feeLamportsPerJobOver100Batches)} over a hundred; and it holds ${number(table.rentLamports)} lamports of rent, which come back when it is closed.`,
       rows(['indexer, backfill', 'events', 'batches', 'slots', 'events/s'], [followed('SQLite', indexer.sqlite), followed('PostgreSQL', indexer.postgres)]),
-      `From confirmed batch to balance: \`${JSON.stringify(indexer.sqlite.blockToBalance)}\``,
+      `From confirmed batch to balance: \`${JSON.stringify(rounded(indexer.sqlite.blockToBalance))}\``,
     ].join('\n\n');
   },
 };

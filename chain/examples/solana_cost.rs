@@ -4,9 +4,10 @@
 //! ```text
 //! cargo run -p compute-futures-chain --example solana_cost
 //! ```
-//! Prints one JSON object. Compute units and fees are what the cluster says of each transaction, so they do not depend on the
-//! machine. A priority fee is paid for the units asked for, not for those used: both are as the relayer asks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+//! Prints one JSON object. Compute units and base fees are what the cluster says of each transaction, so they do not depend on
+//! the machine. Surfpool charges no priority fees: they are computed by Solana's rule, for the units that each transaction asks for
+//! (not for those it uses), the batch as the relayer asks and the transfer as a stock client does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::float_arithmetic, missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,38 +87,56 @@ async fn main() {
     println!("{report:#}");
 }
 
+/// A transaction that landed, and the compute units it had asked for.
+struct Landed {
+    outcome: TransactionOutcome,
+    asked: u64,
+}
+
+impl Landed {
+    fn priority(&self, price: u64) -> u64 {
+        (price * self.asked).div_ceil(1_000_000)
+    }
+
+    /// What Surfpool took, which is for the signatures alone.
+    fn base(&self, signatures: u64) -> u64 {
+        let fee = u64::try_from(self.outcome.effective_fee).unwrap();
+        assert_eq!(fee, signatures * SIGNATURE, "Surfpool charges priority fees by now: measure them");
+        fee
+    }
+}
+
 /// A figure of all jobs for one.
-#[expect(clippy::cast_precision_loss, clippy::float_arithmetic, reason = "a rate for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 fn per_job(all: u64) -> f64 {
     (all as f64 / JOBS as f64 * 1_000.0).round() / 1_000.0
 }
 
-fn batch(price: u64, outcomes: &[TransactionOutcome]) -> Value {
-    let units: u64 = outcomes.iter().map(|outcome| outcome.gas_used).sum();
-    let lamports: u64 = outcomes.iter().map(|outcome| u64::try_from(outcome.effective_fee).unwrap()).sum();
-    let base = outcomes.len() as u64 * SIGNATURE;
+fn batch(price: u64, parts: &[Landed]) -> Value {
+    let sum = |figure: &dyn Fn(&Landed) -> u64| parts.iter().map(figure).sum::<u64>();
+    let (units, base) = (sum(&|part| part.outcome.gas_used), sum(&|part| part.base(1)));
+    let priority = sum(&|part| part.priority(price));
     json!({
         "priceMicroLamports": price,
-        "transactions": outcomes.len(),
+        "transactions": parts.len(),
         "computeUnits": units,
+        "unitsAskedFor": sum(&|part| part.asked),
         "baseLamports": base,
-        "priorityLamports": lamports - base,
+        "priorityLamports": priority,
         "computeUnitsPerJob": per_job(units),
-        "lamportsPerJob": per_job(lamports),
+        "lamportsPerJob": per_job(base + priority),
     })
 }
 
-/// Of one transfer, as measured. At another price than the stock client's only the priority fee differs: by the units asked for.
-fn transfer(price: u64, outcomes: &[TransactionOutcome]) -> Value {
-    let mut units: Vec<u64> = outcomes.iter().map(|outcome| outcome.gas_used).collect();
+/// Of one transfer; the median of the units, which differ by what the accounts' addresses cost to check.
+fn transfer(price: u64, transfers: &[Landed]) -> Value {
+    let mut units: Vec<u64> = transfers.iter().map(|transfer| transfer.outcome.gas_used).collect();
     units.sort_unstable();
-    let measured = outcomes.iter().map(|outcome| u64::try_from(outcome.effective_fee).unwrap()).max().unwrap();
-    let base = 2 * SIGNATURE;
-    assert!((base..=base + 1).contains(&measured), "two signatures and a stock client's lamport: {measured}");
-    let priority = (price * TRANSFER_UNITS).div_ceil(1_000_000);
+    let (base, priority) = (transfers[0].base(2), transfers[0].priority(price));
     json!({
         "priceMicroLamports": price,
         "computeUnits": units[units.len() / 2],
+        "unitsAskedFor": TRANSFER_UNITS,
         "baseLamports": base,
         "priorityLamports": priority,
         "lamports": base + priority,
@@ -165,7 +184,7 @@ impl Bench {
         writer: Option<&SolanaWriter>,
         parts: Vec<std::ops::RangeInclusive<u32>>,
         price: u64,
-    ) -> Vec<TransactionOutcome> {
+    ) -> Vec<Landed> {
         let mut outcomes = Vec::new();
         for part in parts {
             let (action, writer) = (self.debits(part), writer.unwrap_or(&self.operator));
@@ -174,14 +193,14 @@ impl Bench {
             let fees = Fees { max_fee: price.into(), max_priority_fee: price.into() };
             let signed = writer.sign(&action, lifetime, units, fees).unwrap();
             writer.broadcast(&signed).await.unwrap();
-            outcomes.push(outcome(writer, signed.id).await);
+            outcomes.push(Landed { outcome: outcome(writer, signed.id).await, asked: units });
             self.batches += 1;
         }
         outcomes
     }
 
     /// Payments as stock clients sign them, completed and sent by a facilitator's key.
-    async fn transfers(&self) -> Vec<TransactionOutcome> {
+    async fn transfers(&self) -> Vec<Landed> {
         let (payer, fees) = (self.local.signer(1), self.local.signer(3));
         let pay_to = Signer::ed25519(&[9; 32]).address();
         self.local.cheats().set_usdc(pay_to, Usdc::from_micros(1)).await.unwrap();
@@ -193,7 +212,7 @@ impl Bench {
             let signed = self.reader.sign_payment(&payer, fees.address(), pay_to, amount, &memo).await.unwrap();
             let (id, raw) = facilitator.complete(SolanaTransaction::parse(&signed).unwrap()).unwrap();
             facilitator.send(&raw).await.unwrap();
-            outcomes.push(outcome(&self.operator, id).await);
+            outcomes.push(Landed { outcome: outcome(&self.operator, id).await, asked: TRANSFER_UNITS });
         }
         outcomes
     }

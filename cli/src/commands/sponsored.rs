@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::events::{self, Done};
 use crate::chain::name_of;
-use crate::client::{ClientError, Relayer, Request};
+use crate::client::{Answer, ClientError, Relayer, Request};
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, revert_hint};
 
 const OFFER: &str = "/api/v1/compute-futures/sponsor";
 const SUBMIT: &str = "/api/v1/compute-futures/sponsor/submit";
@@ -55,7 +55,7 @@ pub(super) async fn post(context: &Context, action: &Action, asked: bool) -> Out
 async fn by_relayer(context: &Context, relayer: &Relayer, action: &Action) -> Outcome<Done> {
     let mut body = described(action, context.chain())?;
     body["owner"] = json!(context.address()?);
-    let offer = relayer.send(&Request::post(OFFER, &body), &HeaderMap::new()).await?.success()?.body;
+    let offer = answer(relayer, &Request::post(OFFER, &body)).await?.body;
     let unusable = |reason: &str| ClientError::BadAnswer { url: relayer.url(OFFER), reason: reason.into() };
     let offered = offer["transaction"].as_str().and_then(|text| STANDARD.decode(text).ok());
     let offered = offered.ok_or_else(|| unusable("it holds no transaction"))?;
@@ -63,7 +63,7 @@ async fn by_relayer(context: &Context, relayer: &Relayer, action: &Action) -> Ou
     body["transaction"] = json!(STANDARD.encode(&signed));
     let (request, started) = (Request::post(SUBMIT, &body), Instant::now());
     loop {
-        let answer = relayer.send(&request, &HeaderMap::new()).await?.success()?;
+        let answer = answer(relayer, &request).await?;
         if answer.status == 200 {
             let id: Option<TransactionId> = answer.body["transaction"].as_str().and_then(|text| text.parse().ok());
             return events::done(context, id.ok_or_else(|| unusable("it names no transaction"))?).await;
@@ -77,6 +77,17 @@ async fn by_relayer(context: &Context, relayer: &Relayer, action: &Action) -> Ou
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What the contract refuses is said as if it had been asked directly.
+async fn answer(relayer: &Relayer, request: &Request) -> Outcome<Answer> {
+    relayer.send(request, &HeaderMap::new()).await?.success().map_err(|refused| match &refused {
+        ClientError::Refused { code, error, extra: Some(extra), .. } if code == "refused_by_contract" => {
+            let name = extra["refusal"].as_str().unwrap_or_default();
+            Failure::new(code, error.clone(), revert_hint(name))
+        }
+        _ => refused.into(),
+    })
 }
 
 /// A verb as the relayer's interface has it.

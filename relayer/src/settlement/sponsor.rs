@@ -58,10 +58,10 @@ impl Settlement {
         limits: SponsorLimits,
     ) -> Result<Taken, SettlementError> {
         let presented = self.writer.sponsorship(owner, verb, transaction)?;
-        let purpose = Purpose::new("sponsored", presented.message);
+        let (purpose, message) = (Purpose::new("sponsored", presented.message), bytes(presented.message));
         let seen = {
             let mut connection = self.ledger.db.pool.acquire().await?;
-            if is_known(&mut connection, &presented.message.to_vec()).await? {
+            if is_known(&mut connection, &message).await? {
                 return Ok(Taken::Queued(purpose));
             }
             within(&mut connection, owner, verb, presented.cost, limits).await?
@@ -77,7 +77,7 @@ impl Settlement {
         loop {
             let mut tx = self.ledger.db.begin_write().await?;
             let connection = tx.connection();
-            if is_known(connection, &presented.message.to_vec()).await? {
+            if is_known(connection, &message).await? {
                 return Ok(Taken::Queued(purpose));
             }
             // Others may have been taken meanwhile.
@@ -85,7 +85,7 @@ impl Settlement {
                 return Ok(refused);
             }
             let stored = async {
-                count(tx.connection(), owner, bytes(presented.message), presented.cost).await?;
+                count(tx.connection(), owner, message.clone(), presented.cost).await?;
                 outbox::enqueue(tx.connection(), &purpose, &action, &subject).await
             };
             let stored = match stored.await {
