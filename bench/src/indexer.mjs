@@ -1,5 +1,4 @@
-// Backfill: the same chain indexed by our indexer and by Ponder (same projections), each into an empty database; and Solana, over
-// a local Surfpool.
+// Backfill: the same chain indexed by our indexer and by Ponder (same projections), each into an empty database.
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { once } from 'node:events';
@@ -11,18 +10,9 @@ const EVENTS = 50_000;
 const BLOCKS = 500;
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const GROWTH = (process.env.BENCH_GROWTH ?? '50000,200000,1000000').split(',').map(Number);
-const SOLANA_EVENTS = Number(process.env.BENCH_SOLANA_EVENTS ?? 5_000);
 const example = join(target, 'release', 'examples', 'backfill');
 
 const backfill = (...args) => JSON.parse(run(example, args));
-
-/** Batches through the program on Surfpool, followed over its RPC: indexer and node together, the node being the slower of the two. */
-function solana(database, ...more) {
-  const args = ['--events', `${SOLANA_EVENTS}`, '--rounds', `${ROUNDS}`, '--database', database, ...more];
-  const figures = JSON.parse(run(`${example}_solana`, args));
-  say(`indexer on Solana, ${database}: ${figures.events} events, ${figures.eventsPerSecondMedian} events/s`);
-  return figures;
-}
 
 /** Fills a chain and serves it until stopped. */
 async function chain(events, blocks) {
@@ -120,11 +110,10 @@ export async function indexer() {
   }
   const live = backfill('--events', '100', '--blocks', '10', '--rounds', '1', '--live', '50', '--database', 'sqlite');
   cluster.stop();
-  const onSolana = { sqlite: solana('sqlite', '--live', '50'), postgres: solana('postgres') };
   record('indexer', {
     events, blocks: BLOCKS, rounds: ROUNDS, eventsPerSecond,
     ratio: { postgresToPonderPostgres: round(eventsPerSecond.postgres / eventsPerSecond.ponderPostgres), sqliteToPonderPglite: round(eventsPerSecond.sqlite / eventsPerSecond.ponderPglite) },
-    growth, blockToBalance: live.blockToBalance, solana: onSolana,
+    growth, blockToBalance: live.blockToBalance,
     aims: { sqlite: '>= 30000', postgresToPonderPostgres: '>= 3' },
   });
 }

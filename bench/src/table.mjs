@@ -1,21 +1,14 @@
 // Writes the figures of bench/results into the tables of docs/benchmarks.md, between its markers.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { result, root } from './common.mjs';
+import { result, root, round } from './common.mjs';
 
 const number = (value) => (value === undefined || value === null ? '–' : Number(value).toLocaleString('en-US'));
 const rows = (head, lines) => [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines.map((line) => `| ${line.join(' | ')} |`)].join('\n');
 const where = (figures) => `Measured ${figures.measured} on ${figures.machine.cores} cores (${figures.machine.cpu}), ${figures.machine.memoryGiB} GiB.`;
 
-/** What was measured over Surfpool, if it was. */
-function onSolana(figures) {
-  if (!figures) return [];
-  const line = (name, { events, batches, slots, eventsPerSecondMedian }) => [name, ...[events, batches, slots, eventsPerSecondMedian].map(number)];
-  return [
-    rows(['on Solana (Surfpool)', 'events', 'batches', 'slots', 'events/s'], [line('SQLite', figures.sqlite), line('PostgreSQL', figures.postgres)]),
-    `From confirmed batch to balance: \`${JSON.stringify(figures.sqlite.blockToBalance)}\``,
-  ];
-}
+/** Milliseconds without noise. */
+const rounded = (figures) => Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, round(value, 1)]));
 
 const tables = {
   gas(figures) {
@@ -47,7 +40,27 @@ const tables = {
       `PostgreSQL to PostgreSQL: **${figures.ratio.postgresToPonderPostgres} ×**.`,
       rows(['events', 'blocks', 'SQLite events/s', 'PostgreSQL events/s'], figures.growth.map((line) => [line.events, line.blocks, line.sqlite, line.postgres].map(number))),
       figures.blockToBalance ? `From block to balance: \`${JSON.stringify(figures.blockToBalance)}\`` : '',
-      ...onSolana(figures.solana),
+    ].join('\n\n');
+  },
+  solana({ cost, timesCheaper, indexer, ...figures }) {
+    const price = ({ priceMicroLamports }) => number(priceMicroLamports);
+    const lines = cost.oneBatch.flatMap((batch, place) => {
+      const [parts, transfer, times] = [cost.withoutTable[place], cost.exactPerJob[place], timesCheaper[place]];
+      return [
+        ['**one batch**, lookup table', price(batch), number(batch.computeUnitsPerJob), number(batch.lamportsPerJob), '–'],
+        [`${parts.transactions} batches without a table`, price(parts), number(parts.computeUnitsPerJob), number(parts.lamportsPerJob), '–'],
+        ['one `exact` transfer per job', price(transfer), number(transfer.computeUnits), number(transfer.lamports), `${number(times.computeUnits)} × units, ${number(times.lamports)} × lamports`],
+      ];
+    });
+    const table = cost.lookupTable;
+    const followed = (name, { events, batches, slots, eventsPerSecondMedian }) => [name, ...[events, batches, slots, eventsPerSecondMedian].map(number)];
+    return [
+      where(figures),
+      rows([`${number(cost.jobs)} jobs over ${cost.accounts} accounts`, 'micro-lamports a unit', 'compute units a job', 'lamports a job', 'against one batch'], lines),
+      `The lookup table of ${table.addresses} addresses costs ${number(table.feeLamports)} lamports of fees once: ${number(table.feeLamportsPerJobOver1Batch)} a job if it served a single batch, `
+        + `${number(table.feeLamportsPerJobOver100Batches)} over a hundred; and it holds ${number(table.rentLamports)} lamports of rent, which come back when it is closed.`,
+      rows(['indexer, backfill', 'events', 'batches', 'slots', 'events/s'], [followed('SQLite', indexer.sqlite), followed('PostgreSQL', indexer.postgres)]),
+      `From confirmed batch to balance: \`${JSON.stringify(rounded(indexer.sqlite.blockToBalance))}\``,
     ].join('\n\n');
   },
 };

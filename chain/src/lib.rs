@@ -16,5 +16,6 @@ pub use event::{ChainEvent, EventKind, EventMeta, EventRange};
 pub use keys::KeySource;
 pub use reader::{AccountOnChain, BlockRef, ChainReader, Finality, Heads, OperatorOnChain};
 pub use writer::{
-    Action, ChainWriter, DebitRow, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome, Validity,
+    Action, ChainWriter, DebitRow, Fees, Lifetime, Progress, SignedTransaction, Sponsorship, TransactionOutcome,
+    Validity,
 };

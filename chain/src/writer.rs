@@ -228,6 +228,17 @@ pub struct TransactionOutcome {
     pub effective_fee: u128,
 }
 
+/// What somebody presents as an [`Action::Sponsored`], read and checked as far as that goes without asking the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sponsorship {
+    /// Names it: the hash of what is signed. The same message is never posted twice, whatever signatures come with it.
+    pub message: B256,
+    /// The transaction in its one spelling: our signature left empty.
+    pub transaction: Bytes,
+    /// What it may cost whoever pays: fee, and rent that is laid out (lamports).
+    pub cost: u64,
+}
+
 /// Signs with one key and posts.
 #[async_trait]
 pub trait ChainWriter: Send + Sync + 'static {
@@ -264,6 +275,16 @@ pub trait ChainWriter: Send + Sync + 'static {
     /// [`ChainError::Rejected`] when it is anything else.
     async fn countersign(&self, verb: &Action, transaction: &[u8]) -> Result<Bytes, ChainError> {
         let _ = (verb, transaction);
+        Err(ChainError::Rejected("there are no sponsored transactions on this chain; sign an authorisation".into()))
+    }
+    /// Reads a transaction that this key is to pay for. That it does `verb` and nothing else, and would pass now, is what
+    /// [`ChainWriter::estimate`] of the [`Action::Sponsored`] finds out.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when it cannot be read, is not signed by `owner`, is not for this key to pay, or offers a higher
+    /// fee than this key ever does.
+    fn sponsorship(&self, owner: Address, verb: &Action, transaction: &[u8]) -> Result<Sponsorship, ChainError> {
+        let _ = (owner, verb, transaction);
         Err(ChainError::Rejected("there are no sponsored transactions on this chain; sign an authorisation".into()))
     }
     /// Runs the action without sending it and estimates its gas (on Solana: compute units); [`ChainError::Reverted`] names the

@@ -169,6 +169,9 @@ pub struct DepositArgs {
     /// Pay the relayer's HTTP 402 as a stock x402 client does.
     #[arg(long, group = "way")]
     pub x402: bool,
+    /// Solana: the relayer pays the fee. Without this it does so when the wallet has no SOL.
+    #[arg(long, group = "way")]
+    pub sponsored: bool,
     /// With --transfer: only print the deposit address; send from any wallet or exchange.
     #[arg(long, requires = "transfer")]
     pub print: bool,
@@ -281,6 +284,9 @@ pub struct RefundArgs {
     /// On-chain, without the operator: take the money once the delay is over.
     #[arg(long, group = "how")]
     pub claim: bool,
+    /// Solana: the relayer pays the fee of --request or --claim. Without this it does so when the wallet has no SOL.
+    #[arg(long, requires = "how")]
+    pub sponsored: bool,
 }
 
 /// `verify`
@@ -305,6 +311,9 @@ pub struct CeilingArgs {
     /// New ceiling on total charges, in USDC; above the present one.
     #[arg(allow_negative_numbers = true)]
     pub ceiling: Usdc,
+    /// Solana: the relayer pays the fee. Without this it does so when the wallet has no SOL.
+    #[arg(long, conflicts_with = "sign")]
+    pub sponsored: bool,
     /// Only sign it (`SpendCeiling`: EIP-712, or ed25519 on Solana) and print the signature; anyone can submit it.
     #[arg(long)]
     pub sign: bool,
@@ -321,6 +330,9 @@ pub struct DelegateArgs {
     /// Clear it.
     #[arg(long, conflicts_with = "delegate")]
     pub clear: bool,
+    /// Solana: the relayer pays the fee. Without this it does so when the wallet has no SOL.
+    #[arg(long)]
+    pub sponsored: bool,
 }
 
 /// `audit`

@@ -86,6 +86,14 @@ impl Context {
         Ok(self.connection().await?.writer(key.signer)?)
     }
 
+    /// What the user's wallet has to pay for transactions with: wei, or lamports.
+    ///
+    /// # Errors
+    /// When there is no key or no RPC endpoint.
+    pub(crate) async fn fuel(&self) -> Outcome<u128> {
+        Ok(self.connection().await?.fuel_of(self.address()?).await?)
+    }
+
     /// Pays HTTP calls from the user's wallet, at most `most` each.
     ///
     /// # Errors

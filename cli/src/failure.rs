@@ -62,7 +62,7 @@ impl From<ChainError> for Failure {
 }
 
 /// What a person does about a contract error.
-fn revert_hint(name: &str) -> &'static str {
+pub(crate) fn revert_hint(name: &str) -> &'static str {
     match name.trim_start_matches("ComputeFutures_") {
         "NotOwner" => "use the owner's key; a delegate cannot do this",
         "NotSpender" => "use the owner's or the delegate's key",

@@ -68,7 +68,7 @@ async fn serve(config: Config, connects: Vec<Connect>, options: Options, shutdow
     let bound = listener.local_addr().map_err(listen)?;
     let (mut networks, mut tasks) = (Vec::new(), Vec::new());
     for (network, connect) in config.networks().zip(connects) {
-        let (network, task) = Network::open(&config, network, connect).await?;
+        let (network, task) = Network::open(&config, network, connect)?;
         networks.push(network);
         tasks.push(task);
     }

@@ -7,8 +7,8 @@ use compute_futures_tests::{Books, World, Worlds, usdc};
 use serde_json::Value;
 
 /// The command line on a world.
-struct Cli<'a> {
-    world: &'a World,
+pub(crate) struct Cli<'a> {
+    pub(crate) world: &'a World,
 }
 
 impl Cli<'_> {
@@ -37,14 +37,14 @@ impl Cli<'_> {
     }
 
     /// Runs a verb that must succeed.
-    async fn ok(&self, args: &[&str]) -> Value {
+    pub(crate) async fn ok(&self, args: &[&str]) -> Value {
         let (ok, answer) = self.run(args).await;
         assert!(ok, "{args:?}: {answer}");
         answer
     }
 
     /// Runs a verb that must fail, and says why and what to do.
-    async fn refused(&self, args: &[&str]) -> Value {
+    pub(crate) async fn refused(&self, args: &[&str]) -> Value {
         let (ok, answer) = self.run(args).await;
         assert!(!ok, "{args:?}: {answer}");
         for field in ["error", "code", "hint"] {
@@ -59,7 +59,7 @@ async fn fuel_of(world: &World, wallet: usize) -> u128 {
     world.connection.fuel_of(world.wallet(wallet).address()).await.expect("the chain answers")
 }
 
-fn account_of(answer: &Value) -> AccountId {
+pub(crate) fn account_of(answer: &Value) -> AccountId {
     let text =
         answer.pointer("/accountId").or_else(|| answer.pointer("/computeFuture/accountId")).and_then(Value::as_str);
     text.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no account in {answer}"))

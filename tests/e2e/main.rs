@@ -11,4 +11,5 @@ mod idempotency;
 mod jobs;
 mod live;
 mod postgres;
+mod sponsored;
 mod stock;

@@ -58,10 +58,20 @@ async fn an_indexer_killed_again_and_again_misses_nothing() {
     }
 }
 
-/// The process dies at each step of writing a range, whichever chain it is of; the next one goes on from the last commit.
 #[tokio::test]
-async fn an_indexer_that_dies_at_any_step_of_a_range_goes_on() {
-    let mut worlds = Worlds::start("indexer-steps").await;
+async fn an_indexer_that_dies_at_any_step_of_a_range_of_base_goes_on() {
+    dies_at_any_step(Only::Base, "indexer-steps").await;
+}
+
+#[tokio::test]
+async fn an_indexer_that_dies_at_any_step_of_a_range_of_solana_goes_on() {
+    dies_at_any_step(Only::Solana, "indexer-steps-solana").await;
+}
+
+/// The process dies at each step of writing a range; the next one goes on from the last commit. One chain at a time: the first
+/// range of either would set the step off.
+async fn dies_at_any_step(only: Only, name: &str) {
+    let mut worlds = Worlds::start_on(Some(only), name, &[]).await;
     let mut agents = Vec::new();
     for world in worlds.all() {
         agents.push((world.clone(), world.agent(0, "50", Usdc::MAX).await));
@@ -72,7 +82,10 @@ async fn an_indexer_that_dies_at_any_step_of_a_range_goes_on() {
         meanwhile(&agents, step).await;
         if step == "indexer::after_fetch" {
             // Ranges are fetched ahead only in history that no reorg can reach.
-            anvil(&worlds).mine(200).await.expect("blocks");
+            match &worlds.net.chains.base {
+                Some(anvil) => anvil.mine(200).await.expect("blocks"),
+                None => worlds.on(Chain::Solana).cheats.advance_time(Duration::from_secs(300)).await,
+            }
         }
         worlds.net.restart_indexer(&armed(step)).await.expect_err("it dies at its first range");
         worlds.net.restart_indexer(&[]).await.expect("it starts again");

@@ -1,8 +1,8 @@
 //! Following: the program's transactions by their signatures, each transaction's events by the program's calls to itself.
 //!
 //! Signatures come newest first, a page at a time. A range is complete when a page reaches below its first slot: a node that has
-//! fewer transactions than the chain cannot make a gap look like an end, because only nodes that stand at or above the range are
-//! asked.
+//! fewer transactions than the chain cannot make a gap look like an end: only nodes that stand at or above the range are asked, and
+//! they are told to refuse when they do not, because behind one URL there may be several.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -51,11 +51,9 @@ struct Block {
 impl Block {
     /// Surfpool makes block hashes up, and those of its blocks with transactions do not hang together. Nothing is ever replaced
     /// there, so the slot itself tells which block it is.
-    fn in_slot(mut self, slot: u64) -> Self {
-        if self.blockhash.to_string().starts_with("SURFNETxSAFEHASH") {
-            let named = |slot: u64| SolanaAddress::new(U256::from(slot).to_be_bytes());
-            (self.blockhash, self.previous_blockhash) = (named(slot), named(slot.wrapping_sub(1)));
-        }
+    fn simulated(mut self, slot: u64) -> Self {
+        let named = |slot: u64| SolanaAddress::new(U256::from(slot).to_be_bytes());
+        (self.blockhash, self.previous_blockhash) = (named(slot), named(slot.wrapping_sub(1)));
         self
     }
 }
@@ -98,7 +96,7 @@ impl SolanaReader {
         let found: Result<Option<Block>, RpcFailure> =
             if there { self.rpc.call_at(slot, method, params).await } else { self.rpc.call(method, params).await };
         match found {
-            Ok(block) => Ok(block.map(|block: Block| block.in_slot(slot))),
+            Ok(block) => Ok(block.map(|block: Block| if self.simulated { block.simulated(slot) } else { block })),
             // Skipped, or not there yet: the words differ from node to node.
             Err(RpcFailure::Refused(_)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -239,6 +237,10 @@ impl SolanaReader {
         let mut settings = json!({"limit": limit, "commitment": "confirmed"});
         if let Some(before) = before {
             settings["before"] = json!(before);
+        }
+        // Surfpool takes it for the first slot that is asked for.
+        if let Some(slot) = needed.filter(|_| !self.simulated) {
+            settings["minContextSlot"] = json!(slot);
         }
         let (method, params) = ("getSignaturesForAddress", json!([address, settings]));
         Ok(match needed {

@@ -31,6 +31,9 @@ pub struct SolanaReader {
     pub(super) pages: Mutex<BTreeMap<u64, String>>,
     /// Roots of batches that their operators' accounts hold no more, by operator and number.
     pub(super) roots: Mutex<BTreeMap<(u32, u64), B256>>,
+    /// The node is Surfpool, as it says itself: a simulation on somebody's machine, which differs from a cluster in what
+    /// [`super::follow`] says.
+    pub(super) simulated: bool,
     chain: Chain,
     domain: Domain,
     deployment_slot: u64,
@@ -91,17 +94,22 @@ impl SolanaReader {
         let mint = config.validate()?;
         let domain =
             Domain::new(config.chain, config.program.into()).map_err(|error| ChainError::Config(error.to_string()))?;
-        let reader = Self {
+        let mut reader = Self {
             rpc: Rpc::new(&config.rpc_urls, config.request_timeout, config.max_head_lag, Head::Solana)?,
             program: Program::new(config.program, mint),
             pages: Mutex::default(),
             roots: Mutex::default(),
+            simulated: false,
             chain: config.chain,
             domain,
             deployment_slot: config.deployment_slot,
         };
         match reader.raw_account(&config.program).await? {
-            Some(account) if account.executable => Ok(Arc::new(reader)),
+            Some(account) if account.executable => {
+                let version: Result<Value, _> = reader.rpc.call("getVersion", json!([])).await;
+                reader.simulated = version.is_ok_and(|version| version.get("surfnet-version").is_some());
+                Ok(Arc::new(reader))
+            }
             _ => Err(ChainError::Config(format!(
                 "there is no program at {} on {}; check the ComputeFutures address",
                 config.program, config.chain

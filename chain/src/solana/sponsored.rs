@@ -5,14 +5,18 @@
 //! signature, and neither can slip in an instruction.
 
 use compute_futures_protocol::solana::SolanaTransaction;
-use compute_futures_protocol::{Address, Bytes, SolanaAddress, TransactionId};
+use compute_futures_protocol::{Address, Bytes, SolanaAddress, TransactionId, keccak256};
 
 use super::instruction::compute_budget;
 use super::message::{Instruction, Message, compile};
 use super::plan::Roles;
+use super::state::ACCOUNT_RENT;
 use super::writer::with_headroom;
 use super::{SolanaWriter, solana};
-use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction};
+use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction, Sponsorship};
+
+/// Lamports that each signature of a transaction costs.
+const SIGNATURE: u64 = 5_000;
 
 fn unlike(what: &str) -> ChainError {
     ChainError::Rejected(format!("the transaction is not the one that was offered: {what}; ask for a new one"))
@@ -62,7 +66,7 @@ impl SolanaWriter {
         let plan = self.reader.plan(roles, verb).await?;
         let unsigned = compile(self.sender, &plan, Default::default()).unsigned()?;
         let units = with_headroom(self.reader.simulate(&unsigned).await?.units()?);
-        let price = self.price(self.fees_for_plan(&plan).await?, units);
+        let price = self.sponsored_price(self.fees_for_plan(&plan).await?, units);
         let (blockhash, _) = self.reader.newest_blockhash().await?;
         message(roles.payer, &plan, units, price, blockhash).unsigned().map(Bytes::from)
     }
@@ -97,13 +101,40 @@ impl SolanaWriter {
     async fn checked(&self, owner: Address, verb: &Action, transaction: &[u8]) -> Result<u64, ChainError> {
         let offered = Offered::read(transaction)?;
         let roles = self.roles(owner, verb)?;
+        self.require_price(&offered)?;
         self.rebuilt(roles, verb, &offered).await?;
-        if offered.price > self.price(Fees { max_fee: u128::MAX, max_priority_fee: u128::MAX }, offered.units.into()) {
-            return Err(unlike("its fee is higher than is ever offered"));
-        }
         let signed = self.complete(owner, &offered)?.1;
         self.reader.simulate_signed(&signed).await?.units()?;
         Ok(offered.units.into())
+    }
+
+    /// What is presented, as far as its bytes tell.
+    pub(super) fn read_sponsored(
+        &self,
+        owner: Address,
+        verb: &Action,
+        transaction: &[u8],
+    ) -> Result<Sponsorship, ChainError> {
+        self.roles(owner, verb)?;
+        let mut offered = Offered::read(transaction)?;
+        self.require_price(&offered)?;
+        self.complete(owner, &offered)?;
+        let signatures = SIGNATURE.saturating_mul(offered.transaction.signatures.len() as u64);
+        let priority = u128::from(offered.price).saturating_mul(offered.units.into()).div_ceil(1_000_000);
+        // What an account holds while it is open; it comes back to whoever paid it.
+        let rent = if matches!(verb, Action::Deposit { .. }) { ACCOUNT_RENT } else { 0 };
+        let cost = signatures.saturating_add(u64::try_from(priority).unwrap_or(u64::MAX)).saturating_add(rent);
+        if let Some(ours) = offered.transaction.signatures.first_mut() {
+            *ours = [0; 64];
+        }
+        let message = keccak256(&offered.transaction.message.bytes);
+        Ok(Sponsorship { message, transaction: offered.transaction.to_bytes().into(), cost })
+    }
+
+    /// Whoever signs chooses the fee, which others may be glad of: so it is never more than we would offer.
+    fn require_price(&self, offered: &Offered) -> Result<(), ChainError> {
+        let most = self.sponsored_price(Fees { max_fee: u128::MAX, max_priority_fee: u128::MAX }, offered.units.into());
+        if offered.price > most { Err(unlike("its fee is higher than is ever offered")) } else { Ok(()) }
     }
 
     /// Our signature next to the owner's. Its fees and its blockhash are in it already; that is not younger than `lifetime`.

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
 
+/// Lamports that an account of 224 bytes holds while it is open; 128 bytes on top are charged for any.
+pub(super) const ACCOUNT_RENT: u64 = (128 + 224) * 6_960;
 /// Batches whose roots an operator account holds.
 const RECENT_ROOTS: u64 = 64;
 /// Where they begin.

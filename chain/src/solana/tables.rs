@@ -131,7 +131,11 @@ impl SolanaWriter {
             let named = match choice.extend {
                 Some(place) => tables[place].key,
                 None => {
-                    self.make_room(tables).await?;
+                    if self.make_room(tables).await? {
+                        // What stood in the table that goes is missing now.
+                        *tables = self.find_tables().await?;
+                        choice = choose(tables, &wanted);
+                    }
                     self.create_table().await?
                 }
             };
@@ -204,8 +208,8 @@ impl SolanaWriter {
     }
 
     /// Takes the oldest table out of use when there are as many as there may be, and gets the rent back of those that can be
-    /// closed.
-    async fn make_room(&self, tables: &[Kept]) -> Result<(), ChainError> {
+    /// closed. Whether anything had to be done.
+    async fn make_room(&self, tables: &[Kept]) -> Result<bool, ChainError> {
         let now: u64 = self.reader.rpc.call("getSlot", json!([{"commitment": "confirmed"}])).await?;
         let call = |table: &Kept, kind: u8| Instruction {
             program: PROGRAM,
@@ -220,10 +224,12 @@ impl SolanaWriter {
         calls.extend(tables.iter().filter(closable).map(|table| call(table, 4)));
         let in_use: Vec<&Kept> = tables.iter().filter(|table| table.in_use()).collect();
         calls.extend(in_use.iter().take((in_use.len() + 1).saturating_sub(MOST_TABLES)).map(|table| call(table, 3)));
-        if !calls.is_empty() {
-            self.post(&calls, &[]).await?;
+        if calls.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        tracing::info!(tables = calls.len(), "taking lookup tables out of use, closing those that can be");
+        self.post(&calls, &[]).await?;
+        Ok(true)
     }
 
     /// What a slot added can be named from the next one on.

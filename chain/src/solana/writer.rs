@@ -18,7 +18,8 @@ use super::plan::Roles;
 use super::tables::Kept;
 use super::{SolanaReader, failure, solana};
 use crate::{
-    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome,
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, Sponsorship,
+    TransactionOutcome,
 };
 
 /// Most compute units a transaction may ask for.
@@ -35,6 +36,8 @@ const ALREADY_PROCESSED: &str = "already been processed";
 const RESEND: Duration = Duration::from_secs(2);
 /// How long something is waited for that takes a slot.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Lamports offered at most for the place in a block of what others sign.
+const SPONSORED: u64 = 40_000;
 /// Rows of different accounts that a transaction holds by its bytes.
 const ROWS: u64 = 20;
 /// With lookup tables, by its accounts: fee payer, operator, event authority, both programs, and one to spare.
@@ -73,6 +76,7 @@ pub struct SolanaWriter {
     pub(super) key: Signer,
     pub(super) sender: SolanaAddress,
     limits: FeeLimits,
+    sponsored: u64,
     by_tables: bool,
     /// The lookup tables of this key, oldest first; `None` until they are looked for.
     pub(super) tables: tokio::sync::Mutex<Option<Vec<Kept>>>,
@@ -135,6 +139,7 @@ impl SolanaWriter {
             key,
             sender,
             limits: FeeLimits::default(),
+            sponsored: SPONSORED,
             by_tables: true,
             tables: tokio::sync::Mutex::default(),
             plans: Mutex::default(),
@@ -148,6 +153,14 @@ impl SolanaWriter {
         self
     }
 
+    /// Never offers more lamports than this for the place in a block of somebody else's transaction, which its signer may raise up
+    /// to that. Signatures and rent come on top.
+    #[must_use]
+    pub const fn with_sponsored_priority(mut self, lamports: u64) -> Self {
+        self.sponsored = lamports;
+        self
+    }
+
     /// Makes no lookup tables: no rent, 20 rows in a batch instead of 58.
     #[must_use]
     pub const fn without_tables(mut self) -> Self {
@@ -157,6 +170,12 @@ impl SolanaWriter {
 
     pub(super) fn price(&self, fees: Fees, units: u64) -> u64 {
         self.limits.price(fees, units)
+    }
+
+    /// The same for what others sign and we pay.
+    pub(super) fn sponsored_price(&self, fees: Fees, units: u64) -> u64 {
+        let lamports = self.limits.lamports.min(self.sponsored);
+        FeeLimits { lamports, ..self.limits }.price(fees, units)
     }
 
     fn message(&self, planned: &Planned, units: u64, price: u64, blockhash: B256) -> Message {
@@ -333,6 +352,10 @@ impl ChainWriter for SolanaWriter {
 
     async fn countersign(&self, verb: &Action, transaction: &[u8]) -> Result<Bytes, ChainError> {
         self.agree(verb, transaction).await
+    }
+
+    fn sponsorship(&self, owner: Address, verb: &Action, transaction: &[u8]) -> Result<Sponsorship, ChainError> {
+        self.read_sponsored(owner, verb, transaction)
     }
 
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError> {

@@ -92,7 +92,13 @@ async fn answer(State(ledger): State<Arc<Mutex<Ledger>>>, body: String) -> axum:
     let settings = params.as_array().and_then(|params| params.iter().rev().find(|param| param.is_object()));
     let commitment = settings.and_then(|settings| settings["commitment"].as_str()).unwrap_or("").to_owned();
     ledger.asked.push((method.to_owned(), commitment.clone()));
-    axum::Json(match ledger.answer(method, params, &commitment) {
+    let least = settings.and_then(|settings| settings["minContextSlot"].as_u64()).unwrap_or_default();
+    let answer = if least > ledger.confirmed {
+        Err((-32016, "Minimum context slot has not been reached".to_owned()))
+    } else {
+        ledger.answer(method, params, &commitment)
+    };
+    axum::Json(match answer {
         Ok(result) => json!({"jsonrpc": "2.0", "id": request["id"], "result": result}),
         Err((code, message)) => {
             json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": message}})
@@ -108,6 +114,7 @@ impl Ledger {
                 let account = json!({"data": ["", "base64"], "owner": hash(1), "executable": true, "lamports": 1});
                 json!({"context": {"slot": 1}, "value": account})
             }
+            "getVersion" => json!({"solana-core": "4.1.2", "feature-set": 1}),
             "getSlot" => json!(if commitment == "finalized" { self.finalized } else { self.confirmed }),
             "getBlockTime" => json!(1_700_000_000 + slot),
             "getBlocks" => {

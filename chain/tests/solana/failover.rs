@@ -130,6 +130,22 @@ async fn a_node_behind_the_others_gives_no_heads_and_no_events() {
     assert!(alone.events(0, 14).await.is_err(), "with nobody there the range is not empty but unknown");
 }
 
+/// One URL, several nodes: the next request may come to one that has not got as far as the one before.
+#[tokio::test]
+async fn a_node_that_goes_back_answers_no_range_that_it_has_not_got() {
+    let balancer = Node::start(&chain(), 14, 11).await;
+    let alone = reader(&[&balancer.url]).await;
+    assert_eq!(alone.heads().await.unwrap().latest.number, 14);
+    assert_eq!(alone.events(0, 14).await.unwrap().len(), 6);
+    balancer.change(|ledger| ledger.confirmed = 11);
+    let error = alone.events(12, 14).await.unwrap_err();
+    assert!(matches!(&error, ChainError::Unavailable(why) if why.contains("ontext slot")), "{error}");
+    // What it has got it answers, and once it is there again, all.
+    assert_eq!(alone.events(0, 11).await.unwrap().len(), 1);
+    balancer.change(|ledger| ledger.confirmed = 14);
+    assert_eq!(alone.events(12, 14).await.unwrap().len(), 5);
+}
+
 #[tokio::test]
 async fn a_dead_or_hanging_node_is_passed_over() {
     let good = Node::start(&chain(), 14, 11).await;

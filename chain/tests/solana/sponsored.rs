@@ -106,7 +106,22 @@ async fn neither_side_signs_anything_else() {
     let price = dearer.windows(3).position(|bytes| bytes == [0, 9, 3]).unwrap() + 3;
     dearer[price + 4] = 1;
     refused(world.operator.estimate(&action(deposit(2_000_000), &dearer)).await.map(|_| ()), "fee");
+    refused(world.operator.sponsorship(owner.address, &deposit(2_000_000), &dearer).map(|_| ()), "fee");
+    let mean = SolanaWriter::new(world.reader.clone(), world.chain.signer(0)).unwrap().with_sponsored_priority(0);
+    let mut hardly = signed.to_vec();
+    hardly[price] = 1;
+    refused(mean.estimate(&action(deposit(2_000_000), &hardly)).await.map(|_| ()), "fee");
+    // However it is spelled and signed, it has one name, and costs what it says.
+    let known = world.operator.sponsorship(owner.address, &deposit(2_000_000), &signed).unwrap();
+    let mut respelled = signed.to_vec();
+    respelled[1..65].fill(7);
+    assert_eq!(world.operator.sponsorship(owner.address, &deposit(2_000_000), &respelled).unwrap(), known);
+    assert_eq!((known.cost, &known.transaction), (10_000 + 2_449_920, &signed));
+    for bytes in [&offer[..], &signed[..90], &[]] {
+        assert!(world.operator.sponsorship(owner.address, &deposit(2_000_000), bytes).is_err());
+    }
     let stranger = world.chain.writer(4).await.unwrap();
+    assert!(stranger.sponsorship(owner.address, &deposit(2_000_000), &signed).is_err(), "not for it to pay");
     refused(stranger.estimate(&action(deposit(2_000_000), &signed)).await.map(|_| ()), "somebody else pays");
     // Ours is no signature that the owner could have left out.
     let lifetime = world.operator.lifetime(Progress::BlockHeight(0)).await.unwrap();
@@ -115,7 +130,9 @@ async fn neither_side_signs_anything_else() {
 
     // What was signed lands once, however often it is posted.
     let good = action(deposit(2_000_000), &signed);
+    let before = world.reader.lamports(world.operator.sender()).await.unwrap();
     let first = world.operator.execute(&good).await.unwrap().0;
+    assert_eq!(before - world.reader.lamports(world.operator.sender()).await.unwrap(), known.cost);
     let again = world.operator.estimate(&good).await.unwrap_err();
     refused(Err::<(), _>(again), "moved on");
     assert_eq!(world.reader.token_balance(owner.address, None).await.unwrap(), usdc(98_000_000));

@@ -1,7 +1,7 @@
 //! Batches that need lookup tables.
 
 use compute_futures_chain::solana::{FeeLimits, SolanaWriter};
-use compute_futures_chain::{Action, ChainWriter, DebitRow, EventKind, Progress};
+use compute_futures_chain::{Action, ChainReader, ChainWriter, DebitRow, EventKind, Progress};
 use compute_futures_protocol::{B256, Usdc};
 
 use super::world::{World, id, usdc};
@@ -105,4 +105,42 @@ async fn the_fee_stays_within_its_limits() {
     };
     assert!(outcome.succeeded && (5_000..=5_007).contains(&outcome.effective_fee), "{outcome:?}");
     assert!(writer.fees_for(&action).await.unwrap().max_fee <= 2_000_000);
+}
+
+/// Every account is another one, so that each table fills: four batches a table. The seventeenth batch needs a fifth table, which
+/// the first has to make room for; the twenty-first a sixth, and by then the first can be closed.
+#[tokio::test]
+async fn the_oldest_table_makes_room_and_its_rent_comes_back() {
+    let world = World::on_slots_of(20).await;
+    let operator = world.operator.sender();
+    let has = || async { world.reader.lamports(operator).await.unwrap() };
+    let batch = |number: u64| {
+        let first = u32::try_from((number - 1) * 58 + 1).unwrap();
+        batch(number, first..=first + 57)
+    };
+    for number in 1..=17 {
+        world.operator.execute(&batch(number)).await.unwrap();
+    }
+    // Out of use it is not named any more: the first accounts stand in no table, and go into the newest.
+    let again = self::batch(18, 1..=58);
+    let before = has().await;
+    world.operator.execute(&again).await.unwrap();
+    assert_eq!((before - has().await) / 6_960 / 32, 58, "as many addresses were added");
+    for number in 19..=20 {
+        world.operator.execute(&batch(number)).await.unwrap();
+    }
+    let slot = || async { world.reader.heads().await.unwrap().latest.number };
+    let until = slot().await + 520;
+    while slot().await < until {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let before = has().await;
+    // After a restart: what is to be closed is found on chain.
+    let restarted = SolanaWriter::new(world.reader.clone(), world.chain.signer(0)).unwrap();
+    restarted.execute(&batch(21)).await.unwrap();
+    let after = has().await;
+    // The first table held the operator, the event authority and four batches; the new one holds one.
+    let (closed, made) = ((128 + 56 + (2 + 4 * 58) * 32) * 6_960, (128 + 56 + 58 * 32) * 6_960);
+    let expected = before + closed - made;
+    assert!(after <= expected && expected - after < 100_000, "{after} lamports, {expected} less fees were expected");
 }

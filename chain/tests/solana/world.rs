@@ -35,7 +35,12 @@ pub(crate) fn id(operator: u32, sequence: u32) -> AccountId {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let chain = SolanaLocal::start(Duration::from_millis(50)).await.unwrap();
+        Self::on_slots_of(50).await
+    }
+
+    /// With a slot this often (milliseconds).
+    pub(crate) async fn on_slots_of(millis: u64) -> Self {
+        let chain = SolanaLocal::start(Duration::from_millis(millis)).await.unwrap();
         let reader = chain.reader().await.unwrap();
         let operator = SolanaWriter::new(reader.clone(), chain.signer(0)).unwrap();
         let owner_key = chain.signer(1);

@@ -4,7 +4,7 @@ use compute_futures_chain::Action;
 use compute_futures_protocol::{SpendCeiling, Usdc};
 use serde_json::json;
 
-use super::events::post;
+use super::sponsored::post;
 use crate::args::CeilingArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context, args: CeilingArgs) -> Outcome<()> {
             if present >= Usdc::MAX { "there is nothing to raise".into() } else { format!("name more than {present}") },
         ));
     }
-    let done = post(context, &Action::RaiseCeiling { account, ceiling: args.ceiling }).await?;
+    let done = post(context, &Action::RaiseCeiling { account, ceiling: args.ceiling }, args.sponsored).await?;
     let mut result = done.json();
     result["accountId"] = json!(account);
     result["ceiling"] = json!(args.ceiling);

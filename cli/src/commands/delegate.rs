@@ -3,7 +3,7 @@
 use compute_futures_chain::Action;
 use serde_json::json;
 
-use super::events::post;
+use super::sponsored::post;
 use crate::args::DelegateArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -16,7 +16,7 @@ pub(super) async fn run(context: &Context, args: DelegateArgs) -> Outcome<()> {
             failure if failure.code == "usage" => Failure { hint: "--clear takes the delegate away".into(), ..failure },
             failure => failure,
         })?;
-    let done = post(context, &Action::SetDelegate { account, delegate }).await?;
+    let done = post(context, &Action::SetDelegate { account, delegate }, args.sponsored).await?;
     let mut result = done.json();
     result["accountId"] = json!(account);
     result["delegate"] = json!(args.delegate);

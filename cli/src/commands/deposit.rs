@@ -7,6 +7,7 @@ use compute_futures_protocol::{AccountId, Address, DepositTerms, Usdc};
 use serde_json::{Value, json};
 
 use super::events::{Done, post};
+use super::sponsored;
 use crate::args::DepositArgs;
 use crate::client::{Answer, Request, sign_gasless};
 use crate::context::Context;
@@ -58,7 +59,7 @@ async fn direct(context: &Context, args: &DepositArgs, account: Option<AccountId
     holds(context, owner, amount).await?;
     // Where a contract must first be allowed to take money, the writer sees to that.
     context.output.progress("depositing …");
-    let done = post(context, &action).await?;
+    let done = sponsored::post(context, &action, args.sponsored).await?;
     credited(context, &done)
 }
 

@@ -1,5 +1,7 @@
 //! What a transaction of ours did, from its events.
 
+use std::time::{Duration, Instant};
+
 use compute_futures_chain::{Action, EventKind, TransactionOutcome};
 use compute_futures_protocol::{Chain, TransactionId};
 use serde_json::{Value, json};
@@ -19,6 +21,10 @@ pub(super) struct Done {
     pub(super) events: Vec<EventKind>,
 }
 
+/// How long a transaction is looked for that somebody else has seen on chain.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Posts with the user's key, waits until it is mined, and reads its events.
 pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
     let writer = context.writer().await?;
@@ -30,6 +36,28 @@ pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
             "look at it in a block explorer",
         ));
     }
+    read(context, transaction, outcome).await
+}
+
+/// What a transaction did that somebody else posted.
+pub(super) async fn done(context: &Context, transaction: TransactionId) -> Outcome<Done> {
+    let (writer, started) = (context.writer().await?, Instant::now());
+    loop {
+        if let Some(outcome) = writer.outcome(transaction).await? {
+            return read(context, transaction, outcome).await;
+        }
+        if started.elapsed() >= PATIENCE {
+            return Err(Failure::new(
+                "rpc_behind",
+                format!("transaction {transaction} is on chain, but not at this RPC yet"),
+                "check --rpc, or look at the account in a moment: compute-futures balance",
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn read(context: &Context, transaction: TransactionId, outcome: TransactionOutcome) -> Outcome<Done> {
     let reader = context.reader().await?;
     let events = reader.events(outcome.block_number, outcome.block_number).await?;
     let events =

@@ -10,6 +10,7 @@ mod operator;
 mod refund;
 mod run;
 mod service;
+mod sponsored;
 mod verify;
 
 use crate::args::{Cli, Command};

@@ -6,7 +6,7 @@ use compute_futures_chain::{Action, EventKind};
 use compute_futures_protocol::{AccountId, Usdc};
 use serde_json::{Value, json};
 
-use super::events::post;
+use super::sponsored::post;
 use crate::args::RefundArgs;
 use crate::client::Request;
 use crate::context::Context;
@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) async fn run(context: &Context, args: RefundArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
     match (args.request, args.claim) {
-        (true, _) => request(context, account).await,
-        (_, true) => claim(context, account).await,
+        (true, _) => request(context, account, args.sponsored).await,
+        (_, true) => claim(context, account, args.sponsored).await,
         _ => consent(context, account).await,
     }
 }
 
-async fn request(context: &Context, account: AccountId) -> Outcome<()> {
-    let done = post(context, &Action::RequestRefund { account }).await?;
+async fn request(context: &Context, account: AccountId, sponsored: bool) -> Outcome<()> {
+    let done = post(context, &Action::RequestRefund { account }, sponsored).await?;
     let refundable_at = done.find(|event| match event {
         EventKind::RefundRequested { refundable_at, .. } => Some(*refundable_at),
         _ => None,
@@ -45,14 +45,14 @@ async fn request(context: &Context, account: AccountId) -> Outcome<()> {
     Ok(())
 }
 
-async fn claim(context: &Context, account: AccountId) -> Outcome<()> {
+async fn claim(context: &Context, account: AccountId, sponsored: bool) -> Outcome<()> {
     if let Some(at) = context.open(account).await?.refundable_at
         && at > now()
         && context.devnet().is_none()
     {
         return Err(Failure::new("refund_not_due", format!("the refund delay ends in {}", wait(at)), "claim it then"));
     }
-    let done = post(context, &Action::Refund { account }).await?;
+    let done = post(context, &Action::Refund { account }, sponsored).await?;
     let amount = done.find(|event| match event {
         EventKind::Refunded { amount, .. } => Some(*amount),
         _ => None,

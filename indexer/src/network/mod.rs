@@ -33,12 +33,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens the network's database, and prepares the task that follows its chain.
+    /// Finds the network's database, and prepares the task that follows its chain.
     ///
     /// # Errors
-    /// Settings that cannot work, a database that cannot be opened.
-    pub(crate) async fn open(config: &Config, network: &NetworkConfig, connect: Connect) -> Result<(Self, Task)> {
-        let store = Store::open(&network.database_url, config.database.connections).await?;
+    /// Settings that cannot work.
+    pub(crate) fn open(config: &Config, network: &NetworkConfig, connect: Connect) -> Result<(Self, Task)> {
+        let store = Store::at(&network.database_url, config.database.connections)?;
         let feed = Feed::new(network.network);
         let domain = Domain::new(network.network, network.contract)
             .map_err(|error| IndexerError::Config(format!("{}.contract: {error}", network.section())))?;

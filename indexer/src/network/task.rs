@@ -1,4 +1,4 @@
-//! What runs for one network: reach the chain, follow it, fetch receipts. A failure here is this network's alone.
+//! What runs for one network: reach its database and the chain, follow it, fetch receipts. A failure here is this network's alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,20 +37,28 @@ impl Task {
     /// What waiting does not mend: the network stays served from what is stored, and says so in its status.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
         let Self { network, config, connect, fetcher } = self;
+        let halted = |error: IndexerError| {
+            tracing::error!(network = %network.chain, %error, "this network is not followed");
+            network.feed.halted(error.to_string());
+            Err(error)
+        };
+        let reached = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            reached = until_it_passes(&network, "the database", || network.store.prepare()) => reached,
+        };
+        if let Err(error) = reached {
+            return halted(error);
+        }
         // Published receipts do not need the chain.
         let fetching = tokio::spawn(fetcher.run(stop.clone()));
-        let outcome = tokio::select! {
+        let started = tokio::select! {
             () = stop.cancelled() => Ok(None),
-            outcome = start(&network, &config, &connect) => outcome.map(Some),
+            started = until_it_passes(&network, "the chain", || try_start(&network, &config, &connect)) => started.map(Some),
         };
-        match outcome {
+        match started {
             Ok(Some(follower)) => follower.run(stop.clone()).await,
             Ok(None) => {}
-            Err(error) => {
-                tracing::error!(network = %network.chain, %error, "this network is not followed");
-                network.feed.halted(error.to_string());
-                return Err(error);
-            }
+            Err(error) => return halted(error),
         }
         if let Err(failure) = fetching.await {
             tracing::error!(network = %network.chain, %failure, "fetching receipts ended badly");
@@ -59,14 +67,18 @@ impl Task {
     }
 }
 
-/// Tries until the chain answers and is the one the database belongs to.
-async fn start(network: &Network, config: &Config, connect: &Connect) -> Result<Follower> {
+/// Tries again for as long as waiting may help.
+async fn until_it_passes<T, F: Future<Output = Result<T>>>(
+    network: &Network,
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match try_start(network, config, connect).await {
-            Ok(follower) => return Ok(follower),
+        match attempt().await {
+            Ok(reached) => return Ok(reached),
             Err(error) if error.passes() => {
-                tracing::warn!(network = %network.chain, %error, "cannot reach the chain, trying again");
+                tracing::warn!(network = %network.chain, %error, "cannot reach {what}, trying again");
                 network.feed.failed(error.to_string());
             }
             Err(error) => return Err(error),
@@ -76,6 +88,7 @@ async fn start(network: &Network, config: &Config, connect: &Connect) -> Result<
     }
 }
 
+/// The chain answers, and is the one the database belongs to.
 async fn try_start(network: &Network, config: &Config, connect: &Connect) -> Result<Follower> {
     let reader = connect().await?;
     same(network, &*reader)?;

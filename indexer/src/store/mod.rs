@@ -8,18 +8,25 @@ mod open;
 mod row;
 mod value;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use dialect::{Bulk, ColumnType, Table};
 pub use row::Row;
 pub use value::Value;
 
-use crate::error::Result;
+use crate::error::{IndexerError, Result};
 
 /// Handle to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    /// The database was reached and its schema is up to date.
+    prepared: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -45,7 +52,7 @@ enum TxInner {
 impl Store {
     /// Every row of a query. `sql` is portable, with `$1` placeholders.
     pub async fn all(&self, sql: &'static str, arguments: &[Value]) -> Result<Vec<Row>> {
-        match &self.pool {
+        match self.pool()? {
             Pool::Sqlite { read, .. } => sqlite_all(read, sql, arguments).await,
             Pool::Postgres(pool) => postgres_all(pool, sql, arguments).await,
         }
@@ -58,7 +65,7 @@ impl Store {
 
     /// Starts a write transaction. On SQLite it waits for the one writer.
     pub async fn begin(&self) -> Result<Tx> {
-        let inner = match &self.pool {
+        let inner = match self.pool()? {
             Pool::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => TxInner::Postgres(pool.begin().await?),
         };
@@ -67,13 +74,21 @@ impl Store {
 
     /// Starts a transaction that sees one state of the database, whatever is written meanwhile.
     pub async fn snapshot(&self) -> Result<Tx> {
-        let inner = match &self.pool {
+        let inner = match self.pool()? {
             Pool::Sqlite { read, .. } => TxInner::Sqlite(read.begin().await?),
             Pool::Postgres(pool) => {
                 TxInner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
         Ok(Tx { inner })
+    }
+
+    /// Before the database was reached nobody waits for it: who asks is told so at once.
+    fn pool(&self) -> Result<&Pool> {
+        if self.prepared.load(Ordering::Acquire) {
+            return Ok(&self.pool);
+        }
+        Err(IndexerError::Database(sqlx::Error::PoolTimedOut))
     }
 
     /// Closes every connection; SQLite folds its log into the file.

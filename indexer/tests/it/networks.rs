@@ -13,7 +13,7 @@ use super::support::{
     CHAINS,
     app::App,
     config_on,
-    databases::Databases,
+    databases::{Cluster, Databases},
     fake::FakeChain,
     scenario::Scenario,
     section,
@@ -253,4 +253,40 @@ async fn settings_that_cannot_work_end_the_start() {
     assert!(error.to_string().contains("solana.rpc_urls"), "{error}");
     assert!(IndexerError::from(ChainError::Unavailable("x".into())).passes());
     assert!(!IndexerError::from(ChainError::Config("x".into())).passes());
+}
+
+/// One network's database away at the start: it is waited for, and the other network is served meanwhile.
+#[tokio::test]
+async fn a_database_that_is_away_takes_no_other_network_with_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let files = Databases::sqlite();
+    let (base, solana) = (Arc::new(FakeChain::new(12)), Arc::new(FakeChain::on(Chain::Solana, 12)));
+    let id = open_account(&base, 20_000_000);
+    open_account(&solana, 30_000_000);
+    let mut config = both(&files).await;
+    config.solana.database_url = cluster.database().await;
+    cluster.stop();
+    let app = App::start_on(chains(&[&base, &solana]), config.clone()).await;
+    in_sync(&app, Chain::Base).await;
+    assert_eq!(app.ok(&format!("/api/v1/accounts/{id}?network=base")).await["credit"]["usdc"], "20");
+    let there = format!("/api/v1/accounts/{id}?network=solana");
+    let (status, body) = app.get(&there).await;
+    assert_eq!((status, body["code"].as_str()), (503, Some("database_unavailable")), "{body}");
+    assert_eq!(app.get("/ready").await.0, 200, "one network is enough");
+    assert_eq!(app.get("/ready?network=solana").await.0, 503);
+    cluster.restart();
+    app.until(&there, |account| account["credit"]["usdc"] == "30").await;
+    app.stop().await;
+
+    // What waiting does not mend: said, and the other network goes on all the same.
+    config.solana.database_url = config.solana.database_url.replace("/indexer_0", "/nowhere");
+    let app = App::start_on(chains(&[&base, &solana]), config.clone()).await;
+    let answer = app.until("/ready?network=solana", |answer| answer["code"] == "halted").await;
+    assert!(answer["error"].as_str().unwrap().contains("nowhere"), "{answer}");
+    in_sync(&app, Chain::Base).await;
+    app.stop().await;
+    config.base.enabled = false;
+    let ended = run_on(config, chains(&[&solana]), Options::default(), CancellationToken::new());
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), ended).await.unwrap();
+    assert!(matches!(ended, Err(IndexerError::Config(_))), "{ended:?}");
 }

@@ -118,6 +118,14 @@ section! {
         /// Most token accounts an hour that the embedded facilitator opens for new deposit addresses. Each holds 0.002 SOL of rent,
         /// which comes back when the address is closed.
         accounts_per_hour: u32 = 200,
+        /// Most lamports a day (any 24 hours) that the operator's key lays out for verbs of owners without SOL (`/compute-futures/sponsored`):
+        /// fees, and 0.00245 SOL of rent for each account that such a deposit opens, which come back when it is closed. Deposits may use
+        /// half of it. 0: none are paid for.
+        sponsored_lamports_per_day: u64 = 20_000_000,
+        /// Most such verbs a day for one owner.
+        sponsored_per_owner_per_day: u32 = 20,
+        /// Most lamports that one of them may cost in fees: 10,000 for its two signatures, the rest for priority, which its signer may raise.
+        sponsored_max_lamports: u64 = 50_000,
         /// Wallet that `exact` payments for calls go to. Zero: the operator's own.
         pay_to: Address = NO_SOLANA_ADDRESS,
         /// Where the books of this network are; as in [base], and never the same.
@@ -127,5 +135,16 @@ section! {
         /// Post when this many rows wait; an account is one row, rarely two. A transaction holds some 50; jobs of more accounts than
         /// that wait for the next batch.
         max_rows: u64 = 40,
+    }
+}
+
+/// Lamports of the two signatures of a sponsored transaction.
+const TWO_SIGNATURES: u64 = 10_000;
+
+impl SolanaConfig {
+    /// What a sponsored transaction may offer for its place in a block, in lamports.
+    #[must_use]
+    pub const fn sponsored_priority(&self) -> u64 {
+        self.sponsored_max_lamports.saturating_sub(TWO_SIGNATURES)
     }
 }

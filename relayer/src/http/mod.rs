@@ -88,6 +88,8 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::History => get(futures::history),
         Id::Refund => post(futures::refund),
         Id::Pricing => get(futures::pricing),
+        Id::SponsorOffer => post(futures::sponsored::offer),
+        Id::SponsorSubmit => post(futures::sponsored::submit),
         Id::Receipts => get(receipts::batch),
         Id::RateCard => get(rate_cards::card),
         Id::ChatCompletions => post(openai::chat),

@@ -109,8 +109,8 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         ok
     };
     operation = operation.response("200", ok.build());
-    if matches!(endpoint.id, Id::Deposit | Id::Refund) {
-        let later = "Paid, and not done on chain yet: it goes on by itself. The identical request shows the end and is not charged again";
+    if matches!(endpoint.id, Id::Deposit | Id::Refund | Id::SponsorSubmit) {
+        let later = "Taken, and not done on chain yet: it goes on by itself. The identical request shows the end and is not charged again";
         operation = operation.response("202", ResponseBuilder::new().description(later).build());
     }
     if endpoint.later {

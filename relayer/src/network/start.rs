@@ -70,7 +70,7 @@ impl Connection {
         let reader = SolanaReader::connect(config.solana.rpc()?).await?;
         let writer = SolanaWriter::new(Arc::clone(&reader), signer).context("operator_key")?;
         let limits = FeeLimits { micro_lamports: config.solana.max_fee_micro_lamports, ..FeeLimits::default() };
-        let writer = writer.with_limits(limits);
+        let writer = writer.with_limits(limits).with_sponsored_priority(config.solana.sponsored_priority());
         Ok(Self::Solana(reader, Arc::new(writer)))
     }
 

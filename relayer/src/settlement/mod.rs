@@ -19,6 +19,7 @@ mod refund;
 mod runner;
 pub(crate) mod seal;
 mod sender;
+mod sponsor;
 mod status;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use config::SettlementConfig;
 pub use error::SettlementError;
 pub use purpose::Purpose;
 pub use refund::RefundDone;
+pub use sponsor::{SponsorLimits, Taken};
 pub use status::{BatchInFlight, SettlementStatus};
 
 use crate::follow::request_flush;
@@ -49,6 +51,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Settlement {
     ledger: Ledger,
     reader: Arc<dyn ChainReader>,
+    /// For what is signed by others too; what is ours alone goes through the outbox.
+    writer: Arc<dyn ChainWriter>,
     config: Arc<SettlementConfig>,
     leads: Arc<AtomicBool>,
 }
@@ -95,6 +99,7 @@ impl Settlement {
         let settlement = Self {
             ledger: ledger.clone(),
             reader: Arc::clone(&reader),
+            writer: Arc::clone(&writer),
             config: Arc::new(config.clone()),
             leads: Arc::clone(&leads),
         };

@@ -10,4 +10,5 @@ mod model;
 mod opening;
 mod payments;
 mod settling;
+mod sponsored;
 mod surfpool;

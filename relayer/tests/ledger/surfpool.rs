@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use compute_futures_chain::solana::SolanaWriter;
 use compute_futures_chain::solana::local::SolanaLocal;
 use compute_futures_chain::{
-    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, TransactionOutcome,
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, Sponsorship,
+    TransactionOutcome,
 };
 use compute_futures_protocol::{
-    AccountId, Address, B256, Chain, DepositTerms, ReceiptTree, SpendCeiling, Terms, TransactionId, Usdc,
+    AccountId, Address, B256, Bytes, Chain, DepositTerms, ReceiptTree, SpendCeiling, Terms, TransactionId, Usdc,
 };
 use compute_futures_relayer::ledger::{Ledger, LedgerConfig, OperatorIdentity, SignedCeiling};
 use compute_futures_relayer::settlement::{Purpose, Settlement};
@@ -20,11 +21,29 @@ use tokio_util::sync::CancellationToken;
 use crate::fixture::{Empty, Kind, SOON, charge_request, hold_request, quick, trusting, usdc};
 
 /// Development keys.
-const OPERATOR: u8 = 1;
+pub const OPERATOR: u8 = 1;
 const OWNER: u8 = 2;
 
+fn terms() -> Terms {
+    Terms {
+        refund_delay: 3600,
+        minimum_deposit: usdc(1_000_000),
+        rate_card_hash: B256::repeat_byte(1),
+        tiers: Terms::default_tiers(),
+    }
+}
+
+/// The first operator on a cluster, with its terms.
+pub async fn operator_on(chain: &SolanaLocal, reader: &dyn ChainReader) -> (SolanaWriter, OperatorIdentity) {
+    let writer = chain.writer(OPERATOR).await.unwrap();
+    writer.execute(&Action::SetTerms { terms: terms() }).await.unwrap();
+    let signer = Arc::new(chain.signer(OPERATOR));
+    let identity = OperatorIdentity { chain: Chain::Solana, domain: reader.domain(), operator_index: 1, signer };
+    (writer, identity)
+}
+
 /// Until the ledger knows an account of the owner.
-async fn account_of(ledger: &Ledger, owner: Address) -> AccountId {
+pub async fn account_of(ledger: &Ledger, owner: Address) -> AccountId {
     for _ in 0..500 {
         if let Some(account) = ledger.accounts_of(owner).await.unwrap().last() {
             return account.id;
@@ -39,20 +58,7 @@ async fn the_whole_way_on_solana() {
     let Some(database) = Empty::of(Kind::Sqlite).await else { return };
     let chain = SolanaLocal::start(Duration::from_millis(50)).await.expect("Surfpool starts: run `npm ci` first");
     let reader: Arc<dyn ChainReader> = chain.reader().await.unwrap();
-    let writer = chain.writer(OPERATOR).await.unwrap();
-    let terms = Terms {
-        refund_delay: 3600,
-        minimum_deposit: usdc(1_000_000),
-        rate_card_hash: B256::repeat_byte(1),
-        tiers: Terms::default_tiers(),
-    };
-    writer.execute(&Action::SetTerms { terms }).await.unwrap();
-    let identity = OperatorIdentity {
-        chain: Chain::Solana,
-        domain: reader.domain(),
-        operator_index: 1,
-        signer: Arc::new(chain.signer(OPERATOR)),
-    };
+    let (writer, identity) = operator_on(&chain, &*reader).await;
     let ledger_config = LedgerConfig { url: database.url.clone(), ..trusting() };
     let ledger = Ledger::open(&ledger_config, identity.clone()).await.unwrap();
     let stop = CancellationToken::new();
@@ -108,10 +114,10 @@ async fn the_whole_way_on_solana() {
 }
 
 /// Takes transactions and forgets the first ones, as a leader without room does.
-struct Forgetful {
-    inner: SolanaWriter,
+pub struct Forgetful {
+    pub inner: SolanaWriter,
     /// How many different transactions were signed.
-    signed: Arc<AtomicUsize>,
+    pub signed: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -127,6 +133,15 @@ impl ChainWriter for Forgetful {
     }
     async fn suggest_fees(&self) -> Result<Fees, ChainError> {
         self.inner.suggest_fees().await
+    }
+    async fn fees_for(&self, action: &Action) -> Result<Fees, ChainError> {
+        self.inner.fees_for(action).await
+    }
+    async fn sponsor(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
+        self.inner.sponsor(owner, verb).await
+    }
+    fn sponsorship(&self, owner: Address, verb: &Action, bytes: &[u8]) -> Result<Sponsorship, ChainError> {
+        self.inner.sponsorship(owner, verb, bytes)
     }
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError> {
         self.inner.estimate(action).await
@@ -158,20 +173,7 @@ async fn a_blockhash_that_runs_out_is_signed_anew() {
     let Some(database) = Empty::of(Kind::Sqlite).await else { return };
     let chain = SolanaLocal::start(Duration::from_millis(20)).await.expect("Surfpool starts: run `npm ci` first");
     let reader: Arc<dyn ChainReader> = chain.reader().await.unwrap();
-    let inner = chain.writer(OPERATOR).await.unwrap();
-    let terms = Terms {
-        refund_delay: 3600,
-        minimum_deposit: usdc(1_000_000),
-        rate_card_hash: B256::repeat_byte(1),
-        tiers: Terms::default_tiers(),
-    };
-    inner.execute(&Action::SetTerms { terms: terms.clone() }).await.unwrap();
-    let identity = OperatorIdentity {
-        chain: Chain::Solana,
-        domain: reader.domain(),
-        operator_index: 1,
-        signer: Arc::new(chain.signer(OPERATOR)),
-    };
+    let (inner, identity) = operator_on(&chain, &*reader).await;
     let ledger_config = LedgerConfig { url: database.url.clone(), ..trusting() };
     let ledger = Ledger::open(&ledger_config, identity).await.unwrap();
     let (stop, signed) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
@@ -183,7 +185,7 @@ async fn a_blockhash_that_runs_out_is_signed_anew() {
     let (settlement, task) =
         Settlement::start(ledger.clone(), reader.clone(), writer, config, stop.clone()).await.unwrap();
     let purpose = Purpose::new("terms", "again");
-    let again = Terms { refund_delay: 7200, ..terms };
+    let again = Terms { refund_delay: 7200, ..terms() };
     settlement.submit(&purpose, Action::SetTerms { terms: again }).await.unwrap();
     settlement.wait(&purpose, Duration::from_secs(60)).await.unwrap();
     assert_eq!(signed.load(Ordering::SeqCst), 2, "once, and once more after it ran out");

@@ -60,6 +60,18 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Stops the server; what it holds stays.
+    pub fn stop(&self) {
+        run(self.program("pg_ctl").args(["-D", &self.path("data"), "-w", "-s", "-m", "fast", "stop"]));
+    }
+
+    /// Starts it again.
+    pub fn restart(&self) {
+        let options = format!("-k {} -c listen_addresses= -c fsync=off", self.directory.path().display());
+        let (data, log) = (self.path("data"), self.path("log"));
+        run(self.program("pg_ctl").args(["-D", &data, "-w", "-s", "-l", &log, "-o", &options, "start"]));
+    }
+
     /// URL of a fresh database.
     pub async fn database(&self) -> String {
         let name = format!("indexer_{}", self.databases.fetch_add(1, Ordering::Relaxed));

@@ -42,6 +42,8 @@ pub enum Id {
     History,
     Refund,
     Pricing,
+    SponsorOffer,
+    SponsorSubmit,
     Receipts,
     RateCard,
     ChatCompletions,

@@ -2,6 +2,7 @@
 
 use compute_futures_protocol::JobKind;
 
+use super::super::futures::sponsored;
 use super::super::shapes::{self, jobs};
 use super::{Endpoint, GateName, Id, Method, Param, Price, Schemes, Shape, free, paid};
 
@@ -286,6 +287,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Schemes::ExactAndCredit,
         Shape::of::<shapes::PricingAnswer>(),
     ),
+    free(
+        Id::SponsorOffer,
+        Method::Post,
+        "/api/v1/compute-futures/sponsor",
+        "A transaction of an owner that the relayer would pay for, to be signed (Solana)",
+        Some(Shape::of::<sponsored::SponsorOffer>()),
+    )
+    .takes(Shape::of::<sponsored::SponsorRequest>()),
+    free(
+        Id::SponsorSubmit,
+        Method::Post,
+        "/api/v1/compute-futures/sponsor/submit",
+        "The same, signed: the relayer signs beside the owner, pays and posts it, once",
+        Some(Shape::of::<sponsored::SponsorAnswer>()),
+    )
+    .takes(Shape::of::<sponsored::SponsorRequest>()),
     free(
         Id::Receipts,
         Method::Get,

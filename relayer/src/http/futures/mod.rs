@@ -10,6 +10,7 @@ mod gasless;
 mod history;
 mod pricing;
 mod refund;
+pub mod sponsored;
 pub mod sweeper;
 
 pub use balance::balance;
