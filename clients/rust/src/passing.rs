@@ -18,7 +18,7 @@ pub struct Passing {
 
 enum Form {
     /// One body: its hash so far.
-    Whole(Hasher),
+    Whole(Box<Hasher>),
     /// Server-sent events.
     Events(Box<Events>),
 }
@@ -56,7 +56,7 @@ impl Passing {
     #[must_use]
     pub fn new(content_type: &[u8], report: Option<Value>) -> Self {
         let events = content_type.starts_with(b"text/event-stream");
-        let form = if events { Form::Events(Box::default()) } else { Form::Whole(Hasher::default()) };
+        let form = if events { Form::Events(Box::default()) } else { Form::Whole(Box::default()) };
         Self { report, form }
     }
 

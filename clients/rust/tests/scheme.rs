@@ -20,6 +20,9 @@ use x402_reqwest::{ReqwestWithPayments, ReqwestWithPaymentsBuild, X402Client};
 
 const BODY: &str = "{\"input\":[\"a\"]}";
 
+/// What is changed in a receipt before it is signed.
+type Forge = fn(&mut Receipt);
+
 /// A relayer that keeps the payments it is sent, and misbehaves as told.
 #[derive(Clone)]
 struct Relayer {
@@ -29,7 +32,7 @@ struct Relayer {
     amount: &'static str,
     offered_hash: Option<B256>,
     ceiling_needed: Option<Usdc>,
-    forge: fn(&mut Receipt),
+    forge: Forge,
     /// What is streamed differs from what is attested.
     other_text: bool,
 }
@@ -213,7 +216,7 @@ async fn the_ceiling_is_raised_only_as_far_as_allowed() {
 
 #[tokio::test]
 async fn no_answer_is_believed_whose_receipt_does_not_hold() {
-    let forgeries: [(fn(&mut Receipt), &str); 4] = [
+    let forgeries: [(Forge, &str); 4] = [
         (|receipt| receipt.charged = Usdc::from_micros(30_001), "above the 0.03 USDC"),
         (|receipt| receipt.output_hash = B256::ZERO, "another output"),
         (|receipt| receipt.request_hash = B256::ZERO, "another request"),

@@ -57,7 +57,7 @@ async fn pictures_at_an_address_are_fetched_without_the_key_from_other_hosts() {
     .await;
     let (url, _) = server(move |_| ok(json!({"data": [{"url": format!("{files}/a.png")}]}))).await;
     let keyed = ProviderConfig { api_key_env: "PATH".into(), ..config("up", &url) };
-    let output = run(&[keyed.clone()], JobKind::ImageGeneration, image()).await.unwrap();
+    let output = run(std::slice::from_ref(&keyed), JobKind::ImageGeneration, image()).await.unwrap();
     assert_eq!((output.artifacts.len(), output.usage.images, fetched.load(Ordering::SeqCst)), (1, 1, 1));
 
     // What an upstream on the public internet says about addresses inside is not followed.
@@ -197,7 +197,8 @@ async fn two_hundred_megabytes_are_not_read() {
     })
     .await;
     let small = ProviderConfig { file_limit_bytes: 1024 * 1024, ..config("up", &url) };
-    let result = run(&[small.clone()], JobKind::TextToSpeech, json!({"model": "voice", "input": "hi"})).await;
+    let result =
+        run(std::slice::from_ref(&small), JobKind::TextToSpeech, json!({"model": "voice", "input": "hi"})).await;
     assert!(
         matches!(&result, Err(ProviderError::BadAnswer { reason, .. }) if reason.contains("larger than")),
         "{result:?}"
