@@ -343,6 +343,10 @@ pub struct AuditArgs {
     /// Where the operator publishes receipts; default: --relayer.
     #[arg(long)]
     pub receipts: Option<Url>,
+    /// Also compare each list price with the rate card that the account was opened under. What a job used is asked of the relayer, as
+    /// the account's history: its pages are paid from credit, so this needs the key.
+    #[arg(long)]
+    pub prices: bool,
 }
 
 /// `operator …`

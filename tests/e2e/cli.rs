@@ -157,6 +157,15 @@ async fn every_verb(world: &World) {
     let audit = cli.ok(&["audit", &id]).await;
     assert_eq!(audit["findings"].as_array().map(Vec::len), Some(0), "{audit}");
     assert_eq!(audit["charged"], "81000", "{audit}");
+    // The demo's own jobs are on the card that the terms name; what they used is asked of the relayer, for a fee.
+    let priced = [&owner[..], &["audit", &id, "--prices"]].concat();
+    let audit = world
+        .until("the history to name the batches", || async {
+            let audit = cli.ok(&priced).await;
+            (audit["prices"]["checked"] == 3).then_some(audit)
+        })
+        .await;
+    assert_eq!(audit["prices"]["findings"].as_array().map(Vec::len), Some(0), "{audit}");
 
     let treasury = world.stranger().address();
     assert_eq!(

@@ -9,6 +9,10 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
 
+mod prices;
+
+use prices::Prices;
+
 pub(super) async fn run(context: &Context, args: AuditArgs) -> Outcome<()> {
     let account = context.account(&args.account).await?;
     let url = match args.receipts {
@@ -20,13 +24,19 @@ pub(super) async fn run(context: &Context, args: AuditArgs) -> Outcome<()> {
     let report = audit(context.reader().await?, account, &source)
         .await
         .map_err(|error| Failure::new("audit", error.to_string(), "check --rpc, --relayer and the account"))?;
-    context.output.result(&json!(report), || describe(&report));
-    if report.findings.is_empty() {
+    let prices = if args.prices { Some(prices::check(context, account).await?) } else { None };
+    let mut result = json!(report);
+    if let Some(prices) = &prices {
+        result["prices"] = json!(prices);
+    }
+    context.output.result(&result, || describe(&report, prices.as_ref()));
+    let found = report.findings.len() + prices.map_or(0, |prices| prices.findings.len());
+    if found == 0 {
         return Ok(());
     }
     Err(Failure::new(
         "does_not_add_up",
-        format!("{} findings, see above", report.findings.len()),
+        format!("{found} findings, see above"),
         "a batch not yet published resolves itself; anything else is evidence to take up with the operator",
     ))
 }
@@ -35,7 +45,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn describe(report: &AuditReport) -> String {
+fn describe(report: &AuditReport, prices: Option<&Prices>) -> String {
     let mut rows = vec![
         ("account", format!("{} ({}) of {}", report.futures_id, report.account_id, report.owner)),
         ("operator", format!("{} (index {})", report.operator, report.operator_index)),
@@ -56,6 +66,16 @@ fn describe(report: &AuditReport) -> String {
     ];
     for finding in &report.findings {
         rows.push((finding.code, finding.detail.clone()));
+    }
+    if let Some(prices) = prices {
+        let (checked, other) = (count(prices.checked, "charge", "charges"), prices.not_on_card);
+        rows.push((
+            "rate card",
+            format!("{}: {checked} within it, {other} for what it has no price for", prices.rate_card_hash),
+        ));
+        for finding in &prices.findings {
+            rows.push((finding.code, finding.detail.clone()));
+        }
     }
     facts(rows)
 }

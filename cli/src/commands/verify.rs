@@ -237,7 +237,8 @@ fn receipt_in(value: Value) -> Result<SignedReceipt, serde_json::Error> {
 
 /// The receipts of a batch: from the relayer that issued them, or an indexer that kept them. Either is only believed as far as
 /// its bytes lead to the root on-chain.
-async fn batch(context: &Context, operator_index: u32, number: u64) -> Outcome<Option<BatchDocument>> {
+/// The receipts of a batch; `None` while it is not sealed.
+pub(super) async fn batch(context: &Context, operator_index: u32, number: u64) -> Outcome<Option<BatchDocument>> {
     let path = context.here(&format!("/api/v1/receipts/{operator_index}/{number}"));
     let mut trouble = None;
     for source in [context.relayer(), context.indexer()].into_iter().flatten() {

@@ -145,3 +145,25 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_the_answer_in_the_header_names_is_covered_and_no_other() {
+        let body = keccak256(b"the bytes that were sent");
+        for field in ["audio", "text"] {
+            let answer = json!({ field: { "hash": body, "url": "https://a.example" } }).to_string();
+            let report = json!({ "extra": { "answer": answer } });
+            assert_eq!(attested(&report, body).unwrap(), keccak256(&answer));
+            attested(&report, keccak256(b"other bytes")).unwrap_err();
+        }
+        let nothing = json!({ "extra": { "answer": "{}" } });
+        attested(&nothing, body).unwrap_err();
+        assert_eq!(attested(&json!({ "extra": {} }), body).unwrap(), body, "the body itself");
+    }
+}

@@ -225,4 +225,23 @@ mod tests {
             "0x060dbcfb87035bac821d6baa07fdab2ec109e6f06deaa00e037c2c1f4fbe6f8b"
         );
     }
+
+    /// On Solana: checked with nothing but what stands in it, as a verifier does that resolves `did:key`.
+    #[test]
+    fn a_jws_names_its_key_and_is_signed_by_it() {
+        let signer = Signer::ed25519(&[7; 32]);
+        let Address::Solana(key) = signer.address() else { unreachable!() };
+        let payload = json!({ "version": 1, "resourceUrl": "https://a.example/ä", "amount": "10" });
+        let jws = jws(&signer, &key.did_key(), &payload).unwrap();
+        let (signed, signature) = jws.rsplit_once('.').unwrap();
+        let (header, body) = signed.split_once('.').unwrap();
+        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        assert_eq!(header["alg"], "EdDSA");
+        let kid = header["kid"].as_str().unwrap();
+        assert!(kid.starts_with("did:key:z6Mk") && kid.ends_with(kid[8..].split('#').next().unwrap()), "{kid}");
+        let body: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+        assert_eq!(body, payload);
+        let signature: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).unwrap().try_into().unwrap();
+        assert_eq!(signer.sign_message(signed.as_bytes()), Some(signature), "over header and payload");
+    }
 }

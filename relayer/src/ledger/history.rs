@@ -6,7 +6,7 @@ use compute_futures_chain::EventKind;
 use compute_futures_protocol::{AccountId, TransactionId};
 
 use super::db::Db;
-use super::sql::{Columns, int};
+use super::sql::{Columns, from_json, int};
 use super::types::{HistoryEntry, HistoryKind};
 use super::{Context, LedgerError, receipts};
 
@@ -71,6 +71,7 @@ async fn charges(
                 job_id: receipt.job_id,
                 kind: issued.kind.clone(),
                 model: issued.model.clone(),
+                usage: from_json(&issued.usage)?,
                 list_amount: receipt.list_amount,
                 discount_bps: receipt.discount_bps,
                 charged: receipt.charged,

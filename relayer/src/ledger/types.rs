@@ -237,6 +237,8 @@ pub enum HistoryKind {
         job_id: B256,
         kind: String,
         model: String,
+        /// Units used, as JSON.
+        usage: serde_json::Value,
         list_amount: Usdc,
         discount_bps: u16,
         charged: Usdc,

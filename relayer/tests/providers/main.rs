@@ -6,5 +6,6 @@ mod media;
 mod openai;
 mod parsing;
 mod replicate;
+mod replicate_faults;
 mod streaming;
 mod world;
