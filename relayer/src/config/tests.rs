@@ -190,3 +190,25 @@ proptest! {
         let _ = env(&[("SERVER__BIND", &text), ("PROVIDERS", &text), ("BASE__OPERATOR_KEY", &text), ("SOLANA__CONTRACT", &text)]);
     }
 }
+
+#[test]
+fn providers_tell_us_where_that_can_be_reached_and_believed() {
+    let told_at = |public_url: &str, secret: &str, url: &str| {
+        let mut config = Config::default();
+        config.server.public_url = public_url.into();
+        config.providers = vec![ProviderConfig {
+            name: "rep".into(),
+            webhook_secret_env: secret.into(),
+            webhook_url: url.into(),
+            ..ProviderConfig::default()
+        }];
+        config.providers_to_start().remove(0).webhook_url
+    };
+    let home = "https://relayer.example/api/v1/providers/rep/webhook";
+    assert_eq!(told_at("https://relayer.example", "SECRET", ""), home);
+    assert_eq!(told_at("https://relayer.example", "SECRET", "https://edge.example/x"), "https://edge.example/x");
+    assert_eq!(told_at("https://relayer.example", "", ""), "", "nobody could tell a webhook from a forgery");
+    for inside in ["", "http://relayer.example", "https://127.0.0.1:8402", "https://10.0.0.1", "https://[::1]"] {
+        assert_eq!(told_at(inside, "SECRET", ""), "", "{inside}");
+    }
+}

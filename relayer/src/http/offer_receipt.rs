@@ -226,22 +226,25 @@ mod tests {
         );
     }
 
-    /// On Solana: checked with nothing but what stands in it, as a verifier does that resolves `did:key`.
+    /// What `@x402/extensions` makes of the same key and payload, byte for byte: ed25519 signs deterministically.
     #[test]
     fn a_jws_names_its_key_and_is_signed_by_it() {
         let signer = Signer::ed25519(&[7; 32]);
         let Address::Solana(key) = signer.address() else { unreachable!() };
-        let payload = json!({ "version": 1, "resourceUrl": "https://a.example/ä", "amount": "10" });
-        let jws = jws(&signer, &key.did_key(), &payload).unwrap();
-        let (signed, signature) = jws.rsplit_once('.').unwrap();
-        let (header, body) = signed.split_once('.').unwrap();
-        let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
-        assert_eq!(header["alg"], "EdDSA");
-        let kid = header["kid"].as_str().unwrap();
-        assert!(kid.starts_with("did:key:z6Mk") && kid.ends_with(kid[8..].split('#').next().unwrap()), "{kid}");
-        let body: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
-        assert_eq!(body, payload);
-        let signature: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).unwrap().try_into().unwrap();
-        assert_eq!(signer.sign_message(signed.as_bytes()), Some(signature), "over header and payload");
+        let payload = json!({
+            "version": 1, "resourceUrl": "https://a.example/x", "scheme": "exact",
+            "network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "asset": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+            "payTo": "11111111111111111111111111111112", "amount": "10", "validUntil": 1_703_123_516_u64,
+        });
+        let expected = concat!(
+            "eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDprZXk6ejZNa3ZEcUdUNTRjWGVzWUd2QUJwRjFVYXBWTndqQ3FSY2FmaTRQeDZUaHY1VDNaI3o2TW",
+            "t2RHFHVDU0Y1hlc1lHdkFCcEYxVWFwVk53akNxUmNhZmk0UHg2VGh2NVQzWiJ9",
+            ".eyJhbW91bnQiOiIxMCIsImFzc2V0IjoiRVBqRldkZDVBdWZxU1NxZU0ycU4xeHp5YmFwQzhHNHdFR0drWnd5VER0MXYiLCJuZXR3b3JrIjoic",
+            "29sYW5hOjVleWt0NFVzRnY4UDhOSmRUUkVwWTF2enFLcVpLdmRwIiwicGF5VG8iOiIxMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMiI",
+            "sInJlc291cmNlVXJsIjoiaHR0cHM6Ly9hLmV4YW1wbGUveCIsInNjaGVtZSI6ImV4YWN0IiwidmFsaWRVbnRpbCI6MTcwMzEyMzUxNiwidmVyc",
+            "2lvbiI6MX0",
+            ".unCRdWeq8p0UeKs8VWCNgZCaLp2WhL90nQxynSZVz_5iLaPLbSzbNIeK5cbv8lS0dHygxOktmJMo-NO2IhX1CA",
+        );
+        assert_eq!(jws(&signer, &key.did_key(), &payload).unwrap(), expected);
     }
 }

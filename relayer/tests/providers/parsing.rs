@@ -88,6 +88,18 @@ fn what_is_wrong_is_refused_with_a_hint() {
     }
 }
 
+/// Before any payment: no provider has a model of that name.
+#[test]
+fn what_stands_for_every_model_is_none_itself() {
+    let catalog = catalog();
+    for model in ["any", "flux", "gpu/", "/", "any:0"] {
+        let error = catalog.parse(JobKind::Gpu, &json!({"model": model, "input": {}})).unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code), (400, "unknown_model"), "{model}");
+        assert!(error.hint.contains("owner/model"), "{model}: {}", error.hint);
+    }
+    assert!(catalog.parse(JobKind::Gpu, &json!({"model": "owner/model", "input": {}})).is_ok());
+}
+
 #[test]
 fn a_misspelt_parameter_is_named() {
     let error = catalog().parse(JobKind::ImageGeneration, &json!({"model": "image", "promt": "x"})).unwrap_err();
