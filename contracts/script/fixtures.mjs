@@ -57,7 +57,9 @@ const code = {
 
 mkdirSync('contracts/out', { recursive: true });
 writeFileSync('contracts/out/circle.json', JSON.stringify({ ...usdc, code }));
-execFileSync('forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit', env });
+// Out and cache of its own: what `forge lint` compiles has no bytecode, and `forge script` would take it for whole.
+const apart = { ...env, FOUNDRY_OUT: 'contracts/out/fixtures', FOUNDRY_CACHE_PATH: 'contracts/cache/fixtures' };
+execFileSync('forge', ['script', 'contracts/script/UsdcFixture.s.sol', '--quiet'], { stdio: 'inherit', env: apart });
 
 const state = readJson('contracts/out/circle.state.json');
 const wanted = [usdc.token, usdc.implementation, usdc.signatureChecker, usdc.roles.minter].map((a) => a.toLowerCase());
