@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 /// A proper refusal: 4xx with what happened, its stable name and what to do; nothing from inside.
 fn refusal(what: &str, status: u16, body: &Value) {
     assert!((400..500).contains(&status), "{what}: {status} {body}");
-    for field in ["error", "code", "hint"] {
-        let text = body[field].as_str().unwrap_or_default();
+    // OpenAI's clients know another form.
+    let (error, fields) = if what.contains(" /v1/") {
+        (&body["error"], ["message", "code", "type"])
+    } else {
+        (body, ["error", "code", "hint"])
+    };
+    for field in fields {
+        let text = error[field].as_str().unwrap_or_default();
         assert!(!text.is_empty() && text.len() < 500, "{what}: {field} in {status} {body}");
     }
     let text = body.to_string().to_lowercase();

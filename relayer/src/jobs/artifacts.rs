@@ -97,15 +97,8 @@ impl Artifacts {
 
     async fn store(&self, media_type: &str, content: &Bytes) -> Result<B256, LedgerError> {
         let hash = keccak256(content);
-        let column = match self.directory() {
-            Some(directory) => {
-                write_file(directory, hash, content)
-                    .await
-                    .map_err(|error| LedgerError::Unavailable(format!("outputs.directory: {error}")))?;
-                None
-            }
-            None => Some(content.to_vec()),
-        };
+        self.write(hash, content).await?;
+        let column = self.directory().is_none().then(|| content.to_vec());
         let mut tx = self.ledger.db.begin_write().await?;
         sqlx::query(
             "INSERT INTO artifacts (hash, media_type, size, bytes, expires_ms) VALUES ($1, $2, $3, $4, $5) \
@@ -119,7 +112,16 @@ impl Artifacts {
         .execute(tx.connection())
         .await?;
         tx.commit().await?;
+        // Should the same file's time have been over just now, it was removed before this row came.
+        self.write(hash, content).await?;
         Ok(hash)
+    }
+
+    /// Into the directory, where there is one and the file is not there yet.
+    async fn write(&self, hash: B256, content: &Bytes) -> Result<(), LedgerError> {
+        let Some(directory) = self.directory() else { return Ok(()) };
+        let written = write_file(directory, hash, content).await;
+        written.map_err(|error| LedgerError::Unavailable(format!("outputs.directory: {error}")))
     }
 
     /// A file, unless it was never here or its time is over.
@@ -156,17 +158,22 @@ impl Artifacts {
     /// When the database fails.
     pub async fn forget(&self) -> Result<u64, LedgerError> {
         let now = now_ms();
+        let any = sqlx::query("SELECT hash FROM artifacts WHERE expires_ms <= $1 LIMIT 1").bind(int(now));
+        if any.fetch_optional(&self.ledger.db.pool).await?.is_none() {
+            return Ok(0);
+        }
+        // Files and rows go in one transaction: what is stored anew meanwhile comes after both.
+        let mut tx = self.ledger.db.begin_write().await?;
         if let Some(directory) = self.directory() {
             let rows = sqlx::query("SELECT hash FROM artifacts WHERE expires_ms <= $1 AND bytes IS NULL")
                 .bind(int(now))
-                .fetch_all(&self.ledger.db.pool)
+                .fetch_all(tx.connection())
                 .await?;
             for row in &rows {
                 // Gone already is as good.
                 let _ = tokio::fs::remove_file(file(directory, Columns::of(row).hash()?)).await;
             }
         }
-        let mut tx = self.ledger.db.begin_write().await?;
         let gone = sqlx::query("DELETE FROM artifacts WHERE expires_ms <= $1")
             .bind(int(now))
             .execute(tx.connection())

@@ -55,9 +55,8 @@ async fn files_are_forgotten_after_their_time_in_database_and_directory() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         assert_eq!(get(&world, &path).await.0, 404, "its time is over at once here");
-        // The relayer does so now and then by itself, and may have been faster.
-        world.artifacts.forget().await.unwrap();
-        assert_eq!(world.artifacts.forget().await.unwrap(), 0);
+        // The relayer does so now and then by itself, and may have been faster, or be at it.
+        while world.artifacts.forget().await.unwrap() > 0 {}
         if !directory.is_empty() {
             assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         }

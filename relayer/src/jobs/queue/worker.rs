@@ -282,7 +282,7 @@ fn too_slow() -> ApiError {
         StatusCode::GATEWAY_TIMEOUT,
         "job_timeout",
         "the job was not done in time",
-        "nothing was charged; send it again, or choose another model",
+        "nothing was charged; choose another model, or pay from credit: a payment per call must settle before it expires, on Solana within a minute",
     )
 }
 
