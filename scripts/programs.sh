@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # The Solana programs as they are committed: programs/fixtures/*.so and idls/*.json, so that nobody needs an sBPF compiler to run tests.
 #   scripts/programs.sh check    fails when they are not those of the sources (hashes only: needs nothing)
-#   scripts/programs.sh build    builds both and writes the hashes (sets up the compiler where there is none)
-#   COMPUTE_FUTURES_PROGRAM_ID=<id> scripts/programs.sh deploy <folder>    a program for a real cluster, official tools only
+#   scripts/programs.sh build    builds all of them and writes the hashes (sets up the compiler where there is none)
+#   scripts/programs.sh deploy <folder>    programs for a real cluster, official tools only; their ids come from COMPUTE_FUTURES_PROGRAM_ID,
+#                                          PROVIDER_REGISTRY_PROGRAM_ID and COMPUTE_ESCROW_PROGRAM_ID
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-programs=(compute-futures)
+programs=(compute-futures provider-registry compute-escrow)
 hashes=programs/fixtures/SHA256SUMS
 
 # Everything that decides what is built.
 sources() {
     git ls-files --cached --others --exclude-standard \
-        programs/Cargo.toml programs/Cargo.lock ':(glob)programs/*/Cargo.toml' ':(glob)programs/*/src/**' scripts/solana | LC_ALL=C sort -u
+        programs/Cargo.toml programs/Cargo.lock programs/build.rs ':(glob)programs/*/Cargo.toml' ':(glob)programs/*/src/**' scripts/solana | LC_ALL=C sort -u
 }
 # Sources are one hash; the built files have one each.
 state() {
@@ -49,10 +50,12 @@ build() {
     state >"$hashes"
 }
 
-# Real clusters get what the official compiler makes (cargo-build-sbf, of Solana's tools), under an id of their own.
+# Real clusters get what the official compiler makes (cargo-build-sbf, of Solana's tools), under ids of their own.
 deploy() {
     local out=${1:?say into which folder}
     : "${COMPUTE_FUTURES_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
+    : "${PROVIDER_REGISTRY_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
+    : "${COMPUTE_ESCROW_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
     have cargo-build-sbf || fail 'cargo-build-sbf is not on PATH' \
         'install the Solana tools (https://docs.anza.xyz/cli/install): only they are for real clusters'
     for program in "${programs[@]}"; do

@@ -1,13 +1,10 @@
-//! All batch roots of an operator in 40 hashes: a Merkle mountain range, so that posting a batch costs no rent and every receipt
-//! can still be proved on chain for ever (I-7). What it is, in words: docs/adr/010-solana.md.
+//! Any number of hashes in a few: a Merkle mountain range, so that adding one costs no rent and every one of them can still be proved on
+//! chain for ever (I-7). What it is, in words: docs/adr/010-solana.md. `N` peaks are enough for 2^N − 1 leaves.
 
 use solana_keccak_hasher::hashv;
 
-/// Batch numbers have 40 bits, so this is enough for all of them.
-pub const MAX_PEAKS: usize = 40;
-
-/// Appends the root of batch number `count + 1`. One hash a batch on average, 39 at most.
-pub fn append(peaks: &mut [[u8; 32]; MAX_PEAKS], count: u64, root: [u8; 32]) {
+/// Appends leaf number `count + 1`. One hash a leaf on average, `N` − 1 at most.
+pub fn append<const N: usize>(peaks: &mut [[u8; 32]; N], count: u64, root: [u8; 32]) {
     let mut node = root;
     let mut height = 0;
     while count >> height & 1 == 1 {
@@ -17,14 +14,20 @@ pub fn append(peaks: &mut [[u8; 32]; MAX_PEAKS], count: u64, root: [u8; 32]) {
     peaks[height] = node;
 }
 
-/// Whether `root` is the root of batch `number` out of `count`. `proof` holds the siblings, lowest first. The shape of the path is
-/// fixed by the two numbers, so an inner node never passes for a root.
-pub fn proves(peaks: &[[u8; 32]; MAX_PEAKS], count: u64, number: u64, root: [u8; 32], proof: &[[u8; 32]]) -> bool {
-    if number == 0 || number > count || count >> MAX_PEAKS != 0 {
+/// Whether `root` is leaf `number` out of `count`. `proof` holds the siblings, lowest first. The shape of the path is fixed by the two
+/// numbers, so an inner node never passes for a leaf.
+pub fn proves<const N: usize>(
+    peaks: &[[u8; 32]; N],
+    count: u64,
+    number: u64,
+    root: [u8; 32],
+    proof: &[[u8; 32]],
+) -> bool {
+    if number == 0 || number > count || count >> N != 0 {
         return false;
     }
     let index = number - 1;
-    // The first bit in which they differ is set in `count`, and says in which mountain the batch lies.
+    // The first bit in which they differ is set in `count`, and says in which mountain the leaf lies.
     let height = (index ^ count).ilog2() as usize;
     if proof.len() != height {
         return false;
@@ -40,7 +43,7 @@ fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     hashv(&[left, right]).to_bytes()
 }
 
-/// Siblings of batch `number` among all `roots`, for whoever knows them (an indexer).
+/// Siblings of leaf `number` among all `roots`, for whoever knows them (an indexer).
 pub fn proof(roots: &[[u8; 32]], number: u64) -> Option<Vec<[u8; 32]>> {
     let count = roots.len() as u64;
     if number == 0 || number > count {
@@ -64,6 +67,8 @@ pub fn proof(roots: &[[u8; 32]], number: u64) -> Option<Vec<[u8; 32]>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const MAX_PEAKS: usize = 40;
 
     fn roots(count: u64) -> Vec<[u8; 32]> {
         (0..count).map(|i| hashv(&[&i.to_le_bytes()]).to_bytes()).collect()

@@ -4,8 +4,6 @@
 use anchor_lang::prelude::*;
 use solana_instructions_sysvar::{load_current_index_checked, load_instruction_at_checked};
 
-use crate::errors::ComputeFuturesError;
-
 const PROGRAM: Pubkey = pubkey!("Ed25519SigVerify111111111111111111111111111");
 
 /// One signature, then seven u16: signature offset 48, its instruction (this one), key offset 16, this one, message offset 112,
@@ -14,14 +12,16 @@ const HEADER: [u8; 16] = [1, 0, 48, 0, 0xff, 0xff, 16, 0, 0xff, 0xff, 112, 0, 32
 const KEY: core::ops::Range<usize> = 16..48;
 const MESSAGE: core::ops::Range<usize> = 112..144;
 
-/// Who signed `digest`, by the instruction directly before the current one. `instructions` must have been checked to be the sysvar.
-pub(crate) fn signer_of(digest: &[u8; 32], instructions: &AccountInfo<'_>) -> Result<Pubkey> {
+/// Who signed `digest`, by the instruction directly before the current one; `None` when that is not the one form over these bytes.
+/// `instructions` must have been checked to be the sysvar.
+pub fn signer_of(digest: &[u8; 32], instructions: &AccountInfo<'_>) -> Result<Option<Pubkey>> {
     let current = load_current_index_checked(instructions)?;
-    let previous = current.checked_sub(1).ok_or(ComputeFuturesError::InvalidSignature)?;
+    let Some(previous) = current.checked_sub(1) else { return Ok(None) };
     let instruction = load_instruction_at_checked(usize::from(previous), instructions)?;
-    require_keys_eq!(instruction.program_id, PROGRAM, ComputeFuturesError::InvalidSignature);
     let data = instruction.data.as_slice();
-    require!(data.len() == MESSAGE.end && data.starts_with(&HEADER), ComputeFuturesError::InvalidSignature);
-    require!(data[MESSAGE] == digest[..], ComputeFuturesError::InvalidSignature);
-    Pubkey::try_from(&data[KEY]).map_err(|_| ComputeFuturesError::InvalidSignature.into())
+    let signs = instruction.program_id == PROGRAM
+        && data.len() == MESSAGE.end
+        && data.starts_with(&HEADER)
+        && data[MESSAGE] == digest[..];
+    Ok(if signs { Pubkey::try_from(&data[KEY]).ok() } else { None })
 }
