@@ -1,10 +1,10 @@
 //! The vectors that Solidity, Rust and JavaScript are checked with, bit for bit (`tests/vectors/`).
 
 use compute_futures::rows::Row;
+use compute_futures::seeds;
 use compute_futures::state::discount::discounted;
 use compute_futures::state::{MAX_PEAKS, MAX_TIERS};
 use compute_futures::typed_data::{domain_separator, spend_ceiling_digest};
-use compute_futures::seeds;
 use compute_program_common::{history, receipts};
 use serde_json::Value;
 

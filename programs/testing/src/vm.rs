@@ -64,14 +64,14 @@ pub fn instruction(program: Pubkey, accounts: &impl ToAccountMetas, data: &impl 
     Instruction { program_id: address(program), accounts, data: data.data() }
 }
 
-/// A chain with these programs (id, name of the fixture), USDC, and a relayer with lamports. `COMPUTE_FUTURES_PROGRAM` names another build
-/// of the first: programs/mutants.mjs takes checks out.
+/// A chain with these programs (id, name of the fixture), USDC, and a relayer with lamports. `COMPUTE_FUTURES_FIXTURES` names a folder with
+/// other builds: programs/mutants.mjs takes checks out.
 pub fn chain(programs: &[(Pubkey, &str)], relayer: &Keypair) -> LiteSVM {
     let mut svm = LiteSVM::new().with_precompiles();
-    let mut other = std::env::var_os("COMPUTE_FUTURES_PROGRAM").map(PathBuf::from);
+    let committed = || root().join("programs/fixtures");
+    let fixtures = std::env::var_os("COMPUTE_FUTURES_FIXTURES").map_or_else(committed, PathBuf::from);
     for (id, name) in programs {
-        let file = other.take().unwrap_or_else(|| root().join(format!("programs/fixtures/{name}.so")));
-        svm.add_program_from_file(address(*id), file).expect("make programs");
+        svm.add_program_from_file(address(*id), fixtures.join(format!("{name}.so"))).expect("make programs");
     }
     svm.airdrop(&relayer.pubkey(), 1 << 37).unwrap();
     svm.set_account(address(MINT), accounts::mint(accounts::TOKEN)).unwrap();

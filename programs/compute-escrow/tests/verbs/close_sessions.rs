@@ -170,6 +170,26 @@ fn read_only_accounts_block_nobody() {
     }
 }
 
+/// Whoever paid a rent may become anything afterwards, even a program: it gets its rent all the same.
+#[test]
+fn a_rent_payer_that_became_a_program_blocks_nobody() {
+    let (mut world, ids) = with_sessions(1);
+    let (meter, agent, payer) = (world.meter.insecure_clone(), world.agent.insecure_clone(), keypair("payer"));
+    world.svm.airdrop(&address(key(&payer)), 1 << 32).unwrap();
+    let request = world.request(USDC, DEADLINE);
+    world.ok(&[open_session(key(&payer), key(&agent), &request, 2)], &[&payer, &agent]);
+    let loader = address(Pubkey::from_str_const("BPFLoaderUpgradeab1e11111111111111111111111"));
+    let program = world.get(TOKEN).unwrap();
+    world.set(key(&payer), Account { owner: loader, executable: true, ..program });
+    let lamports = world.lamports(key(&payer));
+    let second = session_id(1, 2);
+    let of = [of_session(second, 1, key(&payer)), of_session(ids[0], 1, key(&world.relayer))];
+    let close = close_sessions(key(&meter), &[row(second, 5), row(ids[0], 5)], &of);
+    let closed: SessionsClosed = event(&world.ok(&[close], &[&meter]));
+    assert!(closed.rows.iter().all(|row| row.rejection == Rejection::None));
+    assert!(world.lamports(key(&payer)) > lamports);
+}
+
 #[test]
 fn what_is_not_a_row_is_refused() {
     let (mut world, ids) = with_sessions(1);

@@ -111,6 +111,27 @@ fn each_first_agent_needs_its_account() {
     world.ok(&[right], &[&creator]);
 }
 
+/// One wallet may be payer, creator, agent and more at once.
+#[test]
+fn a_creator_may_pay_for_itself() {
+    let mut world = World::new();
+    let creator = world.creator.insecure_clone();
+    let me = key(&creator);
+    world.svm.airdrop(&address(me), 1 << 34).unwrap();
+    let terms = EscrowTerms { agents: vec![me], ..world.terms() };
+    world.ok(&[create(me, 1, &terms, 10 * USDC)], &[&creator]);
+    world.ok(&[add_agent(me, me, 1, key(&world.agent))], &[&creator]);
+    let request = SessionRequest { meter: me, ..world.request(USDC, DEADLINE) };
+    world.ok(&[open_session(me, me, &request, 1)], &[&creator]);
+    let row = Row { session_id: session_id(1, 1), cost: 5, receipt_count: 0, receipts_root: [0; 32] };
+    let close = close_sessions(me, &[row], &[of_session(row.session_id, 1, me)]);
+    let closed: SessionsClosed = event(&world.ok(&[close], &[&creator]));
+    assert_eq!(closed.rows[0].cost, 5);
+    world.set_time(EXPIRY as i64 + 1);
+    world.ok(&[expire(1, me, me, None), close_agent(me, 1, me)], &[&creator]);
+    assert_eq!(world.usdc(me), 1_000_000 * USDC - 5);
+}
+
 /// A mint of Token-2022 at another address, with a vault of its own: no budget.
 #[test]
 fn a_token_2022_mint_is_no_usdc() {
