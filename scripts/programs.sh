@@ -2,8 +2,8 @@
 # The Solana programs as they are committed: programs/fixtures/*.so and idls/*.json, so that nobody needs an sBPF compiler to run tests.
 #   scripts/programs.sh check    fails when they are not those of the sources (hashes only: needs nothing)
 #   scripts/programs.sh build    builds all of them and writes the hashes (sets up the compiler where there is none)
-#   scripts/programs.sh deploy <folder>    programs for a real cluster, official tools only; their ids come from COMPUTE_FUTURES_PROGRAM_ID,
-#                                          PROVIDER_REGISTRY_PROGRAM_ID and COMPUTE_ESCROW_PROGRAM_ID
+#   scripts/programs.sh deploy <folder>    programs for a real cluster, official tools only: those of COMPUTE_FUTURES_PROGRAM_ID,
+#                                          PROVIDER_REGISTRY_PROGRAM_ID and COMPUTE_ESCROW_PROGRAM_ID that are set
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 programs=(compute-futures provider-registry compute-escrow)
@@ -51,17 +51,24 @@ build() {
     state >"$hashes"
 }
 
-# Real clusters get what the official compiler makes (cargo-build-sbf, of Solana's tools), under ids of their own.
+# Real clusters get what the official compiler makes (cargo-build-sbf, of Solana's tools), under ids of their own: those of the fixtures
+# have public keys. Builds the programs whose id is set.
 deploy() {
-    local out=${1:?say into which folder}
-    : "${COMPUTE_FUTURES_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
-    : "${PROVIDER_REGISTRY_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
-    : "${COMPUTE_ESCROW_PROGRAM_ID:?set it to the id to deploy under: the one of the fixtures has a public key}"
+    local out=${1:?say into which folder} program id built=0
     have cargo-build-sbf || fail 'cargo-build-sbf is not on PATH' \
         'install the Solana tools (https://docs.anza.xyz/cli/install): only they are for real clusters'
     for program in "${programs[@]}"; do
+        id=${program//-/_}
+        id=${id^^}_PROGRAM_ID
+        if [ -z "${!id:-}" ]; then continue; fi
+        if [ "$program" = compute-escrow ]; then
+            : "${PROVIDER_REGISTRY_PROGRAM_ID:?set it to the id of the registry: compute-escrow has it inside}"
+        fi
         cargo build-sbf --manifest-path "programs/$program/Cargo.toml" --sbf-out-dir "$out" -- --locked
+        built=$((built + 1))
     done
+    [ "$built" -gt 0 ] || fail 'no program has an id to deploy under' \
+        'set COMPUTE_FUTURES_PROGRAM_ID, PROVIDER_REGISTRY_PROGRAM_ID and COMPUTE_ESCROW_PROGRAM_ID, or those that are to be built'
 }
 
 case "${1:-}" in
