@@ -69,6 +69,17 @@ fn forged_signatures_are_refused() {
     attack(&mut world, &owner, &digest(ID, 20), &raise, between, 6000 + Refused::InvalidSignature as u32);
 }
 
+/// Another precompile verifies the same bytes with a key of another curve, which somebody may well have the secret of.
+#[test]
+fn a_signature_of_another_curve_is_none() {
+    let (mut world, owner, raise) = world();
+    let other = OtherCurve::new("delegate of another curve");
+    world.ok(&[set_delegate(key(&owner), 1, Some(other.claimed()))], &[&owner]);
+    let sign = other.signed(&digest(ID, 20));
+    world.ok(std::slice::from_ref(&sign), &[]); // verified, but not by the ed25519 program
+    world.refused(&[sign, raise], &[], Refused::InvalidSignature);
+}
+
 /// The zero key stands for "no delegate". It is a point of small order, over which signatures can be made up.
 #[test]
 fn no_delegate_is_nobody() {

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod ed25519;
 pub mod events;
+pub mod secp256r1;
 pub mod substitute;
 pub mod units;
 pub mod vm;

@@ -13,6 +13,7 @@ pub(crate) use compute_escrow::typed_data::SessionCost;
 pub(crate) use compute_program_testing::accounts::{SYSTEM, TOKEN, TOKEN_2022, mint, token, token_address};
 pub(crate) use compute_program_testing::ed25519::{attack, signed};
 pub(crate) use compute_program_testing::events::{event, recorded};
+pub(crate) use compute_program_testing::secp256r1::OtherCurve;
 pub(crate) use compute_program_testing::substitute::Case;
 pub(crate) use compute_program_testing::vm::{NOW, USDC, Vm, address, cases, key, keypair, root};
 pub(crate) use compute_program_testing::{AccountMeta, Instruction, Keypair, Pubkey};

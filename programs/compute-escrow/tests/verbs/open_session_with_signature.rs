@@ -93,6 +93,19 @@ fn forged_signatures_open_nothing() {
     attack(&mut world, &agent, &wanted, &then, between, 6000 + Refused::InvalidAgentSignature as u32);
 }
 
+/// Another precompile verifies the same bytes with a key of another curve, which somebody may well have the secret of.
+#[test]
+fn a_signature_of_another_curve_is_none() {
+    let mut world = World::with_escrow();
+    let (creator, other) = (world.creator.insecure_clone(), OtherCurve::new("agent of another curve"));
+    let agent = other.claimed();
+    world.ok(&[add_agent(key(&world.relayer), key(&creator), 1, agent)], &[&creator]);
+    let request = world.request(USDC, DEADLINE);
+    let sign = other.signed(&opening_digest(&request, agent, 0));
+    world.ok(std::slice::from_ref(&sign), &[]); // verified, but not by the ed25519 program
+    world.refused(&[sign, open(&world, agent, &request)], &[], Refused::InvalidAgentSignature);
+}
+
 /// A key of small order, over which signatures can be made up: whatever the precompile lets through.
 #[test]
 fn nobody_is_no_agent() {

@@ -16,6 +16,7 @@ pub(crate) use compute_futures::rows::Row;
 pub(crate) use compute_futures::state::{FuturesAccount, Operator, Tier};
 pub(crate) use compute_program_testing::ed25519::{attack, signed};
 pub(crate) use compute_program_testing::events::{event, recorded};
+pub(crate) use compute_program_testing::secp256r1::OtherCurve;
 pub(crate) use compute_program_testing::substitute;
 pub(crate) use compute_program_testing::vm::{NOW, USDC, Vm, address, cases, keypair, root};
 pub(crate) use compute_program_testing::{AccountMeta, Instruction, Keypair, Pubkey};
