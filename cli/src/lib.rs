@@ -9,6 +9,7 @@ mod demo;
 pub mod devnet;
 mod failure;
 pub mod keys;
+pub mod market_args;
 mod output;
 mod shutdown;
 

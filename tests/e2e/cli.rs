@@ -7,12 +7,12 @@ use compute_futures_tests::{Books, World, Worlds, usdc};
 use serde_json::Value;
 
 /// The command line on a world.
-struct Cli<'a> {
-    world: &'a World,
+pub(super) struct Cli<'a> {
+    pub(super) world: &'a World,
 }
 
 impl Cli<'_> {
-    async fn run(&self, args: &[&str]) -> (bool, Value) {
+    pub(super) async fn run(&self, args: &[&str]) -> (bool, Value) {
         let binary = std::env::current_exe().expect("a path");
         let binary =
             binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
@@ -37,14 +37,14 @@ impl Cli<'_> {
     }
 
     /// Runs a verb that must succeed.
-    async fn ok(&self, args: &[&str]) -> Value {
+    pub(super) async fn ok(&self, args: &[&str]) -> Value {
         let (ok, answer) = self.run(args).await;
         assert!(ok, "{args:?}: {answer}");
         answer
     }
 
     /// Runs a verb that must fail, and says why and what to do.
-    async fn refused(&self, args: &[&str]) -> Value {
+    pub(super) async fn refused(&self, args: &[&str]) -> Value {
         let (ok, answer) = self.run(args).await;
         assert!(!ok, "{args:?}: {answer}");
         for field in ["error", "code", "hint"] {

@@ -9,5 +9,6 @@ mod facilitator;
 mod idempotency;
 mod jobs;
 mod live;
+mod market;
 mod postgres;
 mod stock;

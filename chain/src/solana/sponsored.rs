@@ -12,6 +12,7 @@ use super::message::{Instruction, Message, compile};
 use super::plan::Roles;
 use super::writer::with_headroom;
 use super::{SolanaWriter, solana};
+use crate::market::MarketAction;
 use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction};
 
 fn unlike(what: &str) -> ChainError {
@@ -52,6 +53,15 @@ fn is_owners(verb: &Action) -> bool {
             | Action::SetDelegate { .. }
             | Action::RequestRefund { .. }
             | Action::Refund { .. }
+            // Rent that these pay comes back to whoever paid it.
+            | Action::Market(
+                MarketAction::Create { .. }
+                    | MarketAction::Fund { .. }
+                    | MarketAction::AddAgent { .. }
+                    | MarketAction::RemoveAgent { .. }
+                    | MarketAction::OpenSession { .. }
+                    | MarketAction::Refund { .. }
+            )
     )
 }
 
@@ -59,7 +69,7 @@ impl SolanaWriter {
     /// What `owner` signs so that we pay.
     pub(super) async fn offer(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
         let roles = self.roles(owner, verb)?;
-        let plan = self.reader.plan(roles, verb).await?;
+        let plan = self.plan(roles, verb).await?;
         let unsigned = compile(self.sender, &plan, Default::default()).unsigned()?;
         let units = with_headroom(self.reader.simulate(&unsigned).await?.units()?);
         let price = self.price(self.fees_for_plan(&plan).await?, units);
@@ -143,7 +153,7 @@ impl SolanaWriter {
         if offered.fee_payer() != roles.payer {
             return Err(unlike("somebody else pays for it"));
         }
-        let plan = self.reader.plan(roles, verb).await?;
+        let plan = self.plan(roles, verb).await?;
         let message =
             message(roles.payer, &plan, offered.units.into(), offered.price, offered.transaction.message.blockhash);
         if message.bytes != offered.transaction.message.bytes {

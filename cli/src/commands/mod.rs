@@ -5,11 +5,16 @@ mod balance;
 mod ceiling;
 mod delegate;
 mod deposit;
+mod escrow;
 mod events;
+mod market;
 mod operator;
+mod provider;
 mod refund;
 mod run;
 mod service;
+mod session;
+mod session_close;
 mod verify;
 
 use crate::args::{Cli, Command};
@@ -45,6 +50,9 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome<()> {
         Command::Delegate(args) => delegate::run(&Context::new(global)?, args).await,
         Command::Audit(args) => audit::run(&Context::new(global)?, args).await,
         Command::Operator(args) => operator::run(&Context::new(global)?, args).await,
+        Command::Provider(args) => provider::run(&Context::new(global)?, args).await,
+        Command::Escrow(args) => escrow::run(&Context::new(global)?, args).await,
+        Command::Session(args) => session::run(&Context::new(global)?, args).await,
     }
 }
 
