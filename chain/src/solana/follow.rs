@@ -48,10 +48,13 @@ struct Block {
     signatures: Vec<String>,
 }
 
+/// What a call's data records: nothing when it is no event, an error when its fields cannot be read.
+type Decode<K> = fn(&[u8]) -> Result<Option<Vec<K>>, String>;
+
 /// Programs whose events are followed together: each with its event authority, and how its calls to itself are read.
 pub(super) struct Source<K> {
     pub(super) programs: Vec<(SolanaAddress, SolanaAddress)>,
-    pub(super) decode: fn(&[u8]) -> Result<Option<Vec<K>>, String>,
+    pub(super) decode: Decode<K>,
 }
 
 impl Block {
