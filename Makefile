@@ -49,7 +49,7 @@ gas: ## Write new gas snapshots
 	@scripts/need.sh npm
 	@PATH="$$PWD/node_modules/.bin:$$PATH" && forge build --quiet && forge test --isolate --match-contract GasTest
 
-programs: ## Build the Solana program again -> programs/fixtures, idls
+programs: ## Build the Solana programs again -> programs/fixtures, idls
 	@scripts/need.sh rust
 	@scripts/programs.sh build
 
@@ -57,7 +57,9 @@ fmt: ## Format Rust and Solidity
 	@scripts/need.sh rust npm
 	@cargo fmt --all
 	@cargo fmt --manifest-path programs/Cargo.toml --all
+	@cargo fmt --manifest-path programs/testing/Cargo.toml
 	@cargo fmt --manifest-path programs/compute-futures/tests/Cargo.toml
+	@cargo fmt --manifest-path programs/compute-escrow/tests/Cargo.toml
 	@PATH="$$PWD/node_modules/.bin:$$PATH" forge fmt
 
 lint: ## Formatting, clippy, licences, advisories, generated files

@@ -16,15 +16,18 @@ advisories() {
     fi
 }
 
-# What the Solana program is made of, by the same rules. It needs fewer of the licences.
+# What the Solana programs are made of, by the same rules. They need fewer of the licences.
 programs_deny() {
     cargo deny --manifest-path programs/Cargo.toml --workspace --config deny.toml check --allow license-not-encountered "$@"
 }
 
-# The program and its tests have lock files of their own.
+# The programs and their tests have lock files of their own.
 programs_fmt() {
     cargo fmt --manifest-path programs/Cargo.toml --all --check
-    cargo fmt --manifest-path programs/compute-futures/tests/Cargo.toml --check
+    local package
+    for package in testing compute-futures/tests compute-escrow/tests; do
+        cargo fmt --manifest-path "programs/$package/Cargo.toml" --check
+    done
 }
 
 shells() {
@@ -38,7 +41,7 @@ shells() {
 
 mkdir -p target
 run 'rustfmt' cargo fmt --all --check
-run 'rustfmt: Solana program' programs_fmt
+run 'rustfmt: Solana programs' programs_fmt
 run 'forge fmt' forge fmt --check
 run 'forge lint' forge lint --deny warnings
 run 'shell scripts' shells
@@ -46,12 +49,12 @@ run 'file lengths' scripts/lengths.sh
 run 'promises' scripts/promises.sh
 run 'generated files' node contracts/script/gen.mjs --check
 run 'fixtures' node contracts/script/fixtures.mjs --check
-run 'Solana program' scripts/programs.sh check
+run 'Solana programs' scripts/programs.sh check
 run 'vectors' node tests/vectors/generate.mjs --check
 run 'OpenAPI document' cargo test --quiet --locked --workspace --test compute the_committed_document
 run 'reference of the skill' node skills/gen.mjs --check
 run 'clippy' cargo clippy --workspace --all-targets --locked -- -D warnings
-run 'clippy: Solana program' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings
+run 'clippy: Solana programs' cargo clippy --manifest-path programs/Cargo.toml --workspace --all-targets --locked -- -D warnings
 # The benchmarks are a workspace of their own, with crates of ours in it.
 run 'lock file of the benchmarks' cargo metadata --locked --format-version 1 --manifest-path bench/Cargo.toml >/dev/null
 run 'cargo deny' advisories

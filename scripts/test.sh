@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock clients in JavaScript, Python and Rust, the Solana program.
+# Every test: contracts, gas snapshots, Rust (unit, ledger on both databases, end to end, faults), stock clients in JavaScript, Python and Rust, the Solana programs.
 #   scripts/test.sh          the everyday set
 #   scripts/test.sh --all    long fuzzing and the slow tests as well
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -37,20 +37,26 @@ contracts() {
 # Fails when a figure differs from contracts/snapshots; `make gas` writes new ones.
 gas() { FORGE_SNAPSHOT_CHECK=true logged gas forge test --isolate --match-contract GasTest; }
 rust() { logged rust cargo nextest run --workspace --locked; }
-# The committed program in litesvm: no sBPF compiler needed. Both write to programs/target.
+# The committed programs in litesvm: no sBPF compiler needed. The packages of tests have lock files of their own, so their builds of the
+# programs are others, under the same names: they need a folder of their own.
 programs() {
-    logged programs cargo test --manifest-path programs/Cargo.toml --locked -p compute-futures-program --lib
-    CARGO_TARGET_DIR=programs/target logged programs_vm cargo test --manifest-path programs/compute-futures/tests/Cargo.toml --lib
+    logged programs cargo test --manifest-path programs/Cargo.toml --locked --lib \
+        -p compute-program-common -p compute-futures-program -p provider-registry-program -p compute-escrow-program
+    local program
+    for program in compute-futures compute-escrow; do
+        CARGO_TARGET_DIR=programs/target/tests logged "programs_$program" \
+            cargo test --manifest-path "programs/$program/tests/Cargo.toml" --locked --lib
+    done
 }
 
 run 'contracts' contracts
 run 'gas snapshots' gas
 run 'Rust: unit, both databases, end to end, faults, stock clients' rust
-run 'Solana program: rules, every verb in litesvm, compute units' programs
+run 'Solana programs: rules, every verb in litesvm, compute units' programs
 
 say 'summary'
 grep -hE '^Ran [0-9]+ test suites?' "$logs/contracts.log" | sed 's/^/    contracts      /'
 grep -hE '^Ran [0-9]+ test suites?' "$logs/gas.log" | sed 's/^/    gas snapshots  /'
 grep -hE '^ *Summary \[' "$logs/rust.log" | sed 's/^ */    Rust           /'
-grep -hE '^test result:' "$logs"/programs*.log | sed 's/^test result: /    Solana program /'
+grep -hE '^test result:' "$logs"/programs*.log | sed 's/^test result: /    Solana programs /'
 say 'test: all passed'

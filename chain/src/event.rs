@@ -14,23 +14,23 @@ pub struct EventMeta {
     pub log_index: u64,
 }
 
-/// One contract event.
+/// One contract event: of ComputeFutures, or of the marketplace ([`crate::market::MarketEvent`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct ChainEvent {
+pub struct ChainEvent<K = EventKind> {
     pub meta: EventMeta,
-    pub kind: EventKind,
+    pub kind: K,
 }
 
 /// Every event of a range of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventRange {
+pub struct EventRange<K = EventKind> {
     /// First block.
     pub from: u64,
     /// Last block.
     pub to: u64,
     /// In chain order.
-    pub events: Vec<ChainEvent>,
+    pub events: Vec<ChainEvent<K>>,
 }
 
 /// The contract's events (see `IComputeFutures` for units and meaning).

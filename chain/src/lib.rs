@@ -6,6 +6,7 @@ mod error;
 mod event;
 pub mod evm;
 mod keys;
+pub mod market;
 mod reader;
 pub mod solana;
 mod transport;

@@ -96,6 +96,8 @@ pub enum Action {
         to: Address,
         amount: Usdc,
     },
+    /// A verb of the marketplace; the writer must know its market.
+    Market(crate::market::MarketAction),
     /// Fills a nonce gap: a zero-value transfer to the sender itself (EVM chains).
     Noop,
 }
@@ -258,6 +260,10 @@ pub trait ChainWriter: Send + Sync + 'static {
     }
     /// Rows of different accounts that one batch can hold.
     fn max_rows(&self) -> u64 {
+        u64::MAX
+    }
+    /// Sessions that one batch can close or lapse whatever escrows and providers they are of ([`crate::market::MarketAction`]).
+    fn max_session_rows(&self) -> u64 {
         u64::MAX
     }
     /// A transaction of `owner` that this key pays fee and rent of, for `owner` to sign ([`ChainWriter::countersign`]) and to be

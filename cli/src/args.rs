@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use compute_futures_protocol::{Address, Chain, Usdc, parse_address};
 use url::Url;
 
+pub use crate::market_args::{EscrowCommand, ProviderCommand, SessionCommand};
+
 /// Prepaid compute on Base and Solana: deposit USDC, run jobs against it, verify every charge, take the rest back.
 #[derive(Debug, Parser)]
 #[command(name = "compute-futures", version, propagate_version = true, disable_help_subcommand = true)]
@@ -31,6 +33,12 @@ pub struct Global {
     /// The ComputeFutures contract; on Solana the program's id. Default: the network's.
     #[arg(long, global = true, env = "COMPUTE_FUTURES_CONTRACT", value_parser = parse_address)]
     pub contract: Option<Address>,
+    /// ProviderRegistry of the marketplace; on Solana the program's id. Default: the network's.
+    #[arg(long, global = true, env = "COMPUTE_FUTURES_PROVIDER_REGISTRY", value_name = "ADDRESS", value_parser = parse_address)]
+    pub provider_registry: Option<Address>,
+    /// ComputeEscrow of the marketplace; on Solana the program's id. Default: the network's.
+    #[arg(long, global = true, env = "COMPUTE_FUTURES_COMPUTE_ESCROW", value_name = "ADDRESS", value_parser = parse_address)]
+    pub compute_escrow: Option<Address>,
     /// URL of the operator's relayer.
     #[arg(long, global = true, env = "COMPUTE_FUTURES_RELAYER")]
     pub relayer: Option<Url>,
@@ -126,6 +134,15 @@ pub enum Command {
     Proxy(ProxyArgs),
     /// Serve the tools of the Model Context Protocol, paid from credit.
     Mcp(McpArgs),
+    /// Sell inference: register what is served at what price, take the earnings.
+    #[command(subcommand)]
+    Provider(ProviderCommand),
+    /// Give agents a budget without giving them the money.
+    #[command(subcommand)]
+    Escrow(EscrowCommand),
+    /// Spend an escrow's budget with a provider, session by session.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Run a relayer.
     Relayer(ServiceArgs),
     /// Run an indexer.

@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
-use compute_futures_chain::evm::{EvmConfig, EvmReader, EvmWriter};
-use compute_futures_chain::solana::{SolanaConfig, SolanaReader, SolanaWriter, usdc_mint};
+use compute_futures_chain::evm::{EvmConfig, EvmMarket, EvmReader, EvmWriter, MarketContracts};
+use compute_futures_chain::market::MarketReader;
+use compute_futures_chain::solana::{
+    MarketPrograms, SolanaConfig, SolanaMarket, SolanaReader, SolanaWriter, usdc_mint,
+};
 use compute_futures_chain::{ChainError, ChainReader, ChainWriter};
 use compute_futures_protocol::{Address, Chain, Domain, Signer, TokenDomain, Usdc};
 
@@ -84,6 +87,48 @@ impl Deployment {
     }
 }
 
+/// Where the marketplace is on a chain, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarketAt {
+    /// Contracts on an EVM chain; without the block of their deployment it is searched for.
+    Evm(MarketContracts, Option<u64>),
+    /// Programs on a Solana cluster.
+    Solana(MarketPrograms, u64),
+}
+
+/// A marketplace that answers.
+#[derive(Debug, Clone)]
+pub enum Market {
+    /// On an EVM chain.
+    Evm(Arc<EvmReader>, Arc<EvmMarket>),
+    /// On a Solana cluster.
+    Solana(Arc<SolanaReader>, Arc<SolanaMarket>),
+}
+
+impl Market {
+    /// Reads it.
+    #[must_use]
+    pub fn reader(&self) -> Arc<dyn MarketReader> {
+        match self {
+            Self::Evm(_, market) => market.clone(),
+            Self::Solana(_, market) => market.clone(),
+        }
+    }
+
+    /// Posts to it, and to the deployment it stands beside.
+    ///
+    /// # Errors
+    /// With a key of another chain.
+    pub fn writer(&self, signer: Signer) -> Result<Box<dyn ChainWriter>, ChainError> {
+        Ok(match self {
+            Self::Evm(reader, market) => Box::new(EvmWriter::new(reader.clone(), signer)?.with_market(market.clone())),
+            Self::Solana(reader, market) => {
+                Box::new(SolanaWriter::new(reader.clone(), signer)?.with_market(market.clone()))
+            }
+        })
+    }
+}
+
 /// A deployment that answers.
 #[derive(Debug, Clone)]
 pub enum Connection {
@@ -112,6 +157,24 @@ impl Connection {
             Self::Evm(reader) => Box::new(EvmWriter::new(reader.clone(), signer)?),
             Self::Solana(reader) => Box::new(SolanaWriter::new(reader.clone(), signer)?),
         })
+    }
+
+    /// The marketplace on the same chain.
+    ///
+    /// # Errors
+    /// When it is not there, or of another chain.
+    pub async fn market(&self, at: MarketAt) -> Result<Market, ChainError> {
+        match (self, at) {
+            (Self::Evm(reader), MarketAt::Evm(contracts, block)) => {
+                let market = EvmMarket::connect(reader.clone(), contracts, block).await?;
+                Ok(Market::Evm(reader.clone(), market))
+            }
+            (Self::Solana(reader), MarketAt::Solana(programs, slot)) => {
+                let market = SolanaMarket::connect(reader.clone(), programs, slot).await?;
+                Ok(Market::Solana(reader.clone(), market))
+            }
+            _ => Err(ChainError::Config("the marketplace is named on another chain".into())),
+        }
     }
 
     /// The stock x402 client of a wallet, paying at most `most` a call.

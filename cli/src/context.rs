@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use compute_futures_chain::evm::EvmConfig;
-use compute_futures_chain::solana::SolanaConfig;
+use compute_futures_chain::evm::{EvmConfig, MarketContracts, published_market};
+use compute_futures_chain::solana::{MarketPrograms, SolanaConfig};
 use compute_futures_chain::{AccountOnChain, ChainReader, ChainWriter};
 use compute_futures_protocol::{AccountId, Address, Chain, Domain, FuturesId, IdError, Usdc};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::args::Global;
-use crate::chain::{Connection, Deployment, name_of};
+use crate::chain::{Connection, Deployment, Market, MarketAt, name_of};
 use crate::client::{ExactPayer, Relayer};
 use crate::devnet::DevnetFile;
 use crate::failure::{Failure, Outcome};
@@ -25,6 +25,7 @@ pub(crate) struct Context {
     devnet: Option<DevnetFile>,
     deployment: Deployment,
     connection: OnceCell<Connection>,
+    market: OnceCell<Market>,
 }
 
 impl Context {
@@ -36,7 +37,7 @@ impl Context {
         let output = Output::new(global.json);
         let devnet = if global.network.is_local() { Some(DevnetFile::read(&global.devnet)?) } else { None };
         let deployment = deployment(&global, devnet.as_ref())?;
-        Ok(Self { output, global, devnet, deployment, connection: OnceCell::new() })
+        Ok(Self { output, global, devnet, deployment, connection: OnceCell::new(), market: OnceCell::new() })
     }
 
     /// The devnet, when that is the network.
@@ -92,6 +93,19 @@ impl Context {
     /// When there is no key or no RPC endpoint.
     pub(crate) async fn fuel(&self) -> Outcome<u128> {
         Ok(self.connection().await?.fuel_of(self.address()?).await?)
+    }
+
+    /// The marketplace on this chain.
+    ///
+    /// # Errors
+    /// When none is named, or no RPC endpoint answers.
+    pub(crate) async fn market(&self) -> Outcome<&Market> {
+        self.market
+            .get_or_try_init(|| async {
+                let at = market_at(&self.global, self.chain(), self.devnet.as_ref())?;
+                Ok(self.connection().await?.market(at).await?)
+            })
+            .await
     }
 
     /// Pays HTTP calls from the user's wallet, at most `most` each.
@@ -335,6 +349,40 @@ fn local(global: &Global, chain: Chain, devnet: &DevnetFile) -> Outcome<Deployme
     Ok(deployment)
 }
 
+/// The marketplace: what is named, else the devnet's or the published one.
+fn market_at(global: &Global, chain: Chain, devnet: Option<&DevnetFile>) -> Outcome<MarketAt> {
+    let known = match devnet {
+        Some(devnet) => devnet.market(chain),
+        None => published_market(chain).map(|contracts| MarketAt::Evm(contracts, None)),
+    };
+    let named = match (global.provider_registry, global.compute_escrow) {
+        (None, None) => None,
+        (Some(registry), Some(escrow)) => Some((registry, escrow)),
+        _ => {
+            return Err(Failure::new(
+                "usage",
+                "a marketplace is a ProviderRegistry and the ComputeEscrow built for it",
+                "name both: --provider-registry ADDRESS --compute-escrow ADDRESS",
+            ));
+        }
+    };
+    match named {
+        Some((registry, escrow)) if chain.evm_chain_id().is_some() => {
+            Ok(MarketAt::Evm(MarketContracts { registry: contract(registry)?, escrow: contract(escrow)? }, None))
+        }
+        Some((registry, escrow)) => {
+            Ok(MarketAt::Solana(MarketPrograms { registry: program(registry)?, escrow: program(escrow)? }, 0))
+        }
+        None => known.ok_or_else(|| {
+            Failure::new(
+                "no_market",
+                format!("no marketplace is named for {}", chain.v1_name()),
+                "--provider-registry ADDRESS --compute-escrow ADDRESS, as their deployer publishes them",
+            )
+        }),
+    }
+}
+
 fn urls(global: &Global, default: &str) -> Outcome<Vec<Url>> {
     let given = if global.rpc.is_empty() { vec![default.to_owned()] } else { global.rpc.clone() };
     given
@@ -346,13 +394,13 @@ fn urls(global: &Global, default: &str) -> Outcome<Vec<Url>> {
 }
 
 fn contract(named: Address) -> Outcome<compute_futures_protocol::EvmAddress> {
-    named.evm().ok_or_else(|| {
-        Failure::new("usage", format!("--contract {named} is no address on Base"), "write 0x and 40 hex digits")
-    })
+    named
+        .evm()
+        .ok_or_else(|| Failure::new("usage", format!("{named} is no address on Base"), "write 0x and 40 hex digits"))
 }
 
 fn program(named: Address) -> Outcome<compute_futures_protocol::SolanaAddress> {
-    named.solana().ok_or_else(|| {
-        Failure::new("usage", format!("--contract {named} is no program on Solana"), "write its id in base58")
-    })
+    named
+        .solana()
+        .ok_or_else(|| Failure::new("usage", format!("{named} is no program on Solana"), "write its id in base58"))
 }

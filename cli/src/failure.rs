@@ -51,6 +51,11 @@ impl From<ChainError> for Failure {
                 ("rpc_inconsistent", "check that --rpc and --contract belong together".into())
             }
             ChainError::Reverted { name, .. } => ("refused_by_contract", revert_hint(name).to_owned()),
+            ChainError::Rejected(words) if words.contains("at most are taken") => (
+                "too_large",
+                "do it in parts: fewer agents now and the others with `escrow allow`, fewer models, fewer sessions"
+                    .into(),
+            ),
             ChainError::Rejected(_) => (
                 "refused_by_node",
                 "check that the key's address holds ETH (Base) or SOL (Solana) for fees on this network".into(),
@@ -63,6 +68,9 @@ impl From<ChainError> for Failure {
 
 /// What a person does about a contract error.
 pub(crate) fn revert_hint(name: &str) -> &'static str {
+    if let Some(name) = name.strip_prefix("ComputeEscrow_").or_else(|| name.strip_prefix("ProviderRegistry_")) {
+        return market_hint(name);
+    }
     match name.trim_start_matches("ComputeFutures_") {
         "NotOwner" => "use the owner's key; a delegate cannot do this",
         "NotSpender" => "use the owner's or the delegate's key",
@@ -82,6 +90,55 @@ pub(crate) fn revert_hint(name: &str) -> &'static str {
         "InsufficientEarnings" => "withdraw less (see `compute-futures operator status`)",
         "InvalidRecipient" | "InvalidOwner" => "name an address that is somebody's wallet",
         "InvalidSignature" => "sign with the owner's key, for this network and contract",
+        _ => "the transaction was not sent; nothing changed",
+    }
+}
+
+/// The same for the marketplace's contracts.
+fn market_hint(name: &str) -> &'static str {
+    match name {
+        "NotOwner" | "NotProviderOwner" => "use the key that registered the provider",
+        "Retired" => "retired is for good: register another provider",
+        "UnknownProvider" | "UnknownEscrow" | "WrongProvider" | "WrongEscrow" => "check the id and the network",
+        "InvalidContent"
+        | "InvalidEndpoint"
+        | "InvalidProviderType"
+        | "InvalidRateLimit"
+        | "InvalidFeatures"
+        | "InvalidModels"
+        | "InvalidModelName"
+        | "InvalidMaxContext"
+        | "InvalidPrice" => "correct the content (see docs/marketplace.md for its limits)",
+        "NotCreator" => "use the key that created the escrow",
+        "NotAgent" => "the creator lets an agent in: compute-futures escrow allow ESCROW AGENT",
+        "AgentUnchanged" => "compute-futures escrow show ESCROW --agent ADDRESS tells who is on the list",
+        "InvalidAgent" => "name somebody's address; an escrow that is open to all has no list",
+        "InvalidAgentSignature" => {
+            "sign the opening again: it names the agent's next nonce, this network and this contract"
+        }
+        "InvalidMeterSignature" => "the cost must be signed by the session's meter, for this network and this contract",
+        "InvalidMeter" => "name the meter that the escrow pins (see `compute-futures escrow show`)",
+        "MeterRequired" => "an escrow that is open to all names its meter: --meter ADDRESS",
+        "InvalidTerms" | "InvalidCreator" | "InvalidExpiry" | "InvalidSessionLimit" | "InvalidAgents" => {
+            "expiry in the future, session limit above zero, at most 32 agents and none with --open-to-all, which needs --meter"
+        }
+        "ProviderChanged" => {
+            "the provider changed its prices or retired: look at them again (`compute-futures provider show`)"
+        }
+        "InvalidLimit" => "stay within the escrow's session limit (see `compute-futures escrow show`)",
+        "InvalidDeadline" => "a session ends before the escrow's expiry, at most 30 days from now",
+        "InsufficientUnreserved" => "ask for less, or fund the escrow: compute-futures escrow fund",
+        "SessionNotOpen" => "it was never opened, or is over (see `compute-futures session show`)",
+        "DeadlinePassed" => "too late to close: compute-futures session lapse gives the reservation back",
+        "DeadlineNotPassed" => "it lapses after its deadline (see `compute-futures session show`)",
+        "Expired" | "EscrowClosed" => "create another escrow: this one is over",
+        "NotExpired" => "until then the creator takes back what is unreserved: compute-futures escrow refund",
+        "NothingToRefund" => "nothing is unreserved: what is reserved comes back when its session ends",
+        "NothingToFund" => "name an amount above zero",
+        "BudgetOverflow" => "fund another escrow",
+        "InsufficientEarnings" => "withdraw less (see `compute-futures provider show`)",
+        "InvalidRecipient" => "name an address that is somebody's wallet",
+        "WrongAddress" => "somebody else was faster: try again",
         _ => "the transaction was not sent; nothing changed",
     }
 }

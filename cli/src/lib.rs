@@ -10,6 +10,7 @@ pub mod devnet;
 mod failure;
 pub mod keys;
 mod local;
+pub mod market_args;
 mod mcp;
 mod output;
 mod proxy;

@@ -12,7 +12,7 @@ pub(crate) struct Cli<'a> {
 }
 
 impl Cli<'_> {
-    async fn run(&self, args: &[&str]) -> (bool, Value) {
+    pub(super) async fn run(&self, args: &[&str]) -> (bool, Value) {
         let binary = std::env::current_exe().expect("a path");
         let binary =
             binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());

@@ -10,6 +10,7 @@ mod facilitator;
 mod idempotency;
 mod jobs;
 mod live;
+mod market;
 mod postgres;
 mod sponsored;
 mod stock;

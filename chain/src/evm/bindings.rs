@@ -10,6 +10,18 @@ sol!(
     "../contracts/abi/ComputeFutures.json"
 );
 
+sol!(
+    #[derive(Debug, PartialEq, Eq)]
+    ProviderRegistry,
+    "../contracts/abi/ProviderRegistry.json"
+);
+
+sol!(
+    #[derive(Debug, PartialEq, Eq)]
+    ComputeEscrow,
+    "../contracts/abi/ComputeEscrow.json"
+);
+
 sol! {
     /// What we use of USDC: ERC-20 and the state of EIP-3009 nonces.
     interface IUsdc {

@@ -7,6 +7,7 @@ use compute_futures_protocol::{AccountId, DepositTerms, Usdc};
 use super::bindings::{ComputeFutures as abi, IComputeFutures as structs, IUsdc};
 use super::evm;
 use super::reader::batch_argument;
+use crate::market::MarketAction;
 use crate::{Action, ChainError};
 
 /// Addresses a call may go to.
@@ -91,6 +92,7 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(EvmAddress, Byte
             let call = IUsdc::transferCall { to: evm(*to)?, amount: U256::from(amount.micros()) };
             return Ok((at.token, call.abi_encode().into()));
         }
+        Action::Market(_) => return Err(no_market()),
         Action::Noop => return Ok((at.sender, Bytes::new())),
         Action::Sponsored { .. } => {
             return Err(ChainError::Rejected(
@@ -101,12 +103,22 @@ pub(super) fn encode(action: &Action, at: Addresses) -> Result<(EvmAddress, Byte
     Ok((at.contract, data.into()))
 }
 
-/// USDC of the sender that the contract will pull, if the action makes it.
-pub(super) const fn pulled_by(action: &Action) -> Option<Usdc> {
+/// USDC of the sender that a contract will pull, if the action makes it, and what allows it that.
+pub(super) fn pulled_by(action: &Action) -> Option<(Usdc, Action)> {
     match action {
-        Action::Deposit { amount, .. } | Action::TopUp { amount, .. } => Some(*amount),
+        Action::Deposit { amount, .. } | Action::TopUp { amount, .. } => {
+            Some((*amount, Action::Approve { amount: *amount }))
+        }
+        Action::Market(MarketAction::Create { amount, .. } | MarketAction::Fund { amount, .. }) => {
+            Some((*amount, Action::Market(MarketAction::Approve { amount: *amount })))
+        }
         _ => None,
     }
+}
+
+/// A verb of the marketplace for a writer that was not told where it is.
+pub(super) fn no_market() -> ChainError {
+    ChainError::Config("no marketplace is named on this chain; name its ProviderRegistry and ComputeEscrow".into())
 }
 
 fn abi_terms(terms: &compute_futures_protocol::Terms) -> structs::Terms {

@@ -10,6 +10,7 @@ mod config;
 #[cfg(feature = "local")]
 pub mod local;
 mod logs;
+mod market;
 mod reader;
 mod revert;
 mod writer;
@@ -19,6 +20,7 @@ use compute_futures_protocol::{Address, EvmAddress};
 use crate::ChainError;
 
 pub use config::{Deployment, EvmConfig, published_deployment};
+pub use market::{EvmMarket, MarketContracts, published_market};
 pub use reader::EvmReader;
 pub use writer::EvmWriter;
 

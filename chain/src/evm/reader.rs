@@ -100,7 +100,7 @@ impl EvmReader {
             reader.view(config.contract, abi::vaultImplementationCall {}).await.map_err(no_contract_of_ours)?;
         reader.deployment_block = match config.deployment_block {
             Some(block) => block,
-            None => reader.find_deployment().await?,
+            None => reader.find_deployment(reader.contract).await?,
         };
         Ok(Arc::new(reader))
     }
@@ -140,18 +140,18 @@ impl EvmReader {
             .map_err(|error| ChainError::Inconsistent(format!("answer of {to} to {}: {error}", C::SIGNATURE)))
     }
 
-    async fn has_code(&self, address: EvmAddress, block: &str) -> Result<bool, ChainError> {
+    pub(super) async fn has_code(&self, address: EvmAddress, block: &str) -> Result<bool, ChainError> {
         let code: Bytes = self.rpc.call("eth_getCode", (address, block)).await?;
         Ok(!code.is_empty())
     }
 
-    /// The first block in which the contract has code, by halving.
-    async fn find_deployment(&self) -> Result<u64, ChainError> {
+    /// The first block in which a contract has code, by halving.
+    pub(super) async fn find_deployment(&self, contract: EvmAddress) -> Result<u64, ChainError> {
         let mut with_code = self.read_heads().await?.latest.number;
         let mut without = None;
         while without.map_or(0, |block: u64| block + 1) < with_code {
             let middle = without.map_or(0, |block| block + 1).midpoint(with_code);
-            let deployed = self.has_code(self.contract, &quantity(middle)).await.map_err(|error| {
+            let deployed = self.has_code(contract, &quantity(middle)).await.map_err(|error| {
                 ChainError::Config(format!(
                     "cannot find the block the contract was deployed in ({error}); set deployment_block, or use an RPC endpoint that keeps old state"
                 ))
@@ -166,14 +166,14 @@ impl EvmReader {
     }
 }
 
-fn usdc(what: &str, amount: U256) -> Result<Usdc, ChainError> {
+pub(super) fn usdc(what: &str, amount: U256) -> Result<Usdc, ChainError> {
     u64::try_from(amount)
         .ok()
         .and_then(|micros| Usdc::try_from(micros).ok())
         .ok_or_else(|| ChainError::Inconsistent(format!("{what} of {amount} micro-USDC is more than there is")))
 }
 
-fn non_zero(address: EvmAddress) -> Option<Address> {
+pub(super) fn non_zero(address: EvmAddress) -> Option<Address> {
     (!address.is_zero()).then_some(address.into())
 }
 
@@ -208,11 +208,11 @@ impl ChainReader for EvmReader {
     }
 
     async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
-        self.events_in(from, to).await
+        self.events_in(self.futures(), from, to).await
     }
 
     fn events_stream(&self, from: u64, to: u64, concurrency: usize) -> BoxStream<'_, Result<EventRange, ChainError>> {
-        self.stream_events(from, to, concurrency).boxed()
+        self.stream_events(self.futures(), from, to, concurrency).boxed()
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<AccountOnChain>, ChainError> {

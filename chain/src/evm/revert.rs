@@ -10,12 +10,17 @@ use alloy::sol_types::{Panic, Revert, SolError};
 use crate::ChainError;
 use crate::transport::RpcFailure;
 
-/// Errors of the contract and of the libraries in it. Committed and generated: that it parses is tested.
-static ERRORS: LazyLock<JsonAbi> = LazyLock::new(|| {
-    serde_json::from_str::<ContractObject>(include_str!("../../../contracts/abi/ComputeFutures.json"))
-        .ok()
-        .and_then(|contract| contract.abi)
-        .unwrap_or_default()
+/// Errors of the contracts and of the libraries in them. Committed and generated: that they parse is tested.
+static ERRORS: LazyLock<[JsonAbi; 3]> = LazyLock::new(|| {
+    let abi = |text| {
+        let contract = serde_json::from_str::<ContractObject>(text).ok();
+        contract.and_then(|contract| contract.abi).unwrap_or_default()
+    };
+    [
+        abi(include_str!("../../../contracts/abi/ComputeFutures.json")),
+        abi(include_str!("../../../contracts/abi/ComputeEscrow.json")),
+        abi(include_str!("../../../contracts/abi/ProviderRegistry.json")),
+    ]
 });
 
 /// Turns a refused call into [`ChainError::Reverted`] where it was a revert.
@@ -62,7 +67,7 @@ fn describe(data: &[u8]) -> (String, String) {
 }
 
 fn find(selector: Selector) -> Option<&'static AbiError> {
-    ERRORS.errors().find(|error| error.selector() == selector)
+    ERRORS.iter().flat_map(JsonAbi::errors).find(|error| error.selector() == selector)
 }
 
 /// `accountId: 4294967297, caller: 0x…`
@@ -91,7 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use alloy::primitives::{Address, aliases::U40};
 
-    use super::super::bindings::ComputeFutures as abi;
+    use super::super::bindings::{ComputeEscrow as market, ComputeFutures as abi, ProviderRegistry as registry};
     use super::*;
 
     #[test]
@@ -105,6 +110,10 @@ mod tests {
                 "accountId: 4294967297, caller: 0x1111111111111111111111111111111111111111".into()
             )
         );
+        let early = market::ComputeEscrow_NotExpired { escrowId: 3, expiry: U40::from(9) }.abi_encode();
+        assert_eq!(describe(&early), ("ComputeEscrow_NotExpired".into(), "escrowId: 3, expiry: 9".into()));
+        let retired = registry::ProviderRegistry_Retired { providerId: 4 }.abi_encode();
+        assert_eq!(describe(&retired), ("ProviderRegistry_Retired".into(), "providerId: 4".into()));
         let data = abi::ComputeFutures_WrongBatchNumber { expected: U40::from(2), given: U40::from(7) }.abi_encode();
         assert_eq!(describe(&data).1, "expected: 2, given: 7");
     }

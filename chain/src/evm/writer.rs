@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::blocks::quantity;
-use super::call::{Addresses, encode, pulled_by};
+use super::call::{Addresses, encode, no_market, pulled_by};
 use super::revert::refusal;
-use super::{EvmReader, evm};
+use super::{EvmMarket, EvmReader, evm};
 use crate::transport::RpcFailure;
 use crate::{
     Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, Rejection, SignedTransaction,
@@ -41,6 +41,7 @@ pub struct EvmWriter {
     reader: Arc<EvmReader>,
     key: Signer,
     sender: EvmAddress,
+    market: Option<Arc<EvmMarket>>,
     /// One [`ChainWriter::execute`] at a time: each takes the next nonce.
     turn: Mutex<()>,
 }
@@ -73,7 +74,14 @@ impl EvmWriter {
         let sender = evm(key.address()).map_err(|_| {
             ChainError::Config("the key is a Solana keypair; transactions on Base need a secp256k1 key in hex".into())
         })?;
-        Ok(Self { reader, key, sender, turn: Mutex::default() })
+        Ok(Self { reader, key, sender, market: None, turn: Mutex::default() })
+    }
+
+    /// Posts [`Action::Market`] to this deployment of the marketplace.
+    #[must_use]
+    pub fn with_market(mut self, market: Arc<EvmMarket>) -> Self {
+        self.market = Some(market);
+        self
     }
 
     /// The next nonce the chain would take, by mined transactions alone.
@@ -92,6 +100,9 @@ impl EvmWriter {
     }
 
     fn encode(&self, action: &Action) -> Result<(EvmAddress, Bytes), ChainError> {
+        if let Action::Market(verb) = action {
+            return self.market.as_ref().ok_or_else(no_market)?.encode(verb);
+        }
         let at = Addresses { contract: self.reader.contract, token: self.reader.token, sender: self.sender };
         encode(action, at)
     }
@@ -150,7 +161,7 @@ impl EvmWriter {
     }
 
     /// Before money is pulled: is it there, and may the contract take it?
-    async fn prepare(&self, amount: Usdc) -> Result<(), ChainError> {
+    async fn prepare(&self, amount: Usdc, approval: &Action) -> Result<(), ChainError> {
         let balance = self.reader.token_balance(self.sender(), None).await?;
         if balance < amount {
             return Err(ChainError::Rejected(format!(
@@ -158,8 +169,12 @@ impl EvmWriter {
                 self.sender()
             )));
         }
-        if self.reader.allowance(self.sender(), self.reader.contract.into()).await? < U256::from(amount.micros()) {
-            self.send(&Action::Approve { amount }).await?;
+        let spender = match (approval, &self.market) {
+            (Action::Market(_), market) => market.as_ref().ok_or_else(no_market)?.escrow_address(),
+            _ => self.reader.contract,
+        };
+        if self.reader.allowance(self.sender(), spender.into()).await? < U256::from(amount.micros()) {
+            self.send(approval).await?;
         }
         Ok(())
     }
@@ -277,8 +292,8 @@ impl ChainWriter for EvmWriter {
 
     async fn execute(&self, action: &Action) -> Result<(TransactionId, TransactionOutcome), ChainError> {
         let _turn = self.turn.lock().await;
-        if let Some(amount) = pulled_by(action) {
-            self.prepare(amount).await?;
+        if let Some((amount, approval)) = pulled_by(action) {
+            self.prepare(amount, &approval).await?;
         }
         self.send(action).await
     }

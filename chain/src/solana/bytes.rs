@@ -81,6 +81,14 @@ impl<'a> Bytes<'a> {
         (0..count).map(|_| read(self)).collect()
     }
 
+    /// Borsh's string.
+    pub(super) fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
     /// `Some` when nothing is left.
     pub(super) fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())

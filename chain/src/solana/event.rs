@@ -7,7 +7,7 @@ use super::state::discriminator;
 use crate::EventKind;
 
 /// First bytes of every recorded event.
-const TAG: [u8; 8] = [0xe4, 0x45, 0xa5, 0x2e, 0x51, 0xcb, 0x9a, 0x1d];
+pub(super) const TAG: [u8; 8] = [0xe4, 0x45, 0xa5, 0x2e, 0x51, 0xcb, 0x9a, 0x1d];
 
 /// Reads the fields of one event.
 type Reader = fn(&mut Bytes<'_>) -> Option<Vec<EventKind>>;
@@ -15,11 +15,6 @@ type Reader = fn(&mut Bytes<'_>) -> Option<Vec<EventKind>>;
 /// What a call's data records: `Ok(None)` when it is no event we know (a later program may say more), `Err` when it is one and
 /// its fields are not what they should be.
 pub(super) fn decode(data: &[u8]) -> Result<Option<Vec<EventKind>>, String> {
-    let Some((tag, rest)) = data.split_first_chunk::<8>() else { return Ok(None) };
-    let Some((name, fields)) = rest.split_first_chunk::<8>() else { return Ok(None) };
-    if *tag != TAG {
-        return Ok(None);
-    }
     let readers: [(&str, Reader); 9] = [
         ("BatchPosted", batch_posted),
         ("Deposited", deposited),
@@ -31,12 +26,23 @@ pub(super) fn decode(data: &[u8]) -> Result<Option<Vec<EventKind>>, String> {
         ("Recovered", recovered),
         ("TermsSet", terms_set),
     ];
-    let Some((event, read)) = readers.into_iter().find(|(event, _)| discriminator("event", event) == *name) else {
-        return Ok(None);
-    };
-    let mut bytes = Bytes::of(fields);
+    let Some((event, read, mut bytes)) = fields_of(data, &readers) else { return Ok(None) };
     let kinds = read(&mut bytes).and_then(|kinds| bytes.end().map(|()| kinds));
     kinds.map(Some).ok_or_else(|| format!("the fields of a {event} event cannot be read"))
+}
+
+/// The event that a call's data records, by its name, and its fields.
+pub(super) fn fields_of<'a, R: Copy>(
+    data: &'a [u8],
+    readers: &[(&'static str, R)],
+) -> Option<(&'static str, R, Bytes<'a>)> {
+    let (tag, rest) = data.split_first_chunk::<8>()?;
+    let (name, fields) = rest.split_first_chunk::<8>()?;
+    if *tag != TAG {
+        return None;
+    }
+    let (event, read) = readers.iter().find(|(event, _)| discriminator("event", event) == *name)?;
+    Some((event, *read, Bytes::of(fields)))
 }
 
 fn address(bytes: &mut Bytes<'_>) -> Option<Address> {

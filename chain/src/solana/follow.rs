@@ -5,7 +5,7 @@
 //! they are told to refuse when they do not, because behind one URL there may be several.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use compute_futures_protocol::{B256, SolanaAddress, TransactionId, U256};
@@ -46,6 +46,15 @@ struct Block {
     previous_blockhash: SolanaAddress,
     #[serde(default)]
     signatures: Vec<String>,
+}
+
+/// What a call's data records: nothing when it is no event, an error when its fields cannot be read.
+type Decode<K> = fn(&[u8]) -> Result<Option<Vec<K>>, String>;
+
+/// Programs whose events are followed together: each with its event authority, and how its calls to itself are read.
+pub(super) struct Source<K> {
+    pub(super) programs: Vec<(SolanaAddress, SolanaAddress)>,
+    pub(super) decode: Decode<K>,
 }
 
 impl Block {
@@ -103,32 +112,52 @@ impl SolanaReader {
         }
     }
 
-    pub(super) fn stream_events(
+    /// ComputeFutures.
+    pub(super) fn futures(&self) -> Source<EventKind> {
+        Source { programs: vec![(self.program.id, self.program.event_authority)], decode }
+    }
+
+    pub(super) fn stream_events<K: Send + 'static>(
         &self,
+        source: Source<K>,
         from: u64,
         to: u64,
         concurrency: usize,
-    ) -> BoxStream<'_, Result<EventRange, ChainError>> {
+    ) -> BoxStream<'_, Result<EventRange<K>, ChainError>> {
+        let source = Arc::new(source);
         futures::stream::iter((from..=to).step_by(RANGE))
-            .map(move |from| async move {
-                let to = to.min(from.saturating_add(RANGE as u64 - 1));
-                let events = self.events_in(from, to).await?;
-                Ok(EventRange { from, to, events })
+            .map(move |from| {
+                let source = Arc::clone(&source);
+                async move {
+                    let to = to.min(from.saturating_add(RANGE as u64 - 1));
+                    let events = self.events_in(&source, from, to).await?;
+                    Ok(EventRange { from, to, events })
+                }
             })
             .buffered(concurrency.max(1))
             .boxed()
     }
 
     /// Every event of the slots `from..=to`, in order.
-    pub(super) async fn events_in(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
+    pub(super) async fn events_in<K: Send + 'static>(
+        &self,
+        source: &Source<K>,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<ChainEvent<K>>, ChainError> {
         let mut slots: BTreeMap<u64, Vec<Signature>> = BTreeMap::new();
-        for found in self.signatures(self.program.id, from, to).await? {
-            if found.err.is_none() {
-                slots.entry(found.slot).or_default().push(found);
+        for (program, _) in &source.programs {
+            for found in self.signatures(*program, from, to).await? {
+                let slot = slots.entry(found.slot).or_default();
+                // One transaction can call both programs.
+                if found.err.is_none() && slot.iter().all(|known| known.signature != found.signature) {
+                    slot.push(found);
+                }
             }
         }
-        let blocks: Vec<Vec<ChainEvent>> = futures::stream::iter(slots)
-            .map(|(slot, signatures)| self.events_of_slot(slot, signatures))
+        slots.retain(|_, signatures| !signatures.is_empty());
+        let blocks: Vec<Vec<ChainEvent<K>>> = futures::stream::iter(slots)
+            .map(|(slot, signatures)| self.events_of_slot(source, slot, signatures))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -159,13 +188,18 @@ impl SolanaReader {
         Ok((B256::new(block.blockhash.0), signatures))
     }
 
-    async fn events_of_slot(&self, slot: u64, signatures: Vec<Signature>) -> Result<Vec<ChainEvent>, ChainError> {
+    pub(super) async fn events_of_slot<K: Send + 'static>(
+        &self,
+        source: &Source<K>,
+        slot: u64,
+        signatures: Vec<Signature>,
+    ) -> Result<Vec<ChainEvent<K>>, ChainError> {
         let (block_hash, signatures) = self.in_order(slot, signatures).await?;
         let mut events = Vec::new();
         for found in signatures {
             let id: TransactionId =
                 found.signature.parse().map_err(|_| ChainError::Inconsistent("a signature that is none".into()))?;
-            for kind in self.events_of(&found.signature, slot).await? {
+            for kind in self.events_by(source, &found.signature, slot).await? {
                 let meta = EventMeta {
                     block_number: slot,
                     block_hash,
@@ -179,8 +213,18 @@ impl SolanaReader {
         Ok(events)
     }
 
-    /// The events of one transaction, in order.
+    /// The events of ComputeFutures in one transaction, in order.
     pub(super) async fn events_of(&self, signature: &str, slot: u64) -> Result<Vec<EventKind>, ChainError> {
+        self.events_by(&self.futures(), signature, slot).await
+    }
+
+    /// The events of one transaction, in order.
+    async fn events_by<K: Send + 'static>(
+        &self,
+        source: &Source<K>,
+        signature: &str,
+        slot: u64,
+    ) -> Result<Vec<K>, ChainError> {
         let found = self
             .transaction_at(signature, slot)
             .await?
@@ -192,36 +236,34 @@ impl SolanaReader {
             found.calls().ok_or_else(|| ChainError::Inconsistent(format!("transaction {signature} cannot be read")))?;
         let mut kinds = Vec::new();
         for call in calls {
-            // Only the program itself can sign as its event authority, so nobody else can make such a call succeed.
-            let ours = !call.outer
-                && call.program == self.program.id
-                && call.accounts.first() == Some(&self.program.event_authority);
-            if !ours {
+            // Only a program itself can sign as its event authority, so nobody else can make such a call succeed.
+            let is_event = |(program, authority): &(SolanaAddress, SolanaAddress)| {
+                call.program == *program && call.accounts.first() == Some(authority)
+            };
+            if call.outer || !source.programs.iter().any(is_event) {
                 continue;
             }
-            let decoded = decode(&call.data).map_err(|why| ChainError::Inconsistent(format!("{signature}: {why}")))?;
+            let decoded =
+                (source.decode)(&call.data).map_err(|why| ChainError::Inconsistent(format!("{signature}: {why}")))?;
             kinds.extend(decoded.unwrap_or_default());
         }
         Ok(kinds)
     }
 
-    /// Signatures that name `address`, of slots `from..=to`, newest first.
-    async fn signatures(&self, address: SolanaAddress, from: u64, to: u64) -> Result<Vec<Signature>, ChainError> {
-        let whole = address == self.program.id;
-        let mut before = if whole { self.page_above(to) } else { None };
+    /// Signatures that name a program, of slots `from..=to`, newest first.
+    async fn signatures(&self, program: SolanaAddress, from: u64, to: u64) -> Result<Vec<Signature>, ChainError> {
+        let mut before = self.page_above(program, to);
         let mut all = Vec::new();
         loop {
             // A node that is behind answers with what it has and no hint of it, hence the slot.
-            let page = self.signatures_page(address, before.as_deref(), PAGE, Some(to)).await?;
+            let page = self.signatures_page(program, before.as_deref(), PAGE, Some(to)).await?;
             let full = page.len() >= PAGE;
             let Some(last) = page.last().cloned() else { return Ok(all) };
             all.extend(page.into_iter().filter(|found| (from..=to).contains(&found.slot)));
             if last.slot < from || !full {
                 return Ok(all);
             }
-            if whole {
-                self.remember_page(last.slot, last.signature.clone());
-            }
+            self.remember_page(program, last.slot, last.signature.clone());
             before = Some(last.signature);
         }
     }
@@ -249,13 +291,14 @@ impl SolanaReader {
         })
     }
 
-    fn page_above(&self, slot: u64) -> Option<String> {
+    fn page_above(&self, program: SolanaAddress, slot: u64) -> Option<String> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.range(slot + 1..).next().map(|(_, signature)| signature.clone())
+        pages.get(&program)?.range(slot + 1..).next().map(|(_, signature)| signature.clone())
     }
 
-    fn remember_page(&self, slot: u64, signature: String) {
+    fn remember_page(&self, program: SolanaAddress, slot: u64, signature: String) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = pages.entry(program).or_default();
         if pages.len() >= MOST_PAGES {
             pages.pop_last();
         }

@@ -11,7 +11,8 @@ pub(super) const SYSTEM: SolanaAddress = SolanaAddress::new([0; 32]);
 pub(super) const COMPUTE_BUDGET: SolanaAddress =
     SolanaAddress::from_str_const("ComputeBudget111111111111111111111111111111");
 const ED25519: SolanaAddress = SolanaAddress::from_str_const("Ed25519SigVerify111111111111111111111111111");
-const INSTRUCTIONS: SolanaAddress = SolanaAddress::from_str_const("Sysvar1nstructions1111111111111111111111111");
+pub(super) const INSTRUCTIONS: SolanaAddress =
+    SolanaAddress::from_str_const("Sysvar1nstructions1111111111111111111111111");
 /// What the precompile's data says of itself: one signature, all of it in this instruction, in this order.
 const ED25519_HEADER: [u8; 16] = [1, 0, 48, 0, 0xff, 0xff, 16, 0, 0xff, 0xff, 112, 0, 32, 0, 0xff, 0xff];
 /// Decimals of USDC.

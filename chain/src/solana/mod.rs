@@ -12,6 +12,7 @@ mod follow;
 mod instruction;
 #[cfg(feature = "local")]
 pub mod local;
+mod market;
 mod message;
 mod past;
 mod pay;
@@ -31,6 +32,7 @@ use crate::ChainError;
 
 pub use config::SolanaConfig;
 pub use fee_payer::FeePayer;
+pub use market::{MarketPrograms, SolanaMarket};
 pub use payment::{PaidTransaction, PaymentStatus, TokenTransfer};
 pub use program::usdc_mint;
 pub use reader::SolanaReader;

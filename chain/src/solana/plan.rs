@@ -3,6 +3,7 @@
 use compute_futures_protocol::{AccountId, Address, DepositTerms, SolanaAddress, SpendCeiling, Usdc, signer_among};
 
 use super::instruction::{DepositAddress, Exit, check_signature, create_wallet, transfer};
+use super::market::no_market;
 use super::message::Instruction;
 use super::state::operator_count;
 use super::{SolanaReader, solana};
@@ -84,6 +85,7 @@ impl SolanaReader {
                 let to = solana(*to)?;
                 vec![wallet(to), transfer(program, me, to, *amount)]
             }
+            Action::Market(_) => return Err(no_market()),
             Action::Approve { .. }
             | Action::Noop
             | Action::DepositWithAuthorization { .. }

@@ -1,6 +1,6 @@
 //! [`ChainReader`] over Solana's JSON-RPC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -27,8 +27,8 @@ use crate::{AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, Event
 pub struct SolanaReader {
     pub(super) rpc: Rpc,
     pub(super) program: Program,
-    /// Signatures at which pages of the program's history ended, by slot: where to start for an older range.
-    pub(super) pages: Mutex<BTreeMap<u64, String>>,
+    /// Signatures at which pages of a program's history ended, by slot: where to start for an older range.
+    pub(super) pages: Mutex<HashMap<SolanaAddress, BTreeMap<u64, String>>>,
     /// Roots of batches that their operators' accounts hold no more, by operator and number.
     pub(super) roots: Mutex<BTreeMap<(u32, u64), B256>>,
     /// The node is Surfpool, as it says itself: a simulation on somebody's machine, which differs from a cluster in what
@@ -104,13 +104,13 @@ impl SolanaReader {
             domain,
             deployment_slot: config.deployment_slot,
         };
-        match reader.raw_account(&config.program).await? {
-            Some(account) if account.executable => {
+        match reader.is_program(&config.program).await? {
+            true => {
                 let version: Result<Value, _> = reader.rpc.call("getVersion", json!([])).await;
                 reader.simulated = version.is_ok_and(|version| version.get("surfnet-version").is_some());
                 Ok(Arc::new(reader))
             }
-            _ => Err(ChainError::Config(format!(
+            false => Err(ChainError::Config(format!(
                 "there is no program at {} on {}; check the ComputeFutures address",
                 config.program, config.chain
             ))),
@@ -146,6 +146,11 @@ impl SolanaReader {
             .map_err(|error| ChainError::Inconsistent(format!("data of {address} is not base64: {error}")))
     }
 
+    /// Whether there is a program at an address.
+    pub(super) async fn is_program(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
+        Ok(self.raw_account(address).await?.is_some_and(|account| account.executable))
+    }
+
     /// Whether there is nothing at an address.
     pub(super) async fn is_missing(&self, address: &SolanaAddress) -> Result<bool, ChainError> {
         Ok(self.raw_account(address).await?.is_none())
@@ -157,7 +162,17 @@ impl SolanaReader {
         address: &SolanaAddress,
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, ChainError> {
-        let Some(data) = self.data_of(address, &self.program.id).await? else { return Ok(None) };
+        self.state_of(address, &self.program.id, decode).await
+    }
+
+    /// An account of a program, decoded.
+    pub(super) async fn state_of<T>(
+        &self,
+        address: &SolanaAddress,
+        program: &SolanaAddress,
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, ChainError> {
+        let Some(data) = self.data_of(address, program).await? else { return Ok(None) };
         decode(&data)
             .map(Some)
             .ok_or_else(|| ChainError::Inconsistent(format!("account {address} has another layout than it should")))
@@ -269,11 +284,11 @@ impl ChainReader for SolanaReader {
     }
 
     async fn events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent>, ChainError> {
-        self.events_in(from, to).await
+        self.events_in(&self.futures(), from, to).await
     }
 
     fn events_stream(&self, from: u64, to: u64, concurrency: usize) -> BoxStream<'_, Result<EventRange, ChainError>> {
-        self.stream_events(from, to, concurrency)
+        self.stream_events(self.futures(), from, to, concurrency)
     }
 
     /// The account, or `None` when it does not exist: a closed account is deleted on Solana, its history is in its events.

@@ -13,6 +13,7 @@ use super::plan::Roles;
 use super::state::ACCOUNT_RENT;
 use super::writer::with_headroom;
 use super::{SolanaWriter, solana};
+use crate::market::MarketAction;
 use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction, Sponsorship};
 
 /// Lamports that each signature of a transaction costs.
@@ -56,6 +57,15 @@ fn is_owners(verb: &Action) -> bool {
             | Action::SetDelegate { .. }
             | Action::RequestRefund { .. }
             | Action::Refund { .. }
+            // Rent that these pay comes back to whoever paid it.
+            | Action::Market(
+                MarketAction::Create { .. }
+                    | MarketAction::Fund { .. }
+                    | MarketAction::AddAgent { .. }
+                    | MarketAction::RemoveAgent { .. }
+                    | MarketAction::OpenSession { .. }
+                    | MarketAction::Refund { .. }
+            )
     )
 }
 
@@ -63,7 +73,7 @@ impl SolanaWriter {
     /// What `owner` signs so that we pay.
     pub(super) async fn offer(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
         let roles = self.roles(owner, verb)?;
-        let plan = self.reader.plan(roles, verb).await?;
+        let plan = self.plan(roles, verb).await?;
         let unsigned = compile(self.sender, &plan, Default::default()).unsigned()?;
         let units = with_headroom(self.reader.simulate(&unsigned).await?.units()?);
         let price = self.sponsored_price(self.fees_for_plan(&plan).await?, units);
@@ -174,7 +184,7 @@ impl SolanaWriter {
         if offered.fee_payer() != roles.payer {
             return Err(unlike("somebody else pays for it"));
         }
-        let plan = self.reader.plan(roles, verb).await?;
+        let plan = self.plan(roles, verb).await?;
         let message =
             message(roles.payer, &plan, offered.units.into(), offered.price, offered.transaction.message.blockhash);
         if message.bytes != offered.transaction.message.bytes {

@@ -20,7 +20,7 @@ pub(super) fn discriminator(kind: &str, name: &str) -> [u8; 8] {
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-fn account<'a>(data: &'a [u8], name: &str) -> Option<Bytes<'a>> {
+pub(super) fn account<'a>(data: &'a [u8], name: &str) -> Option<Bytes<'a>> {
     let mut bytes = Bytes::of(data);
     (bytes.array()? == discriminator("account", name)).then_some(bytes)
 }

@@ -13,10 +13,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::instruction::compute_budget;
+use super::market::no_market;
 use super::message::{Instruction, MOST_ACCOUNTS, Message, Table, compile_with};
 use super::plan::Roles;
 use super::tables::Kept;
-use super::{SolanaReader, failure, solana};
+use super::{SolanaMarket, SolanaReader, failure, solana};
 use crate::{
     Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, SignedTransaction, Sponsorship,
     TransactionOutcome,
@@ -42,6 +43,9 @@ const SPONSORED: u64 = 40_000;
 const ROWS: u64 = 20;
 /// With lookup tables, by its accounts: fee payer, operator, event authority, both programs, and one to spare.
 const ROWS_BY_TABLES: u64 = MOST_ACCOUNTS as u64 - 6;
+/// Sessions of different escrows, providers and rent payers that a transaction closes: 182 bytes each beside some 260. Those of one
+/// escrow and provider are ten. Lookup tables are no help: a session's account is named twice in its life.
+pub(super) const SESSION_ROWS: u64 = 5;
 /// Accounts whose recent fees can be asked for at once.
 const MOST_FEE_ACCOUNTS: usize = 128;
 
@@ -75,6 +79,7 @@ pub struct SolanaWriter {
     pub(super) reader: Arc<SolanaReader>,
     pub(super) key: Signer,
     pub(super) sender: SolanaAddress,
+    market: Option<Arc<SolanaMarket>>,
     limits: FeeLimits,
     sponsored: u64,
     by_tables: bool,
@@ -138,12 +143,28 @@ impl SolanaWriter {
             reader,
             key,
             sender,
+            market: None,
             limits: FeeLimits::default(),
             sponsored: SPONSORED,
             by_tables: true,
             tables: tokio::sync::Mutex::default(),
             plans: Mutex::default(),
         })
+    }
+
+    /// Posts [`Action::Market`] to this deployment of the marketplace.
+    #[must_use]
+    pub fn with_market(mut self, market: Arc<SolanaMarket>) -> Self {
+        self.market = Some(market);
+        self
+    }
+
+    /// The instructions of an action.
+    pub(super) async fn plan(&self, roles: Roles, action: &Action) -> Result<Vec<Instruction>, ChainError> {
+        match action {
+            Action::Market(verb) => self.market.as_ref().ok_or_else(no_market)?.plan(roles, verb).await,
+            other => self.reader.plan(roles, other).await,
+        }
     }
 
     /// Never offers more than this.
@@ -346,6 +367,10 @@ impl ChainWriter for SolanaWriter {
         if self.by_tables { ROWS_BY_TABLES } else { ROWS }
     }
 
+    fn max_session_rows(&self) -> u64 {
+        SESSION_ROWS
+    }
+
     async fn sponsor(&self, owner: Address, verb: &Action) -> Result<Bytes, ChainError> {
         self.offer(owner, verb).await
     }
@@ -362,7 +387,7 @@ impl ChainWriter for SolanaWriter {
         if let Action::Sponsored { owner, verb, transaction } = action {
             return self.estimate_sponsored(*owner, verb, transaction).await;
         }
-        let plan = self.reader.plan(Roles { payer: self.sender, actor: self.sender }, action).await?;
+        let plan = self.plan(Roles { payer: self.sender, actor: self.sender }, action).await?;
         let (planned, transaction) = self.fitted(action, plan).await?;
         let units = self.reader.simulate(&transaction).await?.units()?;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);

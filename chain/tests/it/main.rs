@@ -4,6 +4,8 @@
 mod failover;
 mod local;
 mod logs;
+mod market;
+mod market_story;
 mod posting;
 mod proxy;
 mod verbs;

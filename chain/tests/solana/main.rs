@@ -3,6 +3,9 @@
 
 mod cluster;
 mod failover;
+mod market;
+#[path = "../it/market_story.rs"]
+mod market_story;
 mod past;
 mod posting;
 #[path = "../it/proxy.rs"]

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use compute_futures_chain::{Action, EventKind, TransactionOutcome};
+use compute_futures_chain::market::{MarketAction, MarketEvent};
+use compute_futures_chain::{Action, ChainEvent, ChainWriter, EventKind, TransactionOutcome};
 use compute_futures_protocol::{Chain, TransactionId};
 use serde_json::{Value, json};
 
@@ -11,14 +12,14 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 
 /// A mined transaction and its events.
-pub(super) struct Done {
+pub(super) struct Done<K = EventKind> {
     chain: Chain,
     /// Its hash.
     pub(super) transaction: TransactionId,
     /// How it went.
     pub(super) outcome: TransactionOutcome,
     /// What the contract says about it.
-    pub(super) events: Vec<EventKind>,
+    pub(super) events: Vec<K>,
 }
 
 /// How long a transaction is looked for that somebody else has seen on chain.
@@ -27,7 +28,22 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Posts with the user's key, waits until it is mined, and reads its events.
 pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
-    let writer = context.writer().await?;
+    let (transaction, outcome) = execute(&*context.writer().await?, action).await?;
+    let reader = context.reader().await?;
+    let events = reader.events(outcome.block_number, outcome.block_number).await?;
+    Ok(Done::of(context, transaction, outcome, events))
+}
+
+/// The same with a verb of the marketplace.
+pub(super) async fn post_market(context: &Context, verb: MarketAction) -> Outcome<Done<MarketEvent>> {
+    let market = context.market().await?;
+    let writer = market.writer(context.key()?.signer)?;
+    let (transaction, outcome) = execute(&*writer, &Action::Market(verb)).await?;
+    let events = market.reader().events(outcome.block_number, outcome.block_number).await?;
+    Ok(Done::of(context, transaction, outcome, events))
+}
+
+async fn execute(writer: &dyn ChainWriter, action: &Action) -> Outcome<(TransactionId, TransactionOutcome)> {
     let (transaction, outcome) = writer.execute(action).await?;
     if !outcome.succeeded {
         return Err(Failure::new(
@@ -36,7 +52,7 @@ pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
             "look at it in a block explorer",
         ));
     }
-    read(context, transaction, outcome).await
+    Ok((transaction, outcome))
 }
 
 /// What a transaction did that somebody else posted.
@@ -44,7 +60,9 @@ pub(super) async fn done(context: &Context, transaction: TransactionId) -> Outco
     let (writer, started) = (context.writer().await?, Instant::now());
     loop {
         if let Some(outcome) = writer.outcome(transaction).await? {
-            return read(context, transaction, outcome).await;
+            let reader = context.reader().await?;
+            let events = reader.events(outcome.block_number, outcome.block_number).await?;
+            return Ok(Done::of(context, transaction, outcome, events));
         }
         if started.elapsed() >= PATIENCE {
             return Err(Failure::new(
@@ -57,15 +75,18 @@ pub(super) async fn done(context: &Context, transaction: TransactionId) -> Outco
     }
 }
 
-async fn read(context: &Context, transaction: TransactionId, outcome: TransactionOutcome) -> Outcome<Done> {
-    let reader = context.reader().await?;
-    let events = reader.events(outcome.block_number, outcome.block_number).await?;
-    let events =
-        events.into_iter().filter(|event| event.meta.transaction == transaction).map(|event| event.kind).collect();
-    Ok(Done { chain: context.chain(), transaction, outcome, events })
-}
+impl<K> Done<K> {
+    fn of(
+        context: &Context,
+        transaction: TransactionId,
+        outcome: TransactionOutcome,
+        events: Vec<ChainEvent<K>>,
+    ) -> Self {
+        let ours = events.into_iter().filter(|event| event.meta.transaction == transaction);
+        let events = ours.map(|event| event.kind).collect();
+        Self { chain: context.chain(), transaction, outcome, events }
+    }
 
-impl Done {
     /// The part of a result that every transaction shares.
     pub(super) fn json(&self) -> Value {
         let (effort, _) = effort_of(self.chain);
@@ -77,7 +98,7 @@ impl Done {
     }
 
     /// The first event that `select` takes.
-    pub(super) fn find<T>(&self, select: impl Fn(&EventKind) -> Option<T>) -> Outcome<T> {
+    pub(super) fn find<T>(&self, select: impl Fn(&K) -> Option<T>) -> Outcome<T> {
         self.events.iter().find_map(select).ok_or_else(|| {
             Failure::broken(format!("transaction {} has none of the events it should have", self.transaction))
         })

@@ -5,11 +5,16 @@ mod balance;
 mod ceiling;
 mod delegate;
 mod deposit;
+mod escrow;
 mod events;
+mod market;
 mod operator;
+mod provider;
 mod refund;
 mod run;
 mod service;
+mod session;
+mod session_close;
 mod sponsored;
 mod verify;
 
@@ -51,6 +56,9 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome<()> {
         Command::Proxy(args) => proxy::run(&Context::new(global)?, args).await,
         Command::Mcp(args) => mcp::run(Context::new(global)?, args).await,
         Command::Operator(args) => operator::run(&Context::new(global)?, args).await,
+        Command::Provider(args) => provider::run(&Context::new(global)?, args).await,
+        Command::Escrow(args) => escrow::run(&Context::new(global)?, args).await,
+        Command::Session(args) => session::run(&Context::new(global)?, args).await,
     }
 }
 

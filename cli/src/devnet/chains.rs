@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compute_futures_chain::evm::local::{LocalChain, LocalChainConfig};
-use compute_futures_chain::solana::local::{PROGRAM, SolanaLocal, dev_seed};
+use compute_futures_chain::solana::local::{MARKET, PROGRAM, SolanaLocal, dev_seed};
 use compute_futures_chain::solana::usdc_mint;
 use compute_futures_protocol::{Address, Chain, Signer, SolanaAddress, TransactionId};
 
@@ -62,6 +62,9 @@ impl Chains {
             usdc: chain.usdc,
             compute_futures: chain.contract,
             deployment_block: chain.deployment_block,
+            provider_registry: chain.market.registry,
+            compute_escrow: chain.market.escrow,
+            market_block: chain.market_block,
             operator,
             operator_index: index_of(&*reader, operator).await?,
             funded_keys: chain.keys[..OPERATOR_KEY].to_vec(),
@@ -79,6 +82,8 @@ impl Chains {
             usdc_mint: usdc_mint(Chain::Solana).unwrap_or_default(),
             program: PROGRAM,
             deployment_slot: chain.deployment_slot,
+            provider_registry: MARKET.registry,
+            compute_escrow: MARKET.escrow,
             operator,
             operator_index: index_of(&*reader, operator).await?,
             // 64 bytes in base58, as wallets export them; a transaction's name is written the same way.

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use compute_futures_chain::evm::EvmConfig;
-use compute_futures_chain::solana::SolanaConfig;
+use compute_futures_chain::evm::{EvmConfig, MarketContracts};
+use compute_futures_chain::solana::{MarketPrograms, SolanaConfig};
 use compute_futures_protocol::{Address, Chain, EvmAddress, SolanaAddress};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::chain::{Deployment, name_of};
+use crate::chain::{Deployment, MarketAt, name_of};
 use crate::failure::{Failure, Outcome};
 
 /// Where the devnet writes it and everybody looks for it.
@@ -53,6 +53,12 @@ pub struct EvmNet {
     pub compute_futures: EvmAddress,
     /// Block of its deployment.
     pub deployment_block: u64,
+    /// The registry of the marketplace.
+    pub provider_registry: EvmAddress,
+    /// The escrows of the marketplace.
+    pub compute_escrow: EvmAddress,
+    /// Block of their deployment.
+    pub market_block: u64,
     /// The operator.
     pub operator: Address,
     /// Its index.
@@ -75,8 +81,12 @@ pub struct SolanaNet {
     pub usdc_mint: SolanaAddress,
     /// The program.
     pub program: SolanaAddress,
-    /// Slot of its deployment.
+    /// Slot of its deployment, and of the marketplace's.
     pub deployment_slot: u64,
+    /// The program with the marketplace's registry.
+    pub provider_registry: SolanaAddress,
+    /// The program with the marketplace's escrows.
+    pub compute_escrow: SolanaAddress,
     /// The operator.
     pub operator: Address,
     /// Its index.
@@ -126,6 +136,19 @@ impl DevnetFile {
         let mut config = SolanaConfig::new(Chain::Solana, vec![solana.rpc.clone()], solana.program);
         config.deployment_slot = solana.deployment_slot;
         Ok(Deployment::Solana(config))
+    }
+
+    /// The marketplace on `chain`.
+    #[must_use]
+    pub fn market(&self, chain: Chain) -> Option<MarketAt> {
+        if chain.evm_chain_id().is_some() {
+            let evm = self.evm.as_ref()?;
+            let contracts = MarketContracts { registry: evm.provider_registry, escrow: evm.compute_escrow };
+            return Some(MarketAt::Evm(contracts, Some(evm.market_block)));
+        }
+        let solana = self.solana.as_ref()?;
+        let programs = MarketPrograms { registry: solana.provider_registry, escrow: solana.compute_escrow };
+        Some(MarketAt::Solana(programs, solana.deployment_slot))
     }
 
     /// The funded keys on `chain`; none when the devnet was started without it.

@@ -58,6 +58,7 @@ pub(crate) async fn command(args: DevnetArgs, file: &Path, output: Output) -> Ou
                 ("Base", format!("{} (chain id {})", evm.rpc, evm.chain_id)),
                 ("  USDC", evm.usdc.to_string()),
                 ("  contract", evm.compute_futures.to_string()),
+                ("  market", format!("{} (providers), {} (escrows)", evm.provider_registry, evm.compute_escrow)),
                 ("  operator", format!("{} (index {})", evm.operator, evm.operator_index)),
             ]);
         }
@@ -66,6 +67,7 @@ pub(crate) async fn command(args: DevnetArgs, file: &Path, output: Output) -> Ou
                 ("Solana", solana.rpc.to_string()),
                 ("  USDC", solana.usdc_mint.to_string()),
                 ("  program", solana.program.to_string()),
+                ("  market", format!("{} (providers), {} (escrows)", solana.provider_registry, solana.compute_escrow)),
                 ("  operator", format!("{} (index {})", solana.operator, solana.operator_index)),
             ]);
         }

@@ -4,12 +4,9 @@
 //! this program from another one (docs/adr/010-solana.md).
 
 use anchor_lang::Discriminator;
-use anchor_lang::event::EVENT_IX_TAG_LE;
 use anchor_lang::prelude::*;
-use anchor_lang::solana_program::instruction::Instruction;
-use anchor_lang::solana_program::program::invoke_signed;
+use compute_program_common::events;
 
-use crate::seeds::EVENT_AUTHORITY;
 use crate::state::Tier;
 
 /// An operator's terms for accounts opened from now on; the first ones register it.
@@ -204,14 +201,7 @@ pub struct Recovered {
     pub amount: u64,
 }
 
-/// Records `event`. `authority` has been checked by `#[event_cpi]`; the call ends in Anchor's own event handler, which lets nobody else in.
+/// Records `event`. `authority` has been checked by `#[event_cpi]`.
 pub(crate) fn record<E: AnchorSerialize + Discriminator>(authority: &AccountInfo<'_>, event: &E) -> Result<()> {
-    let mut data = Vec::with_capacity(256);
-    data.extend_from_slice(EVENT_IX_TAG_LE);
-    data.extend_from_slice(E::DISCRIMINATOR);
-    event.serialize(&mut data)?;
-    let instruction =
-        Instruction { program_id: crate::ID, accounts: vec![AccountMeta::new_readonly(*authority.key, true)], data };
-    let seeds: &[&[u8]] = &[EVENT_AUTHORITY, &[crate::EVENT_AUTHORITY_AND_BUMP.1]];
-    Ok(invoke_signed(&instruction, core::slice::from_ref(authority), &[seeds])?)
+    events::record(crate::ID, authority, crate::EVENT_AUTHORITY_AND_BUMP.1, event)
 }

@@ -8,11 +8,9 @@
 
 use anchor_lang::prelude::*;
 
-pub mod ed25519;
 pub mod errors;
 pub mod events;
 pub mod instructions;
-pub mod receipts;
 pub mod rows;
 pub mod seeds;
 pub mod state;
@@ -30,7 +28,7 @@ declare_id!(Pubkey::from_str_const(match option_env!("COMPUTE_FUTURES_PROGRAM_ID
 #[cfg(not(feature = "no-entrypoint"))]
 solana_security_txt::security_txt! {
     name: "ComputeFutures",
-    project_url: "https://computefutures.example",
+    project_url: env!("PROJECT_URL"),
     contacts: "other:a private security advisory in the repository, see SECURITY.md",
     policy: "SECURITY.md in the repository",
     preferred_languages: "en"

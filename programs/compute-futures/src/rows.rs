@@ -1,9 +1,10 @@
 //! The rows of a batch as they travel: 12 bytes each, to the end of the instruction. Four bytes of length, or two more a row, and 20
 //! rows would not fit a transaction (docs/adr/010-solana.md).
 
-use std::io::{Error, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 
 use anchor_lang::prelude::*;
+use compute_program_common::packed::Packed;
 
 const ROW: usize = 12;
 
@@ -42,18 +43,18 @@ impl Row {
 
 /// Whole rows, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Rows(Vec<u8>);
+pub struct Rows(Packed<ROW>);
 
 impl Rows {
     /// `None` when an amount has more than 48 bits.
     pub fn new(rows: &[Row]) -> Option<Self> {
         let bytes: Option<Vec<[u8; ROW]>> = rows.iter().map(|row| row.to_bytes()).collect();
-        Some(Self(bytes?.concat()))
+        Some(Self(Packed::new(&bytes?)))
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len() / ROW
+        self.0.len()
     }
 
     /// Whether there is none.
@@ -63,29 +64,23 @@ impl Rows {
 
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
-        self.0.as_chunks::<ROW>().0.iter().map(|row| Row::from_bytes(*row))
+        self.0.iter().map(|row| Row::from_bytes(*row))
     }
 }
 
 impl AnchorSerialize for Rows {
     fn serialize<W: Write>(&self, writer: &mut W) -> std::io::Result<()> {
-        writer.write_all(&self.0)
+        self.0.serialize(writer)
     }
 }
 
 impl AnchorDeserialize for Rows {
-    fn deserialize(buffer: &mut &[u8]) -> std::io::Result<Self> {
-        let rows = core::mem::take(buffer);
-        if !rows.len().is_multiple_of(ROW) {
-            return Err(Error::from(ErrorKind::InvalidData));
-        }
-        Ok(Self(rows.to_vec()))
+    fn deserialize_reader<R: Read>(reader: &mut R) -> std::io::Result<Self> {
+        Packed::deserialize_reader(reader).map(Self)
     }
 
-    fn deserialize_reader<R: Read>(reader: &mut R) -> std::io::Result<Self> {
-        let mut rows = Vec::new();
-        reader.read_to_end(&mut rows)?;
-        Self::deserialize(&mut rows.as_slice())
+    fn deserialize(buffer: &mut &[u8]) -> std::io::Result<Self> {
+        Packed::deserialize(buffer).map(Self)
     }
 }
 

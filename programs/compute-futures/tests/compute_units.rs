@@ -3,11 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use solana_address_lookup_table_interface::state::{AddressLookupTable, LookupTableMeta};
-use solana_message::{AddressLookupTableAccount, Message, VersionedMessage, v0};
-use solana_signer::Signer;
-use solana_transaction::Transaction;
-use solana_transaction::versioned::VersionedTransaction;
+use compute_program_testing::units::{TRANSACTION_BYTES, check, legacy, with_table};
 
 use crate::support::accounts::key;
 use crate::support::*;
@@ -15,17 +11,6 @@ use crate::support::*;
 const DEPOSIT_BOUND: u64 = 25_000;
 const REFUND_BOUND: u64 = 15_000;
 const ROW_BOUND: u64 = 2_500;
-/// What fits a packet.
-const TRANSACTION_BYTES: usize = 1_232;
-
-/// Both compute budget instructions: what a relayer puts before.
-fn budget(units: u32) -> [Instruction; 2] {
-    let program = address(Pubkey::from_str_const("ComputeBudget111111111111111111111111111111"));
-    let limit = [&[2][..], &units.to_le_bytes()].concat();
-    let price = [&[3][..], &1_000u64.to_le_bytes()].concat();
-    [limit, price].map(|data| Instruction { program_id: program, accounts: vec![], data })
-}
-
 /// With as many accounts of 100 USDC.
 fn with_accounts(count: u32) -> World {
     let mut world = World::new();
@@ -45,37 +30,14 @@ fn batch(world: &World, count: u32) -> Instruction {
 
 /// The operator pays its own fees, as the relayer's key does. Returns bytes and units.
 fn post_legacy(world: &mut World, count: u32) -> (usize, u64) {
-    let operator = world.operator.insecure_clone();
-    let post = batch(world, count);
-    let [limit, price] = budget(200_000);
-    let message = Message::new(&[limit, price, post], Some(&operator.pubkey()));
-    let transaction = Transaction::new(&[&operator], message, world.svm.latest_blockhash());
-    // One signature and its count.
-    let bytes = transaction.message.serialize().len() + 65;
-    let done = world.svm.send_transaction(transaction).expect("the batch lands");
-    (bytes, done.compute_units_consumed)
+    let (operator, post) = (world.operator.insecure_clone(), batch(world, count));
+    legacy(world, &operator, post)
 }
 
 fn post_with_table(world: &mut World, count: u32) -> (usize, u64) {
-    let operator = world.operator.insecure_clone();
-    let post = batch(world, count);
-    let addresses: Vec<_> = (1..=count).map(|sequence| address(account_address(1, sequence))).collect();
-    let at = Pubkey::new_from_array([77; 32]);
-    let table = AddressLookupTable { meta: LookupTableMeta::default(), addresses: addresses.clone().into() };
-    let owner = Pubkey::from_str_const("AddressLookupTab1e1111111111111111111111111");
-    let data = table.serialize_for_tests().unwrap();
-    let stored = solana_account::Account { lamports: 1 << 40, data, owner: address(owner), ..Default::default() };
-    world.set(at, stored);
-    let table = AddressLookupTableAccount { key: address(at), addresses };
-    let instructions: Vec<Instruction> = budget(400_000).into_iter().chain([post]).collect();
-    let blockhash = world.svm.latest_blockhash();
-    let message = v0::Message::try_compile(&operator.pubkey(), &instructions, &[table], blockhash).unwrap();
-    assert_eq!(message.address_table_lookups.len(), 1);
-    let message = VersionedMessage::V0(message);
-    let bytes = message.serialize().len() + 65;
-    let transaction = VersionedTransaction::try_new(message, &[&operator]).unwrap();
-    let done = world.svm.send_transaction(transaction).expect("the batch lands");
-    (bytes, done.compute_units_consumed)
+    let (operator, post) = (world.operator.insecure_clone(), batch(world, count));
+    let addresses: Vec<_> = (1..=count).map(|sequence| account_address(1, sequence)).collect();
+    with_table(world, &operator, post, &addresses)
 }
 
 fn verbs(figures: &mut BTreeMap<&'static str, u64>) {
@@ -128,15 +90,7 @@ fn nothing_costs_more_than_its_snapshot() {
         assert!(figures[name] <= ROW_BOUND * rows, "{name}: {}", figures[name]);
     }
 
-    let path = root().join("programs/snapshots/compute_futures.json");
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, serde_json::to_string_pretty(&figures).unwrap() + "\n").unwrap();
-    }
-    let snapshot: BTreeMap<String, u64> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(snapshot.len(), figures.len(), "every figure has a snapshot");
-    for (name, figure) in figures {
-        assert!(figure <= snapshot[name], "{name} costs {figure} compute units, {} before", snapshot[name]);
-    }
+    check("compute_futures", &figures);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The vectors that Solidity, Rust and JavaScript are checked with, bit for bit (`tests/vectors/`).
 
 use compute_futures::rows::Row;
+use compute_futures::seeds;
 use compute_futures::state::discount::discounted;
-use compute_futures::state::{MAX_TIERS, history};
+use compute_futures::state::{MAX_PEAKS, MAX_TIERS};
 use compute_futures::typed_data::{domain_separator, spend_ceiling_digest};
-use compute_futures::{receipts, seeds};
+use compute_program_common::{history, receipts};
 use serde_json::Value;
 
 use crate::support::accounts::key;
@@ -221,7 +222,7 @@ fn merkle_on_chain() {
 fn histories() {
     for case in list(&vectors("solana"), "histories") {
         let (count, roots) = (number(case, "count"), hashes(&case["roots"]));
-        let mut peaks = [[0; 32]; history::MAX_PEAKS];
+        let mut peaks = [[0; 32]; MAX_PEAKS];
         for (i, root) in roots.iter().enumerate() {
             history::append(&mut peaks, i as u64, *root);
         }

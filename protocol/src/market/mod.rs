@@ -7,6 +7,7 @@ mod content;
 mod escrow;
 mod id;
 mod messages;
+mod request;
 mod terms;
 
 pub use content::{ContentError, Model, ProviderContent, ProviderType, execution_cost};
@@ -15,6 +16,7 @@ pub use escrow::{
 };
 pub use id::{SessionId, SessionIdError};
 pub use messages::{MarketDomain, OpenSession, SessionCost, SessionReceipt};
+pub use request::{FundingAuthorization, SessionRequest};
 pub use terms::{EscrowTerms, MAX_FIRST_AGENTS, TermsFault, fund_nonce};
 
 use alloy_primitives::Uint;

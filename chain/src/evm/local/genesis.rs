@@ -9,7 +9,8 @@ use url::Url;
 
 use super::Cheats;
 use crate::ChainError;
-use crate::evm::bindings::ComputeFutures as abi;
+use crate::evm::MarketContracts;
+use crate::evm::bindings::{ComputeEscrow, ComputeFutures as abi, ProviderRegistry};
 
 /// Base.
 pub(super) const CHAIN_ID: u64 = 8453;
@@ -90,12 +91,38 @@ pub(super) async fn deploy(cheats: &Cheats, contract: EvmAddress) -> Result<u64,
     Ok(block)
 }
 
+fn escrow_init_code(registry: EvmAddress) -> Vec<u8> {
+    let mut code = ComputeEscrow::BYTECODE.to_vec();
+    code.extend((USDC, registry).abi_encode());
+    code
+}
+
+/// Where the deterministic deployment puts the marketplace.
+pub(super) fn market_contracts() -> MarketContracts {
+    let registry = FACTORY.create2(SALT, keccak256(&ProviderRegistry::BYTECODE));
+    MarketContracts { registry, escrow: FACTORY.create2(SALT, keccak256(escrow_init_code(registry))) }
+}
+
+/// Deploys the marketplace; answers the block its first contract is in.
+pub(super) async fn deploy_market(cheats: &Cheats, at: MarketContracts) -> Result<u64, ChainError> {
+    let registry = [SALT.as_slice(), &ProviderRegistry::BYTECODE].concat();
+    let block = cheats.transact(MINTER, FACTORY, registry.into()).await?;
+    let escrow = [SALT.as_slice(), &escrow_init_code(at.registry)].concat();
+    cheats.transact(MINTER, FACTORY, escrow.into()).await?;
+    for contract in [at.registry, at.escrow] {
+        if cheats.code(contract).await?.is_empty() {
+            return Err(ChainError::Inconsistent(format!("the contract did not appear at {contract}")));
+        }
+    }
+    Ok(block)
+}
+
 #[cfg(test)]
 mod tests {
     use compute_futures_protocol::Chain;
 
     use super::*;
-    use crate::evm::published_deployment;
+    use crate::evm::{published_deployment, published_market};
 
     #[test]
     fn the_local_contract_is_where_the_published_one_is() {
@@ -104,6 +131,12 @@ mod tests {
             published.map(|deployment| (deployment.contract, deployment.token)),
             Some((contract_address(), USDC))
         );
+    }
+
+    #[test]
+    fn the_local_market_is_where_the_published_one_is() {
+        assert_eq!(published_market(Chain::Base), Some(market_contracts()));
+        assert!(published_market(Chain::BaseSepolia).is_some() && published_market(Chain::Solana).is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use compute_futures_protocol::{Chain, Signer};
 use url::Url;
 
 use self::process::Anvil;
-use super::{EvmConfig, EvmReader, EvmWriter};
+use super::{EvmConfig, EvmMarket, EvmReader, EvmWriter, MarketContracts};
 use crate::ChainError;
 
 pub use self::cheats::Cheats;
@@ -72,6 +72,10 @@ pub struct LocalChain {
     pub contract: EvmAddress,
     /// Block the contract was deployed in.
     pub deployment_block: u64,
+    /// ProviderRegistry and ComputeEscrow.
+    pub market: MarketContracts,
+    /// Block the marketplace was deployed in.
+    pub market_block: u64,
     /// Private keys in hex, see [`DEV_KEYS`].
     pub keys: Vec<String>,
     cheats: Cheats,
@@ -108,6 +112,8 @@ impl LocalChain {
         let rpc_url = anvil.url();
         let contract = genesis::contract_address();
         let cheats = Cheats::attach(&rpc_url)?;
+        let market = genesis::market_contracts();
+        let market_block = genesis::deploy_market(&cheats, market).await?;
         let deployment_block = genesis::deploy(&cheats, contract).await?;
         if let Some(block_time) = block_time {
             cheats.set_interval_mining(block_time).await?;
@@ -118,6 +124,8 @@ impl LocalChain {
             usdc: USDC,
             contract,
             deployment_block,
+            market,
+            market_block,
             keys: DEV_KEYS.map(str::to_owned).to_vec(),
             cheats,
             anvil,
@@ -140,6 +148,14 @@ impl LocalChain {
     /// As [`EvmReader::connect`].
     pub async fn reader(&self) -> Result<Arc<EvmReader>, ChainError> {
         EvmReader::connect(self.config()).await
+    }
+
+    /// The marketplace, with a reader of its own.
+    ///
+    /// # Errors
+    /// As [`EvmMarket::connect`].
+    pub async fn market(&self) -> Result<Arc<EvmMarket>, ChainError> {
+        EvmMarket::connect(self.reader().await?, self.market, Some(self.market_block)).await
     }
 
     /// The `index`-th development key.

@@ -89,18 +89,23 @@ pub(super) fn decode_event(topics: &[B256], data: &[u8], meta: &EventMeta) -> Re
 }
 
 /// Decodes with every padding byte checked, and the length where it is fixed.
-fn strict<E: SolEvent>(topics: &[B256], data: &[u8], words: usize, meta: &EventMeta) -> Result<E, ChainError> {
+pub(in super::super) fn strict<E: SolEvent>(
+    topics: &[B256],
+    data: &[u8],
+    words: usize,
+    meta: &EventMeta,
+) -> Result<E, ChainError> {
     if data.len() != words * 32 {
         return Err(malformed::<E>(meta, &format!("{} bytes of data instead of {}", data.len(), words * 32)));
     }
     E::decode_raw_log_validate(topics, data).map_err(|error| malformed::<E>(meta, &error.to_string()))
 }
 
-fn malformed<E: SolEvent>(meta: &EventMeta, why: &str) -> ChainError {
+pub(in super::super) fn malformed<E: SolEvent>(meta: &EventMeta, why: &str) -> ChainError {
     inconsistent(meta, &format!("{} cannot be decoded: {why}", E::SIGNATURE))
 }
 
-fn inconsistent(meta: &EventMeta, what: &str) -> ChainError {
+pub(in super::super) fn inconsistent(meta: &EventMeta, what: &str) -> ChainError {
     ChainError::Inconsistent(format!("event {} of block {}: {what}", meta.log_index, meta.block_number))
 }
 
@@ -113,11 +118,11 @@ fn usdc(amount: U56) -> Usdc {
     Usdc::from_micros(amount.to())
 }
 
-fn usdc_u64(amount: u64, meta: &EventMeta) -> Result<Usdc, ChainError> {
+pub(in super::super) fn usdc_u64(amount: u64, meta: &EventMeta) -> Result<Usdc, ChainError> {
     Usdc::try_from(amount).map_err(|_| inconsistent(meta, &format!("{amount} micro-USDC is more than there is")))
 }
 
-fn non_zero(address: EvmAddress) -> Option<Address> {
+pub(in super::super) fn non_zero(address: EvmAddress) -> Option<Address> {
     (!address.is_zero()).then_some(address.into())
 }
 

@@ -57,7 +57,7 @@ impl LogSpan {
     }
 
     /// The configured maximum.
-    pub(super) const fn most(&self) -> u64 {
+    pub(crate) const fn most(&self) -> u64 {
         self.most
     }
 

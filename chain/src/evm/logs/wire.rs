@@ -6,7 +6,7 @@ use alloy::primitives::{Address as EvmAddress, B256, FixedBytes};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-use super::decode::decode_event;
+use super::Decode;
 use crate::{ChainError, ChainEvent, EventMeta};
 
 /// A log that borrows from the answer it came in.
@@ -84,23 +84,31 @@ impl<'de> Deserialize<'de> for Topics {
     }
 }
 
+/// Which logs are wanted, and how they are read.
+pub(super) struct Logs<'a, K> {
+    pub(super) contracts: &'a [EvmAddress],
+    pub(super) decode: Decode<K>,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
 /// Decodes logs strictly, in chain order; the flag says that times are missing.
 ///
 /// # Errors
 /// [`ChainError::Inconsistent`] for logs of another contract or range, removed or pending ones, duplicates, and events that
 /// are not what the ABI says. Unknown events are skipped.
-pub(super) fn decode_all(
+pub(super) fn decode_all<K>(
     logs: &[WireLog<'_>],
-    contract: EvmAddress,
-    from: u64,
-    to: u64,
-) -> Result<(Vec<ChainEvent>, bool), ChainError> {
-    let mut events: Vec<ChainEvent> = Vec::with_capacity(logs.len());
+    wanted: Logs<'_, K>,
+) -> Result<(Vec<ChainEvent<K>>, bool), ChainError> {
+    let Logs { contracts, decode, from, to } = wanted;
+    let mut events: Vec<ChainEvent<K>> = Vec::with_capacity(logs.len());
     let mut timeless = false;
     let mut data = Vec::with_capacity(256);
     for log in logs {
-        if log.address.0 != contract.0 {
-            return Err(inconsistent(format!("a log of {} instead of {contract}", EvmAddress::from(log.address.0))));
+        if !contracts.iter().any(|contract| log.address.0 == contract.0) {
+            let address = EvmAddress::from(log.address.0);
+            return Err(inconsistent(format!("a log of {address} instead of {contracts:?}")));
         }
         if log.removed {
             return Err(inconsistent("a log that was removed by a reorganisation".into()));
@@ -125,11 +133,11 @@ pub(super) fn decode_all(
         data.resize(log.data.len().saturating_sub(2) / 2, 0);
         alloy::hex::decode_to_slice(log.data, &mut data)
             .map_err(|error| inconsistent(format!("log data is not hex: {error}")))?;
-        if let Some(kind) = decode_event(log.topics.as_slice(), &data, &meta)? {
+        if let Some(kind) = decode(log.topics.as_slice(), &data, &meta)? {
             events.push(ChainEvent { meta, kind });
         }
     }
-    let place = |event: &ChainEvent| (event.meta.block_number, event.meta.log_index);
+    let place = |event: &ChainEvent<K>| (event.meta.block_number, event.meta.log_index);
     if !events.is_sorted_by_key(place) {
         events.sort_by_key(place);
     }

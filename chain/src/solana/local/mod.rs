@@ -19,14 +19,21 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{SolanaConfig, SolanaReader, SolanaWriter, solana, usdc_mint};
+use super::{MarketPrograms, SolanaConfig, SolanaMarket, SolanaReader, SolanaWriter, solana, usdc_mint};
 use crate::ChainError;
 use crate::transport::{Head, Rpc};
 
 /// Id of the program's fixture; its key is public (docs/adr/010-solana.md).
 pub const PROGRAM: SolanaAddress = SolanaAddress::from_str_const("5jnhrJfXCuMBJvXDa8HKtCY4wMpjVXRXvoVHaPzzQq3g");
+/// Ids of the marketplace's fixtures; their keys are public (docs/adr/014-marketplace.md).
+pub const MARKET: MarketPrograms = MarketPrograms {
+    registry: SolanaAddress::from_str_const("8Aj6GNmCi6jUmd8qecLKhmmiWUB8Xso6Zoyxyz9m5tJp"),
+    escrow: SolanaAddress::from_str_const("CC8zD27zrKy3zpCYybJXJY1zK6KViuyEqyoW67265hmC"),
+};
 /// The program, built by `make programs`.
 const FIXTURE: &[u8] = include_bytes!("../../../../programs/fixtures/compute_futures.so");
+const REGISTRY_FIXTURE: &[u8] = include_bytes!("../../../../programs/fixtures/provider_registry.so");
+const ESCROW_FIXTURE: &[u8] = include_bytes!("../../../../programs/fixtures/compute_escrow.so");
 const SCRIPT: &str = include_str!("surfnet.mjs");
 /// How many development keys there are.
 const KEYS: u8 = 10;
@@ -121,6 +128,14 @@ impl SolanaLocal {
         SolanaReader::connect(self.config()).await
     }
 
+    /// The marketplace, with a reader of its own.
+    ///
+    /// # Errors
+    /// As [`SolanaMarket::connect`].
+    pub async fn market(&self) -> Result<Arc<SolanaMarket>, ChainError> {
+        SolanaMarket::connect(self.reader().await?, MARKET, self.deployment_slot).await
+    }
+
     /// A writer with the `index`-th development key and a reader of its own.
     ///
     /// # Errors
@@ -213,7 +228,10 @@ impl SolanaCheats {
     }
 
     async fn place_fixtures(&self) -> Result<(), ChainError> {
-        self.cheat("surfnet_writeProgram", json!([PROGRAM, alloy::hex::encode(FIXTURE), 0])).await?;
+        let fixtures = [(PROGRAM, FIXTURE), (MARKET.registry, REGISTRY_FIXTURE), (MARKET.escrow, ESCROW_FIXTURE)];
+        for (program, fixture) in fixtures {
+            self.cheat("surfnet_writeProgram", json!([program, alloy::hex::encode(fixture), 0])).await?;
+        }
         // No mint authority, a large supply, 6 decimals, initialised, no freeze authority.
         let mut mint = [0; 82];
         mint[36..44].copy_from_slice(&u64::MAX.to_le_bytes());

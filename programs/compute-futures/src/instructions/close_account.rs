@@ -1,11 +1,11 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::{Token, TokenAccount};
+use compute_program_common::tokens::Move;
 
 use super::shared::exit::Exit;
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events;
-use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_TOKEN_ACCOUNT};
+use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_AUTHORITY_BUMP, VAULT_TOKEN_ACCOUNT};
 use crate::state::{DepositAddress, FuturesAccount, Operator};
 
 /// The consent path: the operator closes an account of its own and pays the owner everything unspent, now (I-4).
@@ -63,7 +63,7 @@ impl CloseAccount<'_> {
             authority: accounts.vault_authority.to_account_info(),
             mint: accounts.mint.to_account_info(),
         };
-        funds.by_vault(&accounts.token_program, event.amount)?;
+        funds.by_vault(&accounts.token_program, event.amount, VAULT_AUTHORITY_BUMP)?;
         events::record(&accounts.event_authority, &event)
     }
 }

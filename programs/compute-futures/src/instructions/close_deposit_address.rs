@@ -1,10 +1,10 @@
 use anchor_lang::prelude::*;
 use anchor_spl::associated_token::get_associated_token_address;
 use anchor_spl::token::{self, Token, TokenAccount};
+use compute_program_common::tokens::Move;
 
 use super::shared::address::DepositTerms;
 use super::shared::exit::check_owner_token;
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, Recovered};
 use crate::seeds::USDC;

@@ -1,9 +1,9 @@
 use anchor_lang::prelude::*;
 use anchor_spl::associated_token::{self, AssociatedToken, Create};
 use anchor_spl::token::Token;
+use compute_program_common::accounts;
 
 use super::shared::address::DepositTerms;
-use super::shared::create;
 use crate::errors::ComputeFuturesError;
 use crate::seeds::USDC;
 use crate::state::{self, DepositAddress};
@@ -65,7 +65,7 @@ pub(super) fn record<'info>(
     if *address.owner == crate::ID {
         return DepositAddress::try_deserialize(&mut &address.try_borrow_data()?[..]);
     }
-    create::pda(payer.clone(), address.clone(), 8 + DepositAddress::INIT_SPACE, &terms.seeds())?;
+    accounts::create(payer.clone(), address.clone(), 8 + DepositAddress::INIT_SPACE, &terms.seeds(), &crate::ID)?;
     let record = DepositAddress { account: 0, rent_payer: *payer.key };
     store(address, &record)?;
     Ok(record)

@@ -1,6 +1,6 @@
 use anchor_lang::prelude::*;
+use compute_program_common::ed25519;
 
-use crate::ed25519;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, CeilingRaised};
 use crate::seeds::CLUSTER;
@@ -24,8 +24,8 @@ impl RaiseCeilingWithSignature<'_> {
         let accounts = ctx.accounts;
         let mut account = accounts.account.load_mut()?;
         let digest = spend_ceiling_digest(&domain_separator(CLUSTER, &crate::ID), account.id, ceiling);
-        let signer = ed25519::signer_of(&digest, &accounts.instructions)?;
-        require!(account.may_spend(&signer), ComputeFuturesError::InvalidSignature); // I-2
+        let signer = ed25519::signer_of(&digest, &accounts.instructions)?.filter(|signer| account.may_spend(signer)); // I-2
+        let signer = signer.ok_or(ComputeFuturesError::InvalidSignature)?;
         account.raise_ceiling(ceiling)?;
         let event = CeilingRaised { account: account.id, signer, ceiling };
         events::record(&accounts.event_authority, &event)

@@ -1,11 +1,11 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::{Token, TokenAccount};
+use compute_program_common::tokens::Move;
 
 use super::shared::exit::Exit;
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events;
-use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_TOKEN_ACCOUNT};
+use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_AUTHORITY_BUMP, VAULT_TOKEN_ACCOUNT};
 use crate::state::{DepositAddress, FuturesAccount};
 
 /// After the delay: pays everything unspent to the owner and closes the account for good (I-4).
@@ -62,7 +62,7 @@ impl Refund<'_> {
             authority: accounts.vault_authority.to_account_info(),
             mint: accounts.mint.to_account_info(),
         };
-        funds.by_vault(&accounts.token_program, event.amount)?;
+        funds.by_vault(&accounts.token_program, event.amount, VAULT_AUTHORITY_BUMP)?;
         events::record(&accounts.event_authority, &event)
     }
 }

@@ -1,7 +1,6 @@
-use anchor_lang::Discriminator;
 use anchor_lang::prelude::*;
+use compute_program_common::accounts;
 
-use super::shared::create;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, TermsSet};
 use crate::seeds::{OPERATOR, OPERATOR_OF, REGISTRY};
@@ -94,11 +93,8 @@ fn register<'info>(
     let index_seed = index.to_le_bytes();
     let (address, bump) = Pubkey::find_program_address(&[OPERATOR, &index_seed], &crate::ID);
     require_keys_eq!(*account.key, address, ComputeFuturesError::WrongOperatorAddress);
-    create::pda(payer.clone(), account.clone(), Operator::SPACE, &[OPERATOR, &index_seed, &[bump]])?;
-    let mut data = account.try_borrow_mut_data()?;
-    let (discriminator, fields) = data.split_at_mut(8);
-    discriminator.copy_from_slice(Operator::DISCRIMINATOR);
-    let operator: &mut Operator = bytemuck::from_bytes_mut(fields);
+    accounts::create(payer.clone(), account.clone(), Operator::SPACE, &[OPERATOR, &index_seed, &[bump]], &crate::ID)?;
+    let mut operator = accounts::fresh::<Operator>(account)?;
     operator.authority = authority;
     operator.index = index;
     operator.bump = bump;

@@ -1,10 +1,10 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::{Token, TokenAccount};
+use compute_program_common::tokens::Move;
 
 use super::open_deposit_address::{record, store};
 use super::shared::address::DepositTerms;
 use super::shared::opening::{self, Opening};
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, Swept};
 use crate::seeds::{USDC, VAULT_TOKEN_ACCOUNT};

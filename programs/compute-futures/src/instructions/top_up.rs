@@ -1,8 +1,8 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::Token;
+use compute_program_common::tokens::Move;
 
 use super::shared::opening;
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, Raised};
 use crate::seeds::{USDC, VAULT_TOKEN_ACCOUNT};

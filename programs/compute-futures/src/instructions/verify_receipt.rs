@@ -1,7 +1,7 @@
 use anchor_lang::prelude::*;
+use compute_program_common::{history, receipts};
 
-use crate::receipts;
-use crate::state::{Operator, history};
+use crate::state::Operator;
 
 /// Whether a receipt is in a posted batch (I-7). Changes nothing: for simulation, by anyone.
 #[derive(Accounts)]

@@ -1,10 +1,10 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::{Token, TokenAccount};
+use compute_program_common::tokens::Move;
 
-use super::shared::tokens::Move;
 use crate::errors::ComputeFuturesError;
 use crate::events::{self, EarningsWithdrawn};
-use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_TOKEN_ACCOUNT};
+use crate::seeds::{USDC, VAULT_AUTHORITY, VAULT_AUTHORITY_BUMP, VAULT_TOKEN_ACCOUNT};
 use crate::state::Operator;
 
 /// Pays earnings to a token account of the operator's choice.
@@ -51,7 +51,7 @@ impl WithdrawEarnings<'_> {
             authority: accounts.vault_authority.to_account_info(),
             mint: accounts.mint.to_account_info(),
         };
-        funds.by_vault(&accounts.token_program, amount)?;
+        funds.by_vault(&accounts.token_program, amount, VAULT_AUTHORITY_BUMP)?;
         let event =
             EarningsWithdrawn { operator_index, to: destination.owner, token_account: destination.key(), amount };
         events::record(&accounts.event_authority, &event)

@@ -3,14 +3,13 @@
 mod account;
 mod deposit_address;
 pub mod discount;
-pub mod history;
 mod operator;
 mod registry;
 mod terms;
 
 pub use account::{Charge, FuturesAccount};
 pub use deposit_address::DepositAddress;
-pub use operator::{Operator, RECENT_ROOTS};
+pub use operator::{MAX_PEAKS, Operator, RECENT_ROOTS};
 pub use registry::{OperatorOf, Registry};
 pub use terms::{MAX_REFUND_DELAY, MAX_THRESHOLD, MAX_TIERS, PackedTier, Tier, discount_for, pack_tiers};
 

@@ -1,7 +1,10 @@
 use anchor_lang::prelude::*;
+use compute_program_common::history;
 
 use super::PackedTier;
-use super::history::{self, MAX_PEAKS};
+
+/// Batch numbers have 40 bits, so this is enough for all of them.
+pub const MAX_PEAKS: usize = 40;
 
 /// How many roots of newest batches can be read directly.
 pub const RECENT_ROOTS: usize = 64;

@@ -1,6 +1,5 @@
-use compute_futures::receipts;
-use compute_futures::state::history;
 use compute_futures_protocol::{AccountState, Usdc};
+use compute_program_common::{history, receipts};
 
 use super::actions::Action;
 use crate::support::accounts::{key, token_address, token_amount};

@@ -4,13 +4,10 @@ use anchor_lang::{InstructionData, ToAccountMetas};
 use compute_futures::rows::Rows;
 use compute_futures::{ID, accounts as a, instruction as i, seeds};
 
-use super::accounts::{TOKEN, key, token_address};
-use super::world::{World, address};
+use super::accounts::{INSTRUCTIONS, SYSTEM, TOKEN, key, token_address};
 use super::*;
 
-pub(crate) const SYSTEM: Pubkey = Pubkey::new_from_array([0; 32]);
 pub(crate) const EVENTS: Pubkey = compute_futures::EVENT_AUTHORITY_AND_BUMP.0;
-pub(crate) const INSTRUCTIONS: Pubkey = Pubkey::from_str_const("Sysvar1nstructions1111111111111111111111111");
 
 pub(crate) fn pda(seeds: &[&[u8]]) -> Pubkey {
     Pubkey::find_program_address(seeds, &ID).0
@@ -28,14 +25,8 @@ pub(crate) fn deposit_address(operator: u32, owner: Pubkey, ceiling: u64, fee: u
     pda(&[seeds::DEPOSIT, &operator.to_le_bytes(), owner.as_ref(), &ceiling.to_le_bytes(), &fee.to_le_bytes()])
 }
 
-pub(crate) fn instruction(accounts: &impl ToAccountMetas, data: &impl InstructionData) -> Instruction {
-    let meta = |meta: anchor_lang::prelude::AccountMeta| AccountMeta {
-        pubkey: address(meta.pubkey),
-        is_signer: meta.is_signer,
-        is_writable: meta.is_writable,
-    };
-    let accounts = accounts.to_account_metas(None).into_iter().map(meta).collect();
-    Instruction { program_id: address(ID), accounts, data: data.data() }
+fn instruction(accounts: &impl ToAccountMetas, data: &impl InstructionData) -> Instruction {
+    compute_program_testing::vm::instruction(ID, accounts, data)
 }
 
 pub(crate) fn set_terms(payer: Pubkey, authority: Pubkey, index: u32, terms: Terms) -> Instruction {

@@ -1,47 +1,14 @@
-use std::path::PathBuf;
-
 use litesvm::LiteSVM;
-use litesvm::types::{FailedTransactionMetadata, TransactionMetadata};
-use solana_address::Address;
-use solana_clock::Clock;
-use solana_message::Message;
 use solana_signer::Signer;
-use solana_transaction::Transaction;
-use solana_transaction_error::TransactionError;
 
-use super::accounts::{self, key, token_address};
+use super::accounts::key;
 use super::*;
 
-pub(crate) const USDC: u64 = 1_000_000;
 pub(crate) const UNLIMITED: u64 = (1 << 56) - 1;
 pub(crate) const DELAY: u32 = 3_600;
-pub(crate) const NOW: i64 = 1_790_000_000;
 
 /// The operator can pay fees, the owner never has any.
 const OPERATOR_LAMPORTS: u64 = 1 << 30;
-
-pub(crate) type Sent = Result<TransactionMetadata, Box<FailedTransactionMetadata>>;
-
-/// The repository's root.
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../..")
-}
-
-pub(crate) fn address(key: Pubkey) -> Address {
-    Address::new_from_array(key.to_bytes())
-}
-
-/// Cases of a property: many more with COMPUTE_FUTURES_SLOW_TESTS (`make test-all`).
-pub(crate) fn cases(everyday: u32) -> proptest::test_runner::Config {
-    let cases = if std::env::var_os("COMPUTE_FUTURES_SLOW_TESTS").is_some() { everyday * 40 } else { everyday };
-    proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() }
-}
-
-/// A key that depends on nothing but its name.
-pub(crate) fn keypair(name: &str) -> Keypair {
-    use sha2::{Digest, Sha256};
-    Keypair::new_from_array(Sha256::digest(name.as_bytes()).into())
-}
 
 /// None < 10 USDC, 5% from 10, 10% from 50, 15% from 200.
 pub(crate) fn terms() -> Terms {
@@ -63,19 +30,29 @@ pub(crate) struct World {
     pub(crate) owner: Keypair,
 }
 
+impl Vm for World {
+    const IDLS: &'static [&'static str] = &["compute_futures"];
+
+    fn svm(&self) -> &LiteSVM {
+        &self.svm
+    }
+
+    fn svm_mut(&mut self) -> &mut LiteSVM {
+        &mut self.svm
+    }
+
+    fn relayer(&self) -> &Keypair {
+        &self.relayer
+    }
+}
+
 impl World {
     /// The program, USDC, the vault; nobody registered, nobody with money.
     pub(crate) fn bare() -> Self {
-        let mut svm = LiteSVM::new().with_precompiles();
-        let committed = || root().join("programs/fixtures/compute_futures.so");
-        // Another build of it: programs/mutants.mjs takes checks out.
-        let program = std::env::var_os("COMPUTE_FUTURES_PROGRAM").map_or_else(committed, PathBuf::from);
-        svm.add_program_from_file(address(compute_futures::ID), program).expect("make programs");
-        let mut world =
-            Self { svm, relayer: keypair("relayer"), operator: keypair("operator"), owner: keypair("owner") };
-        world.svm.airdrop(&world.relayer.pubkey(), 1 << 37).unwrap();
+        let relayer = keypair("relayer");
+        let svm = compute_program_testing::vm::chain(&[(compute_futures::ID, "compute_futures")], &relayer);
+        let mut world = Self { svm, relayer, operator: keypair("operator"), owner: keypair("owner") };
         world.svm.airdrop(&world.operator.pubkey(), OPERATOR_LAMPORTS).unwrap();
-        world.set(compute_futures::seeds::USDC, accounts::mint(accounts::TOKEN));
         world.fund(compute_futures::seeds::VAULT_AUTHORITY, 0);
         world.set_time(NOW);
         world
@@ -122,64 +99,10 @@ impl World {
         event(&self.ok(&[post], &[&operator]))
     }
 
-    /// Sends; the relayer pays.
-    pub(crate) fn send(&mut self, instructions: &[Instruction], signers: &[&Keypair]) -> Sent {
-        self.svm.expire_blockhash();
-        let message = Message::new(instructions, Some(&self.relayer.pubkey()));
-        let mut all = vec![&self.relayer];
-        all.extend(signers.iter().filter(|signer| signer.pubkey() != self.relayer.pubkey()));
-        let transaction = Transaction::new(&all, message, self.svm.latest_blockhash());
-        self.svm.send_transaction(transaction).map_err(Box::new)
-    }
-
-    pub(crate) fn ok(&mut self, instructions: &[Instruction], signers: &[&Keypair]) -> TransactionMetadata {
-        match self.send(instructions, signers) {
-            Ok(done) => done,
-            Err(failed) => panic!("{:?}\n{}", failed.err, failed.meta.pretty_logs()),
-        }
-    }
-
     /// Fails with exactly this error of the program.
     #[track_caller]
     pub(crate) fn refused(&mut self, instructions: &[Instruction], signers: &[&Keypair], error: Refused) {
-        let failed = self.send(instructions, signers).expect_err("this must be refused");
-        let code = 6000 + error as u32;
-        match failed.err {
-            TransactionError::InstructionError(_, solana_instruction_error::InstructionError::Custom(given)) => {
-                assert_eq!(given, code, "{}", failed.meta.pretty_logs());
-            }
-            other => panic!("{other:?}\n{}", failed.meta.pretty_logs()),
-        }
-    }
-
-    pub(crate) fn set_time(&mut self, seconds: i64) {
-        let mut clock: Clock = self.svm.get_sysvar();
-        clock.unix_timestamp = seconds;
-        self.svm.set_sysvar(&clock);
-    }
-
-    pub(crate) fn set(&mut self, at: Pubkey, account: solana_account::Account) {
-        self.svm.set_account(address(at), account).unwrap();
-    }
-
-    pub(crate) fn get(&self, at: Pubkey) -> Option<solana_account::Account> {
-        self.svm.get_account(&address(at)).filter(|account| account.lamports != 0)
-    }
-
-    pub(crate) fn lamports(&self, at: Pubkey) -> u64 {
-        self.svm.get_balance(&address(at)).unwrap_or_default()
-    }
-
-    /// Gives the wallet a USDC token account (its ATA) with this balance.
-    pub(crate) fn fund(&mut self, wallet: Pubkey, amount: u64) -> Pubkey {
-        let at = token_address(wallet);
-        self.set(at, accounts::token(wallet, compute_futures::seeds::USDC, amount, accounts::TOKEN));
-        at
-    }
-
-    /// USDC of a wallet's ATA.
-    pub(crate) fn usdc(&self, wallet: Pubkey) -> u64 {
-        self.get(token_address(wallet)).map_or(0, |account| accounts::token_amount(&account.data))
+        self.fails(instructions, signers, 6000 + error as u32);
     }
 
     pub(crate) fn vault(&self) -> u64 {
@@ -187,17 +110,10 @@ impl World {
     }
 
     pub(crate) fn operator(&self, index: u32) -> Operator {
-        self.read(operator_address(index)).expect("the operator")
+        self.read(operator_address(index), compute_futures::ID).expect("the operator")
     }
 
     pub(crate) fn account(&self, operator: u32, sequence: u32) -> Option<FuturesAccount> {
-        self.read(account_address(operator, sequence))
-    }
-
-    fn read<T: bytemuck::AnyBitPattern + anchor_lang::Discriminator>(&self, at: Pubkey) -> Option<T> {
-        let account = self.get(at)?;
-        assert_eq!(account.owner, address(compute_futures::ID));
-        assert!(account.data.starts_with(T::DISCRIMINATOR));
-        Some(bytemuck::pod_read_unaligned(&account.data[8..]))
+        self.read(account_address(operator, sequence), compute_futures::ID)
     }
 }

@@ -1,5 +1,4 @@
-use compute_futures::receipts;
-use compute_futures::state::history;
+use compute_program_common::{history, receipts};
 
 use crate::support::accounts::key;
 use crate::support::substitute::Case;

@@ -1,10 +1,10 @@
 use anchor_lang::AccountsClose;
 use anchor_lang::prelude::*;
 use anchor_spl::token::TokenAccount;
+use compute_program_common::tokens;
 
 use crate::errors::ComputeFuturesError;
 use crate::events::Refunded;
-use crate::seeds::USDC;
 use crate::state::{DepositAddress, FuturesAccount};
 
 /// What leaving needs, besides the vault.
@@ -41,7 +41,6 @@ impl Exit<'_, '_> {
 
 /// A USDC token account of `owner`: refunds go nowhere else.
 pub(in crate::instructions) fn check_owner_token(token: &TokenAccount, owner: &Pubkey) -> Result<()> {
-    let theirs = token.owner == *owner && token.mint == USDC;
-    require!(theirs, ComputeFuturesError::WrongTokenAccount);
+    require!(tokens::is_usdc_of(token, owner), ComputeFuturesError::WrongTokenAccount);
     Ok(())
 }

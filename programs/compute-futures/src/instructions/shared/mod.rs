@@ -1,7 +1,5 @@
 //! Steps that several verbs share.
 
 pub(super) mod address;
-pub(super) mod create;
 pub(super) mod exit;
 pub(super) mod opening;
-pub(super) mod tokens;

@@ -1,7 +1,6 @@
-use anchor_lang::Discriminator;
 use anchor_lang::prelude::*;
+use compute_program_common::accounts;
 
-use super::create;
 use crate::errors::ComputeFuturesError;
 use crate::events::{Deposited, Opened, Raised};
 use crate::seeds::{ACCOUNT, VAULT_AUTHORITY};
@@ -40,14 +39,11 @@ impl Opening {
         let (address, bump) = Pubkey::find_program_address(&[ACCOUNT, &index_seed, &sequence_seed], &crate::ID);
         require_keys_eq!(*account.key, address, ComputeFuturesError::WrongAccountAddress);
         let seeds: &[&[u8]] = &[ACCOUNT, &index_seed, &sequence_seed, &[bump]];
-        create::pda(rent_payer.clone(), account.clone(), FuturesAccount::SPACE, seeds)?;
+        accounts::create(rent_payer.clone(), account.clone(), FuturesAccount::SPACE, seeds, &crate::ID)?;
 
         let id = state::account_id(operator.index, sequence);
         let discount_bps = state::discount_for(&operator.tiers, amount);
-        let mut data = account.try_borrow_mut_data()?;
-        let (discriminator, fields) = data.split_at_mut(8);
-        discriminator.copy_from_slice(FuturesAccount::DISCRIMINATOR);
-        *bytemuck::from_bytes_mut(fields) = FuturesAccount {
+        *accounts::fresh(account)? = FuturesAccount {
             id,
             credit: amount,
             charged: 0,

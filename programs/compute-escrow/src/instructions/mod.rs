@@ -1,0 +1,42 @@
+//! One file a verb. Each says of every account what is checked, and where.
+
+mod add_agent;
+mod close_agent;
+mod close_deposit_address;
+mod close_session;
+mod close_sessions;
+mod create;
+mod expire;
+mod fund;
+mod lapse_session;
+mod lapse_sessions;
+mod open_deposit_address;
+mod open_session;
+mod open_session_with_signature;
+mod recover;
+mod refund;
+mod remove_agent;
+mod shared;
+mod sweep;
+mod verify_receipt;
+mod withdraw;
+
+pub use add_agent::*;
+pub use close_agent::*;
+pub use close_deposit_address::*;
+pub use close_session::*;
+pub use close_sessions::*;
+pub use create::*;
+pub use expire::*;
+pub use fund::*;
+pub use lapse_session::*;
+pub use lapse_sessions::*;
+pub use open_deposit_address::*;
+pub use open_session::*;
+pub use open_session_with_signature::*;
+pub use recover::*;
+pub use refund::*;
+pub use remove_agent::*;
+pub use sweep::*;
+pub use verify_receipt::*;
+pub use withdraw::*;
