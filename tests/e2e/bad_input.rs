@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 fn refusal(what: &str, status: u16, body: &Value) {
     assert!((400..500).contains(&status), "{what}: {status} {body}");
     // OpenAI's clients know another form.
-    let (error, fields) = if what.contains(" /v1/") {
+    let (error, fields) = if what.split(' ').any(|word| word.starts_with("/v1/")) {
         (&body["error"], ["message", "code", "type"])
     } else {
         (body, ["error", "code", "hint"])
