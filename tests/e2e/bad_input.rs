@@ -143,7 +143,7 @@ async fn every_field(world: &World, agent: &Agent) {
         ("messages", json!([{ "role": "user", "content": 7 }])),
         ("messages", Value::from(vec![json!({ "role": "user", "content": "x" }); 10_000])),
         ("temperature", json!(9)),
-        ("stream", json!(true)),
+        ("stream", json!("yes")),
     ] {
         let mut body =
             json!({ "futuresId": id, "type": "text-inference", "messages": [{ "role": "user", "content": "x" }] });
