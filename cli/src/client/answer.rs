@@ -53,12 +53,15 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        let text = |key: &str| self.body.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Below /v1/ errors have OpenAI's form: an object, whose message says what to do as well.
+        let text = |paths: [&str; 2]| {
+            paths.iter().find_map(|path| self.body.pointer(path).and_then(Value::as_str)).map(str::to_owned)
+        };
         Err(ClientError::Refused {
             status: self.status,
-            code: text("code").unwrap_or_else(|| "unknown".into()),
-            error: text("error").unwrap_or_else(|| self.body.to_string()),
-            hint: text("hint").unwrap_or_else(|| "see the relayer's log".into()),
+            code: text(["/code", "/error/code"]).unwrap_or_else(|| "unknown".into()),
+            error: text(["/error", "/error/message"]).unwrap_or_else(|| self.body.to_string()),
+            hint: text(["/hint", "/error/hint"]).unwrap_or_else(|| "see the relayer's log".into()),
             extra: self.body.get("extra").cloned(),
         })
     }
