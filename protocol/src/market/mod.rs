@@ -3,6 +3,7 @@
 //! The rules of ProviderRegistry and ComputeEscrow (docs/adr/014-marketplace.md), on both chains, checked with them against
 //! `tests/vectors/market.json`.
 
+mod call;
 mod content;
 mod escrow;
 mod id;
@@ -10,6 +11,7 @@ mod messages;
 mod request;
 mod terms;
 
+pub use call::{ProviderCall, SessionCall, SignedProviderCall};
 pub use content::{ContentError, Model, ProviderContent, ProviderType, execution_cost};
 pub use escrow::{
     AgentList, AgentState, Closing, EscrowError, EscrowState, MAX_SESSION_SECONDS, SessionState, SessionStatus,
