@@ -117,6 +117,13 @@ fn settle(
         let account = accounts.get_mut(&row.account).ok_or_else(|| {
             LedgerError::Corrupt(format!("batch {number} has a row of account {}, which is not here", row.account))
         })?;
+        if account.void {
+            // A reorg gave its number to somebody else after the batch was sealed: there is nothing left of it to settle.
+            metrics::counter!("relayer_written_off_micro_usdc_total", "network" => network)
+                .increment(row.charged.micros());
+            tracing::error!(account = %row.account, batch = number, lost = %row.charged, "a batch charged an account that a reorg gave away");
+            continue;
+        }
         account.settled = account
             .settled
             .checked_add(row.charged)

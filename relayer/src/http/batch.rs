@@ -55,6 +55,7 @@ pub(super) fn prepare(state: &AppState, mut fields: Map<String, Value>, paying: 
         futures_id: paying.futures_id(),
         quote: batch.max_list,
         webhook,
+        max_list: None,
     };
     Ok(work(state, spec, batch.jobs, batch.max_list, paying))
 }

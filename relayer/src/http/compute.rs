@@ -105,6 +105,7 @@ impl Prepared {
             futures_id: paying.futures_id(),
             quote: max_list,
             webhook,
+            max_list: None,
         };
         Ok(Self::Queued(Box::new(work(state, spec, vec![input], max_list, paying))))
     }

@@ -4,7 +4,7 @@ use compute_futures_protocol::{JobKind, Usage, Usdc};
 use serde_json::{Map, Value, json};
 
 use super::batch;
-use super::queue::types::{Item, ItemOutcome, ItemState, Reason, StoredJob};
+use super::queue::types::{Item, ItemOutcome, ItemState, JobState, Reason, StoredJob};
 use crate::catalog::Catalog;
 use crate::providers::{JobInput, JobOutput};
 
@@ -98,7 +98,28 @@ pub(crate) fn price_fields(compute: &mut Map<String, Value>, price: Usdc) {
     compute.insert("priceMicroUsdc".to_owned(), json!(price));
 }
 
-/// One job of a batch, whatever state it is in.
+/// One job of a batch that is not paid for: how it is doing, and nothing of what it produced.
+pub(super) fn unpaid_entry(job: &StoredJob, item: &Item) -> Value {
+    let status = match &item.state {
+        ItemState::Open { running: false } => "pending",
+        ItemState::Ended(ItemOutcome::Failed(_)) => "failed",
+        ItemState::Ended(ItemOutcome::Done { .. }) if job.state == JobState::Failed => "failed",
+        ItemState::Open { running: true } | ItemState::Ended(ItemOutcome::Done { .. }) => "processing",
+    };
+    let mut fields = Map::from_iter([
+        ("index".to_owned(), json!(item.position)),
+        ("id".to_owned(), json!(item_id(job, item))),
+        ("type".to_owned(), json!(item.input.kind())),
+        ("model".to_owned(), json!(item.input.model())),
+        ("status".to_owned(), json!(status)),
+    ]);
+    if let ItemState::Ended(ItemOutcome::Failed(reason)) = &item.state {
+        fields.insert("error".to_owned(), json!(reason));
+    }
+    Value::Object(fields)
+}
+
+/// One job of a batch that is paid for, whatever state it is in.
 pub(crate) fn entry(job: &StoredJob, item: &Item, catalog: &Catalog) -> Value {
     let mut fields = match &item.state {
         ItemState::Ended(ItemOutcome::Done { output, list_amount }) => {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::OutputsConfig;
 use crate::error::{ApiError, ApiResult};
+use crate::ledger::dialect::Engine;
 use crate::ledger::sql::{Columns, bytes, int};
 use crate::ledger::{Ledger, LedgerError, now_ms};
 use crate::providers::JobOutput;
@@ -102,7 +103,7 @@ impl Artifacts {
         let mut tx = self.ledger.db.begin_write().await?;
         sqlx::query(
             "INSERT INTO artifacts (hash, media_type, size, bytes, expires_ms) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (hash) DO UPDATE SET expires_ms = excluded.expires_ms",
+             ON CONFLICT (hash) DO UPDATE SET expires_ms = excluded.expires_ms, bytes = COALESCE(excluded.bytes, artifacts.bytes)",
         )
         .bind(bytes(hash))
         .bind(media_type.to_owned())
@@ -165,10 +166,11 @@ impl Artifacts {
         // Files and rows go in one transaction: what is stored anew meanwhile comes after both.
         let mut tx = self.ledger.db.begin_write().await?;
         if let Some(directory) = self.directory() {
-            let rows = sqlx::query("SELECT hash FROM artifacts WHERE expires_ms <= $1 AND bytes IS NULL")
-                .bind(int(now))
-                .fetch_all(tx.connection())
-                .await?;
+            let text = match tx.engine {
+                Engine::Sqlite => "SELECT hash FROM artifacts WHERE expires_ms <= $1 AND bytes IS NULL",
+                Engine::Postgres => "SELECT hash FROM artifacts WHERE expires_ms <= $1 AND bytes IS NULL FOR UPDATE",
+            };
+            let rows = sqlx::query(text).bind(int(now)).fetch_all(tx.connection()).await?;
             for row in &rows {
                 // Gone already is as good.
                 let _ = tokio::fs::remove_file(file(directory, Columns::of(row).hash()?)).await;

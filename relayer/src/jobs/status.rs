@@ -5,7 +5,7 @@ use compute_futures_protocol::B256;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::answer::{entry, item_id};
+use super::answer::{entry, item_id, unpaid_entry};
 use super::queue::JobState;
 use super::queue::types::{Item, ItemOutcome, ItemState, StoredJob};
 use crate::catalog::Catalog;
@@ -90,7 +90,7 @@ pub fn whole(job: &StoredJob, id: JobRef, catalog: &Catalog) -> ApiResult<Value>
     match &job.answer {
         Some(answer) => add_answer(&mut fields, job, answer),
         None if job.spec.batch => {
-            let jobs: Vec<Value> = job.items.iter().map(|item| entry(job, item, catalog)).collect();
+            let jobs: Vec<Value> = job.items.iter().map(|item| unpaid_entry(job, item)).collect();
             fields.insert("jobs".to_owned(), Value::from(jobs));
         }
         None => {}

@@ -70,9 +70,9 @@ pub(crate) struct Priced {
 }
 
 impl Account {
-    /// Whether it has a row in this batch, or holds credit for one.
+    /// Whether it has a row at its rate in this batch, or holds credit for one.
     pub(super) fn has_row_coming(&self, batch: u64) -> bool {
-        self.row_batch == batch || !self.held.is_zero()
+        (self.row_batch == batch && self.row_bps == self.discount_bps) || !self.held.is_zero()
     }
 
     /// Charged here and not yet confirmed on chain.

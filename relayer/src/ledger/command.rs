@@ -35,6 +35,8 @@ pub(crate) enum Command {
     },
     PaymentFailed {
         id: B256,
+        /// Only while it pays for this request.
+        request_hash: Option<B256>,
         reason: String,
     },
 }

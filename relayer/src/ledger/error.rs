@@ -62,6 +62,9 @@ pub enum LedgerError {
     /// Too much work waits to be posted on chain; new jobs wait (the operator's risk limit).
     #[error("settlement is behind")]
     SettlementBehind,
+    /// Too many jobs run whose payments settle when they are done: of this payer, or of all (the operator's risk limit).
+    #[error("too many jobs run that are not paid for yet")]
+    TooManyUnpaid,
     /// The job was charged so long ago that its answer is no longer kept. Its receipt is.
     #[error("job {0} was answered; its answer is no longer kept")]
     AnswerExpired(B256),

@@ -1,6 +1,7 @@
 //! What the payment gate keeps: names of payments, deposit addresses to watch, and answers that are completed later.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use compute_futures_protocol::{AccountId, Address, B256, DepositTerms, Usdc};
 
@@ -15,6 +16,8 @@ const MOST_DEPOSIT_ADDRESSES: u64 = 50_000;
 const FORGET_AFTER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// A relayer that settles a payment knows what became of it within this time, or asks the chain itself from then on.
 const SETTLING_MS: u64 = 90_000;
+/// Times that a payment is served piece by piece: once, and again after breaks.
+const MOST_SERVED: i64 = 4;
 /// First pause between two looks at a deposit address; it doubles up to [`LONGEST_PAUSE_MS`].
 const FIRST_PAUSE_MS: u64 = 4_000;
 const LONGEST_PAUSE_MS: u64 = 60 * 60 * 1000;
@@ -26,6 +29,17 @@ pub struct NamedPayment {
     pub payment_id: B256,
     /// The request it was for.
     pub request_hash: B256,
+}
+
+/// Whether a paid stream may be served now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serving {
+    /// It is ours to serve.
+    Now,
+    /// It is being served.
+    Elsewhere,
+    /// It broke as often as it may.
+    TooOften,
 }
 
 /// A deposit address somebody asked for.
@@ -153,6 +167,53 @@ impl Ledger {
         sqlx::query("UPDATE payments SET answer_status = $1, answer = $2 WHERE id = $3 AND state = 'settled'")
             .bind(i64::from(answer.status))
             .bind(answer.body.to_vec())
+            .bind(bytes(id))
+            .execute(tx.connection())
+            .await?;
+        tx.commit().await
+    }
+
+    /// Takes the right to serve a settled payment whose answer is still to come, for `limit` and at most [`MOST_SERVED`] times; for all
+    /// relayers of this ledger.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn serve(&self, id: B256, limit: Duration) -> Result<Serving, LedgerError> {
+        let now = now_ms();
+        let until = now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let mut tx = self.db.begin_write().await?;
+        let taken = sqlx::query(
+            "UPDATE payments SET serving_until_ms = $1, served = served + 1 \
+             WHERE id = $2 AND state = 'settled' AND answer_status = 202 AND serving_until_ms <= $3 AND served < $4",
+        )
+        .bind(int(until))
+        .bind(bytes(id))
+        .bind(int(now))
+        .bind(MOST_SERVED)
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
+        let row = sqlx::query("SELECT serving_until_ms FROM payments WHERE id = $1")
+            .bind(bytes(id))
+            .fetch_optional(tx.connection())
+            .await?;
+        tx.commit().await?;
+        let until: u64 = row.ok_or(LedgerError::UnknownPayment(id)).and_then(|row| Columns::of(&row).int())?;
+        Ok(match taken {
+            1 => Serving::Now,
+            _ if until > now => Serving::Elsewhere,
+            _ => Serving::TooOften,
+        })
+    }
+
+    /// Serving came to nothing, or broke: it may be tried again. Where nothing was produced the time does not count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn not_served(&self, id: B256, nothing: bool) -> Result<(), LedgerError> {
+        let mut tx = self.db.begin_write().await?;
+        sqlx::query("UPDATE payments SET serving_until_ms = 0, served = served - $1 WHERE id = $2")
+            .bind(i64::from(nothing))
             .bind(bytes(id))
             .execute(tx.connection())
             .await?;

@@ -44,6 +44,8 @@ struct Group<'a> {
     new_ceilings: Vec<(AccountId, Usdc, bytes::Bytes)>,
     touched_accounts: BTreeSet<AccountId>,
     touched_payments: BTreeSet<B256>,
+    /// Payments of which nobody knew before this group.
+    unknown_payments: BTreeSet<B256>,
 }
 
 /// What this group adds to the open batch.
@@ -128,6 +130,7 @@ impl<'a> Group<'a> {
             new_ceilings: Vec::new(),
             touched_accounts: BTreeSet::new(),
             touched_payments: BTreeSet::new(),
+            unknown_payments: BTreeSet::new(),
         })
     }
 
@@ -148,7 +151,9 @@ impl<'a> Group<'a> {
             Command::PaymentSettled { id, transaction, render } => self
                 .payment_settled(*id, transaction, |template, billing| render(template, billing))
                 .map(|settled| Reply::Settled(Box::new(settled))),
-            Command::PaymentFailed { id, reason } => self.payment_failed(*id, reason).map(|()| Reply::Done),
+            Command::PaymentFailed { id, request_hash, reason } => {
+                self.payment_failed(*id, *request_hash, reason).map(|()| Reply::Done)
+            }
         }
     }
 
@@ -307,6 +312,8 @@ impl<'a> Group<'a> {
                 // Nothing was served and nothing was taken: it may be tried again.
                 State::Failed => {}
             }
+        } else {
+            self.unknown_payments.insert(new.id);
         }
         self.payments.insert(
             new.id,
@@ -342,6 +349,8 @@ impl<'a> Group<'a> {
             return Err(LedgerError::PaymentState { id, state: payment.state.name() });
         }
         payment.state = State::Ready;
+        // Whoever did the work settles it, whoever took the payment.
+        payment.lease = self.context.lease;
         payment.answer = Some(answer.clone());
         payment.charge = charge.cloned();
         payment.ready_ms = Some(now_ms());
@@ -391,10 +400,12 @@ impl<'a> Group<'a> {
         Ok(settled)
     }
 
-    fn payment_failed(&mut self, id: B256, reason: &str) -> Result<(), LedgerError> {
+    fn payment_failed(&mut self, id: B256, request_hash: Option<B256>, reason: &str) -> Result<(), LedgerError> {
         let payment = self.payments.get(&id).ok_or(LedgerError::UnknownPayment(id))?;
         match payment.state {
             State::Failed => return Ok(()),
+            // It failed before, and pays for another request now.
+            _ if request_hash.is_some_and(|hash| hash != payment.new.request_hash) => return Ok(()),
             State::Settled => {
                 return Err(LedgerError::PaymentState { id, state: State::Settled.name() });
             }
@@ -434,7 +445,7 @@ impl<'a> Group<'a> {
         }
         for id in &self.touched_payments {
             if let Some(payment) = self.payments.get(id) {
-                payments::store(session, payment).await?;
+                payments::store(session, payment, !self.unknown_payments.contains(id)).await?;
             }
         }
         if let Some(batch) = &self.batch

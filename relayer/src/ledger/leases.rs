@@ -126,5 +126,9 @@ async fn forget_answers(db: &Db, context: &Context) -> Result<(), LedgerError> {
     .bind(int(before * 1000))
     .execute(tx.connection())
     .await?;
+    sqlx::query("UPDATE payments SET answer = NULL WHERE answer IS NOT NULL AND state = 'settled' AND ready_ms < $1")
+        .bind(int(before * 1000))
+        .execute(tx.connection())
+        .await?;
     tx.commit().await
 }

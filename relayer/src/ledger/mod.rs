@@ -42,7 +42,7 @@ pub use command::Settled;
 pub use config::LedgerConfig;
 pub use dialect::Engine;
 pub use error::LedgerError;
-pub use gate::{NamedPayment, WatchedAddress};
+pub use gate::{NamedPayment, Serving, WatchedAddress};
 pub use types::{
     AccountView, Billing, ChargeFacts, ChargeRequest, Charged, HistoryEntry, HistoryKind, HoldOutcome, HoldRequest,
     IdempotencyKey, NewPayment, OperatorIdentity, PaymentOutcome, Render, RenderSettled, SignedCeiling, StoredAnswer,
@@ -309,7 +309,16 @@ impl Ledger {
     /// # Errors
     /// When it settled before.
     pub async fn payment_failed(&self, id: B256, reason: &str) -> Result<(), LedgerError> {
-        self.ask(Command::PaymentFailed { id, reason: reason.to_owned() }).await.map(|_| ())
+        self.ask(Command::PaymentFailed { id, request_hash: None, reason: reason.to_owned() }).await.map(|_| ())
+    }
+
+    /// The same for one request: a payment that failed before and pays for another one now stays as it is.
+    ///
+    /// # Errors
+    /// When it settled before.
+    pub async fn payment_failed_for(&self, id: B256, request_hash: B256, reason: &str) -> Result<(), LedgerError> {
+        let command = Command::PaymentFailed { id, request_hash: Some(request_hash), reason: reason.to_owned() };
+        self.ask(command).await.map(|_| ())
     }
 
     /// Payments whose work is done and whose settlement is not known, oldest first.

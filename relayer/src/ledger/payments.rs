@@ -137,15 +137,18 @@ fn read<'r>(row: impl Into<Source<'r>>) -> Result<Payment, LedgerError> {
     })
 }
 
-const STORE: &str = "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, price, details_json, lease, \
+const INSERT: &str = "INSERT INTO payments (id, request_hash, state, scheme, network, payer, amount, price, details_json, lease, \
      job_id, charge_json, answer_status, answer, settlement_tx, reason, created_ms, ready_ms) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-     ON CONFLICT (id) DO UPDATE SET state = excluded.state, lease = excluded.lease, job_id = excluded.job_id, \
-     charge_json = excluded.charge_json, answer_status = excluded.answer_status, answer = excluded.answer, \
-     settlement_tx = excluded.settlement_tx, reason = excluded.reason, ready_ms = excluded.ready_ms";
+     ON CONFLICT (id) DO NOTHING";
+/// SQLite numbers parameters as they appear, so `id` comes first.
+const UPDATE: &str = "UPDATE payments SET id = $1, request_hash = $2, state = $3, scheme = $4, network = $5, payer = $6, amount = $7, price = $8, \
+     details_json = $9, lease = $10, job_id = $11, charge_json = $12, answer_status = $13, answer = $14, settlement_tx = $15, \
+     reason = $16, created_ms = $17, ready_ms = $18 WHERE id = $1";
 
-/// Stores a payment as it is now.
-pub(crate) async fn store(session: &mut impl Session, payment: &Payment) -> Result<(), LedgerError> {
+/// Stores a payment as it is now. One that was not there when it was locked could not be locked: when another relayer stored it
+/// meanwhile, the whole group is decided again, with the row.
+pub(crate) async fn store(session: &mut impl Session, payment: &Payment, found: bool) -> Result<(), LedgerError> {
     let details = to_json(&payment.new.details)?;
     let charge = payment.charge.as_ref().map(to_json).transpose()?;
     let answer = payment.answer.as_ref();
@@ -169,8 +172,11 @@ pub(crate) async fn store(session: &mut impl Session, payment: &Payment) -> Resu
         payment.created_ms.into(),
         payment.ready_ms.into(),
     ];
-    session.execute(STORE, &values).await?;
-    Ok(())
+    let stored = session.execute(if found { UPDATE } else { INSERT }, &values).await?;
+    if stored == 1 {
+        return Ok(());
+    }
+    Err(LedgerError::Conflict { detail: "another relayer took the payment".into(), transient: true, unique: false })
 }
 
 /// Σ prices of settled payments. What a deposit adds to the payer's own credit is not among them.

@@ -6,11 +6,16 @@
 use std::sync::atomic::Ordering;
 
 use super::account::Account;
+use super::dialect::Engine;
 use super::group::OPEN_BATCH;
 use super::sql::{Columns, Session};
 use super::{Context, LedgerError};
 
-const WAITING: &str = "SELECT COUNT(*) FROM accounts WHERE held > 0 AND row_batch <> $1";
+const WAITING: &str = "SELECT COUNT(*) FROM accounts WHERE held > 0 AND (row_batch <> $1 OR row_bps <> discount_bps)";
+/// Rows kept free for accounts whose discount rises while they hold credit: what they are charged from then on needs a row of its own.
+const SLACK: u64 = 4;
+/// On PostgreSQL nobody else gives the same row away until the transaction ends.
+const OPEN_BATCH_LOCKED: &str = "SELECT number, receipts, debit_rows FROM batches WHERE state = 'open' FOR UPDATE";
 
 /// What is left of a batch's rows, as one group of commands uses it up.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +28,20 @@ impl Room {
     /// The room left now; `None` when batches are not limited so.
     pub(super) async fn look(session: &mut impl Session, context: &Context) -> Result<Option<Self>, LedgerError> {
         let Some(most) = context.config.most_rows else { return Ok(None) };
-        let rows = session.fetch(OPEN_BATCH, &[]).await?;
+        let open = match session.engine() {
+            Engine::Sqlite => OPEN_BATCH,
+            Engine::Postgres => OPEN_BATCH_LOCKED,
+        };
+        let rows = session.fetch(open, &[]).await?;
         let row = rows.first().ok_or_else(|| LedgerError::Corrupt("there is no open batch".into()))?;
         let mut columns = Columns::of(row);
         let (batch, _receipts, taken) = (columns.int()?, columns.int()?, columns.int()?);
         let rows = session.fetch(WAITING, &[batch.into()]).await?;
         let waiting = rows.first().map_or(Ok(0), |row| Columns::of(row).int())?;
-        Ok(Some(Self { batch, left: most.saturating_sub(taken).saturating_sub(waiting) }))
+        Ok(Some(Self {
+            batch,
+            left: most.saturating_sub(SLACK.min(most / 4)).saturating_sub(taken).saturating_sub(waiting),
+        }))
     }
 
     /// Sets a row aside for an account that is about to hold credit, unless it has one.

@@ -48,11 +48,11 @@ impl Gate {
         };
         let payer = checked.payer();
         let draw = service.authorise(&payer).await?;
-        if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
-            return Ok(checked.charged(answer, transaction));
-        }
         let (gate, request_hash) = (self.clone(), request.request_hash);
         detached(async move {
+            if let Standing::Settled { answer, transaction } = gate.take(&checked, request_hash).await? {
+                return Ok(checked.charged(answer, transaction));
+            }
             let _settling = gate.settling(checked.id);
             if let Err(error) = gate.prepare(&checked, request_hash, &payer, draw, &*service).await {
                 // Nothing was settled: the payment is free again, whatever else fails.
@@ -86,11 +86,11 @@ impl Gate {
             Admitted::Settled(charged) => return Ok(charged),
         };
         allow(checked.payer()).await?;
-        if let Standing::Settled { answer, transaction } = self.take(&checked, request.request_hash).await? {
-            return Ok(checked.charged(answer, transaction));
-        }
-        let gate = self.clone();
+        let (gate, request_hash) = (self.clone(), request.request_hash);
         detached(async move {
+            if let Standing::Settled { answer, transaction } = gate.take(&checked, request_hash).await? {
+                return Ok(checked.charged(answer, transaction));
+            }
             let _settling = gate.settling(checked.id);
             let pending = Template::Pending(Bytes::from_static(b"{}")).pack();
             gate.ledger().payment_ready(checked.id, &pending, None).await?;
@@ -112,8 +112,10 @@ impl Gate {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&mut checked).await?;
-        Ok(Admitted::Fresh(checked))
+        Ok(match self.verify_unused(&mut checked, request.request_hash).await? {
+            Standing::Settled { answer, transaction } => Admitted::Settled(checked.charged(answer, transaction)),
+            Standing::Unused => Admitted::Fresh(checked),
+        })
     }
 
     /// Takes the payment for this request, and its `payment-identifier` with it: the same payer, identifier and request get

@@ -330,6 +330,18 @@ impl Gate {
         }
     }
 
+    /// The same, unless the payment was used: the identical request may have settled it since we looked, and then its answer counts.
+    ///
+    /// # Errors
+    /// As [`Gate::verify`] and [`Gate::standing`].
+    pub(super) async fn verify_unused(&self, checked: &mut Checked, request_hash: B256) -> ApiResult<Standing> {
+        let Err(refused) = self.verify(checked).await else { return Ok(Standing::Unused) };
+        match self.standing(checked.id, request_hash).await? {
+            settled @ Standing::Settled { .. } => Ok(settled),
+            Standing::Unused => Err(refused),
+        }
+    }
+
     /// Settles a payment whose answer is stored. Returns the transaction.
     pub(super) async fn settle(&self, checked: &Checked) -> Result<String, NotSettled> {
         let settled =

@@ -141,7 +141,8 @@ impl Gate {
         let (account, key) = (proof.account.id, proof.nonce);
         work.paying.draw(&payer, work.max_list)?;
         let kept = Kept::Charge(account, key);
-        let accepted = |job| Accepted { job, version, payer: payer.clone(), kept, payment: None };
+        let caller = payer.clone();
+        let accepted = move |job| Accepted { job, version, payer: caller.clone(), kept, payment: None };
         let job_id = new_job_id();
         let hold = HoldRequest {
             account,
@@ -155,23 +156,6 @@ impl Gate {
             kind: work.spec.kind.clone(),
             model: work.spec.model.clone(),
         };
-        let mut patience = Patience::new(IN_PROGRESS_WAIT);
-        loop {
-            match self.ledger().hold(hold.clone()).await? {
-                HoldOutcome::Held { .. } => break,
-                HoldOutcome::Replay(answer) => {
-                    let transaction = String::new();
-                    return Ok(Err(Charged { id: key, payer, version, transaction, answer, kept }));
-                }
-                HoldOutcome::KeyReused => return Err(nonce_reused().into()),
-                HoldOutcome::InProgress => match self.queue().find(Some(account), key).await? {
-                    Some(job) => return Ok(Ok(accepted(job.id))),
-                    // Held a moment ago, and not in the queue yet.
-                    None if patience.wait().await => {}
-                    None => return Err(in_progress().into()),
-                },
-            }
-        }
         let job = NewJob {
             id: job_id,
             key,
@@ -180,11 +164,33 @@ impl Gate {
             payer: payer.address,
             funding: Funding { charges: Some(account), payment: None },
             deadline_ms: deadline(work.timeout),
-            spec: work.spec,
+            spec: Spec { max_list: Some(hold.max_list), ..work.spec },
             items: work.items,
         };
-        self.queue_up(job).await?;
-        Ok(Ok(accepted(job_id)))
+        let gate = self.clone();
+        // From the hold on, hanging up changes nothing about what becomes of it.
+        detached(async move {
+            let mut patience = Patience::new(IN_PROGRESS_WAIT);
+            loop {
+                match gate.ledger().hold(hold.clone()).await? {
+                    HoldOutcome::Held { .. } => break,
+                    HoldOutcome::Replay(answer) => {
+                        let transaction = String::new();
+                        return Ok(Err(Charged { id: key, payer, version, transaction, answer, kept }));
+                    }
+                    HoldOutcome::KeyReused => return Err(nonce_reused().into()),
+                    HoldOutcome::InProgress => match gate.queue().find(Some(account), key).await? {
+                        Some(job) => return Ok(Ok(accepted(job.id))),
+                        // Held a moment ago, and not in the queue yet.
+                        None if patience.wait().await => {}
+                        None => return Err(in_progress().into()),
+                    },
+                }
+            }
+            gate.queue_up(job).await?;
+            Ok(Ok(accepted(job_id)))
+        })
+        .await
     }
 
     async fn accept_payment(
@@ -218,18 +224,20 @@ impl Gate {
             return Ok(Err(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&mut checked).await?;
+        if let Standing::Settled { answer, transaction } = self.verify_unused(&mut checked, request_hash).await? {
+            return Ok(Err(checked.charged(answer, transaction)));
+        }
         let draw = work.paying.draw(&payer, work.max_list)?;
         let deadline_ms = deadline(work.timeout).min(settle_by(&checked));
         if deadline_ms <= now_ms() {
             return Err(too_short().into());
         }
-        if let Standing::Settled { answer, transaction } = self.take(&checked, request_hash).await? {
-            return Ok(Err(checked.charged(answer, transaction)));
-        }
         let gate = self.clone();
         let address = payer.address;
-        let job_id = detached(async move {
+        let entered = detached(async move {
+            if let Standing::Settled { answer, transaction } = gate.take(&checked, request_hash).await? {
+                return Ok(Err(checked.charged(answer, transaction)));
+            }
             let job_id = new_job_id();
             let entered = async {
                 if let Some(draw) = draw {
@@ -243,7 +251,7 @@ impl Gate {
                     payer: address,
                     funding: Funding { charges: draw.map(|draw| draw.account), payment: Some(checked.id) },
                     deadline_ms,
-                    spec: work.spec,
+                    spec: Spec { max_list: draw.map(|draw| draw.max_list), ..work.spec },
                     items: work.items,
                 };
                 gate.queue_up(job).await
@@ -252,10 +260,10 @@ impl Gate {
                 gate.ledger().payment_failed(checked.id, error.code).await?;
                 return Err(error);
             }
-            Ok(job_id)
+            Ok(Ok(job_id))
         })
         .await?;
-        Ok(Ok(accepted(job_id, &payer)))
+        Ok(entered.map(|job_id| accepted(job_id, &payer)))
     }
 
     async fn hold_for_later(
@@ -288,6 +296,10 @@ impl Gate {
     async fn queue_up(&self, job: NewJob) -> ApiResult<()> {
         crate::failpoint!("queue::after_hold");
         if let Err(error) = self.queue().add(&job).await {
+            // The answer to a commit may have been lost: what is in the queue ends there.
+            if self.queue().job(job.id).await?.is_some() {
+                return Ok(());
+            }
             if job.funding.charges.is_some() {
                 self.ledger().release(job.id, "the job could not be queued").await?;
             }
@@ -306,6 +318,8 @@ impl Gate {
         charge: Option<ChargeFacts>,
     ) -> ApiResult<Settled> {
         let Some(_settling) = self.settling(id) else { return Ok(Settled::Unknown) };
+        // Whether it was sent before, by a call that never learned what became of it.
+        let mut sent_before = true;
         for _ in 0..2 {
             match self.ledger().find_payment(id, request_hash).await? {
                 None | Some(PaymentOutcome::New | PaymentOutcome::KeyReused) => {
@@ -314,11 +328,20 @@ impl Gate {
                 Some(PaymentOutcome::Replay { answer, .. }) => return Ok(Settled::Answered(answer)),
                 Some(PaymentOutcome::InProgress) => {
                     match self.ledger().payment_ready(id, &template.pack(), charge.clone()).await {
-                        Ok(()) => {}
+                        Ok(()) => sent_before = false,
                         // Another relayer settles it right now.
                         Err(LedgerError::PaymentState { .. }) => return Ok(Settled::Unknown),
                         Err(error) => return Err(error.into()),
                     }
+                }
+                Some(PaymentOutcome::Unresolved(unresolved)) if sent_before => {
+                    // A refusal now says nothing about the first attempt: the chain is asked.
+                    return match self.resolve(*unresolved, self.settings().resolve_wait).await {
+                        Ok(Standing::Settled { answer, .. }) => Ok(Settled::Answered(answer)),
+                        Ok(Standing::Unused) => Ok(Settled::Refused("the payment was not taken in time".to_owned())),
+                        Err(error) if error.code == "settlement_unknown" => Ok(Settled::Unknown),
+                        Err(error) => Err(error),
+                    };
                 }
                 Some(PaymentOutcome::Unresolved(unresolved)) => {
                     let Some(checked) = Checked::stored(&unresolved.payment) else {

@@ -56,6 +56,13 @@ impl From<LedgerError> for ApiError {
                 "too much work waits to be posted on chain",
                 "retry in a moment; nothing was charged",
             ),
+            LedgerError::TooManyUnpaid => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_unpaid_jobs",
+                "too many jobs run whose payments settle when they are done",
+                "wait until one of yours is done, or pay from credit, which has no such limit; nothing was taken",
+            )
+            .with_retry_after(10),
             LedgerError::AnswerExpired(_) => Self::new(
                 StatusCode::GONE,
                 "answer_expired",

@@ -61,18 +61,19 @@ impl Gate {
             kind: service.kind().to_owned(),
             model: service.model().to_owned(),
         };
-        let mut patience = Patience::new(IN_PROGRESS_WAIT);
-        loop {
-            match self.ledger().hold(hold.clone()).await? {
-                HoldOutcome::Held { .. } => break,
-                HoldOutcome::Replay(answer) => return Ok(answer),
-                HoldOutcome::InProgress if patience.wait().await => {}
-                HoldOutcome::InProgress => return Err(in_progress()),
-                HoldOutcome::KeyReused => return Err(nonce_reused()),
-            }
-        }
         let gate = self.clone();
+        // The hold too: a client that hangs up right after it must not leave its credit held.
         detached(async move {
+            let mut patience = Patience::new(IN_PROGRESS_WAIT);
+            loop {
+                match gate.ledger().hold(hold.clone()).await? {
+                    HoldOutcome::Held { .. } => break,
+                    HoldOutcome::Replay(answer) => return Ok(answer),
+                    HoldOutcome::InProgress if patience.wait().await => {}
+                    HoldOutcome::InProgress => return Err(in_progress()),
+                    HoldOutcome::KeyReused => return Err(nonce_reused()),
+                }
+            }
             crate::failpoint!("job::after_hold");
             let done = gate.work(&*service, &payer, Some(job_id), WORK).await?;
             let charge = ChargeRequest { facts: facts(job_id, &done), render: done.answer.into_render() };

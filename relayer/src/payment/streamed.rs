@@ -3,14 +3,15 @@
 //! From credit the hold is the maximum and the charge what was metered; a client that hangs up pays for what was produced. With
 //! `exact` the payment settles when the first piece is there and before it is sent: no byte is served unpaid, and nothing is paid
 //! for a provider that gives nothing (I-8). Should the stream break after that, the identical request with the same payment is
-//! served again without another one. The receipt is the last event.
+//! served again without another one The receipt is the last event.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use compute_futures_protocol::B256;
@@ -29,7 +30,7 @@ use super::spend::nonce_reused;
 use super::wire::{Payload, Presented};
 use crate::error::{ApiError, ApiResult};
 use crate::jobs::Job;
-use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, StoredAnswer, new_job_id};
+use crate::ledger::{ChargeRequest, HoldOutcome, HoldRequest, Serving, StoredAnswer, new_job_id};
 use crate::providers::{Delta, JobStream};
 
 /// Longest stream. Holds of running jobs live longer than this.
@@ -39,6 +40,8 @@ const PIECES: usize = 32;
 
 /// How long a client may take to read the last events.
 const LAST: Duration = Duration::from_secs(30);
+/// How long a stream can take in all.
+const SERVED: Duration = Duration::from_secs(260);
 
 /// How pieces are written.
 pub(crate) trait Pen: Send + Sync + 'static {
@@ -113,21 +116,21 @@ impl Gate {
             kind: job.kind().to_owned(),
             model: job.model().to_owned(),
         };
-        match self.ledger().hold(hold).await? {
-            HoldOutcome::Held { .. } => {}
-            HoldOutcome::Replay(answer) => return Ok(events_of(pen.again(&Answer::unpack(&answer)))),
-            HoldOutcome::InProgress => return Err(in_progress().into()),
-            HoldOutcome::KeyReused => return Err(nonce_reused().into()),
-        }
         let gate = self.clone();
         // From the hold on, hanging up changes nothing about what becomes of it.
-        let events = detached(async move {
+        detached(async move {
+            match gate.ledger().hold(hold).await? {
+                HoldOutcome::Held { .. } => {}
+                HoldOutcome::Replay(answer) => return Ok(events_of(pen.again(&Answer::unpack(&answer)))),
+                HoldOutcome::InProgress => return Err(in_progress().into()),
+                HoldOutcome::KeyReused => return Err(nonce_reused().into()),
+            }
             crate::failpoint!("job::after_hold");
             let open = match open(Arc::new(job), payer, pen).await {
                 Ok(open) => open,
                 Err(error) => {
                     gate.ledger().release(job_id, error.code).await?;
-                    return Err(error);
+                    return Err(Refusal::Plain(error));
                 }
             };
             let (pieces, events) = mpsc::channel(PIECES);
@@ -135,10 +138,9 @@ impl Gate {
                 gate.stream_and_charge(open, job_id, pieces).boxed().await;
                 Ok::<_, ApiError>(())
             }));
-            Ok(events)
+            Ok(sse(events))
         })
-        .await?;
-        Ok(sse(events))
+        .await
     }
 
     async fn stream_and_charge(&self, open: Open, job_id: B256, pieces: Pieces) {
@@ -178,32 +180,37 @@ impl Gate {
         }
         let mut checked = Checked::presented(asked, line, &presented)?;
         let (id, request_hash) = (checked.id, request.request_hash);
-        let mut paid = match self.standing(id, request_hash).await? {
-            Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
-            Standing::Unused => {
-                checked.check_time(unix_now())?;
-                self.verify(&mut checked).await?;
-                match self.take(&checked, request_hash).await? {
-                    Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
-                    Standing::Unused => None,
-                }
-            }
-        };
-        if let Some(charged) = &paid
-            && charged.answer.status != axum::http::StatusCode::ACCEPTED.as_u16()
-        {
-            let events = events_of(pen.again(&Answer::unpack(&charged.answer)));
-            return Ok(charged.report_on(events));
+        let mut standing = self.standing(id, request_hash).await?;
+        if matches!(standing, Standing::Unused) {
+            checked.check_time(unix_now())?;
+            standing = self.verify_unused(&mut checked, request_hash).await?;
         }
         let gate = self.clone();
+        // From taking the payment on, hanging up changes nothing about what becomes of it.
         detached(async move {
+            let standing = match standing {
+                Standing::Unused => gate.take(&checked, request_hash).await?,
+                settled @ Standing::Settled { .. } => settled,
+            };
+            let mut paid = match standing {
+                Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
+                Standing::Unused => None,
+            };
+            if let Some(charged) = &paid {
+                if charged.answer.status != StatusCode::ACCEPTED.as_u16() {
+                    return Ok(charged.report_on(events_of(pen.again(&Answer::unpack(&charged.answer)))));
+                }
+                gate.serve_again(charged.id).await?;
+            }
             let settling = gate.settling(checked.id);
             let opened = open(Arc::new(job), checked.payer(), pen);
             let open = match opened.await {
                 Ok(open) => open,
                 Err(error) => {
-                    if paid.is_none() {
-                        gate.ledger().payment_failed(checked.id, error.code).await?;
+                    match &paid {
+                        None => gate.ledger().payment_failed(checked.id, error.code).await?,
+                        // Nothing came: this time does not count.
+                        Some(_) => gate.ledger().not_served(checked.id, true).await?,
                     }
                     return Err(Refusal::Plain(error));
                 }
@@ -213,7 +220,9 @@ impl Gate {
                 None => {
                     let pending = Template::Pending(Bytes::from_static(b"{}")).pack();
                     gate.ledger().payment_ready(checked.id, &pending, None).await?;
-                    gate.finish(&checked).await?
+                    let charged = gate.finish(&checked).await?;
+                    gate.serve_again(charged.id).await?;
+                    charged
                 }
             };
             drop(settling);
@@ -228,6 +237,27 @@ impl Gate {
         .await
     }
 
+    /// One stream at a time for a payment, and no more than a few in all: who pays once is served once, again only after a break.
+    async fn serve_again(&self, id: B256) -> ApiResult<()> {
+        match self.ledger().serve(id, SERVED).await? {
+            Serving::Now => Ok(()),
+            Serving::Elsewhere => Err(in_progress()),
+            Serving::TooOften => Err(ApiError::new(
+                StatusCode::GONE,
+                "stream_exhausted",
+                "this payment was served as often as it can be, and the stream broke each time",
+                "ask the operator for help, with the payment's transaction; the identical request without `stream` is another one",
+            )),
+        }
+    }
+
+    /// The identical request may be served again.
+    async fn stream_broke(&self, id: B256) {
+        if let Err(error) = self.ledger().not_served(id, false).await {
+            tracing::warn!(payment = %id, %error, "a broken stream can be asked for again only when its time is over");
+        }
+    }
+
     async fn stream_paid(&self, open: Open, charged: Charged, pieces: Pieces) {
         let Open { job, payer, pen, stream, first } = open;
         let (output, whole) = pump_whole(&*pen, stream, first, &pieces).boxed().await;
@@ -238,10 +268,15 @@ impl Gate {
                 // A broken stream is served again; one that the client left, or that ended, was served.
                 if whole {
                     charged.keep(self.ledger(), &answer).await;
+                } else {
+                    self.stream_broke(charged.id).await;
                 }
                 pen.end(&answer)
             }
-            Err(error) => pen.broken(&error),
+            Err(error) => {
+                self.stream_broke(charged.id).await;
+                pen.broken(&error)
+            }
         };
         let _ = tokio::time::timeout(LAST, send(&pieces, last)).await;
     }
@@ -270,12 +305,15 @@ async fn pump_whole(
     first: Delta,
     pieces: &Pieces,
 ) -> (Option<crate::providers::JobOutput>, bool) {
+    // What the stream waits for when its time is over: a client that reads no more got all that it wanted.
+    let client_waits = AtomicBool::new(true);
     let handing_on = async {
         let mut opening = pen.start(stream.model());
         opening.push(pen.piece(&first));
         if !send(pieces, opening).await {
             return true;
         }
+        client_waits.store(false, Ordering::Relaxed);
         loop {
             let delta = tokio::select! {
                 delta = stream.next() => delta,
@@ -283,12 +321,18 @@ async fn pump_whole(
             };
             match delta {
                 None => return stream.is_complete(),
-                Some(delta) if pieces.send(pen.piece(&delta)).await.is_err() => return true,
-                Some(_) => {}
+                Some(delta) => {
+                    client_waits.store(true, Ordering::Relaxed);
+                    if pieces.send(pen.piece(&delta)).await.is_err() {
+                        return true;
+                    }
+                    client_waits.store(false, Ordering::Relaxed);
+                }
             }
         }
     };
-    let whole = tokio::time::timeout(STREAM, handing_on).await.unwrap_or(false);
+    let ended = tokio::time::timeout(STREAM, handing_on).await;
+    let whole = ended.unwrap_or_else(|_| client_waits.load(Ordering::Relaxed));
     (stream.finish(), whole)
 }
 

@@ -58,11 +58,11 @@ impl Gate {
         if service.authorise(&made.payer).await?.is_some() {
             return Err(ApiError::internal("a transfer was taken where the payer decides").into());
         }
-        if let Standing::Settled { answer, .. } = self.begin(&made.new).await? {
-            return Ok(made.charged(answer));
-        }
         let gate = self.clone();
         detached(async move {
+            if let Standing::Settled { answer, .. } = gate.begin(&made.new).await? {
+                return Ok(made.charged(answer));
+            }
             let limit = std::time::Duration::from_secs(WORK_SECONDS);
             let done = match gate.work(&*service, &made.payer, None, limit).await {
                 Ok(done) => done,
@@ -96,11 +96,11 @@ impl Gate {
             return Ok(made.charged(answer));
         }
         allow(made.payer.clone()).await?;
-        if let Standing::Settled { answer, .. } = self.begin(&made.new).await? {
-            return Ok(made.charged(answer));
-        }
         let gate = self.clone();
         detached(async move {
+            if let Standing::Settled { answer, .. } = gate.begin(&made.new).await? {
+                return Ok(made.charged(answer));
+            }
             let pending = Template::Pending(Bytes::from_static(b"{}")).pack();
             gate.ledger().payment_ready(made.id, &pending, None).await?;
             let answer = gate.conclude(made.id, &made.transaction).await?;

@@ -72,6 +72,49 @@ async fn when_all_fail_nothing_is_paid() {
     assert_eq!((view.pending, view.held), (usdc(0), usdc(0)));
 }
 
+/// What a batch produced is shown once it is paid for: neither while it runs nor after its payment failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_not_shown_before_they_are_paid() {
+    let cloud = Cloud::new();
+    cloud.predictions(Predictions::Hang);
+    let world = world(&cloud, |config| config.jobs.wait_seconds = 0).await;
+    let film = json!({ "type": "video-generation", "prompt": "a boat" });
+    let call = Call::post(BATCH, &json!({ "jobs": [image(), film] }));
+    let document = world.exact_document(&call, &key(9), 1900).await;
+    let payment = ("payment-signature", crate::world::encode(&document));
+    let id = world.send(&call, Some(payment.clone())).await.expect(202, "").body["jobId"].as_str().unwrap().to_owned();
+    let status = Call::get(format!("/api/v1/compute/status/{id}"));
+    let mut ended = false;
+    for _ in 0..100 {
+        let paid = world.exact(&status, &key(9)).await;
+        let reply = world.send(&status, Some(paid)).await.expect(200, "");
+        let first = &reply.body["jobs"][0];
+        assert!(first.get("data").is_none() && first.get("result").is_none(), "{first}");
+        assert_eq!(first["status"], if first["status"] == "pending" { "pending" } else { "processing" }, "{first}");
+        if first["status"] == "processing" && cloud.runs.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            ended = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ended);
+    // The payer's wallet is empty by then: the settlement is refused, and the results stay where they are.
+    world.settling(crate::world::Settling::Refuses);
+    let before = world.settlements();
+    cloud.predictions(Predictions::Succeed);
+    while world.settlements() == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The refusal is written down at once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.settling(crate::world::Settling::Works);
+    let paid = world.exact(&status, &key(9)).await;
+    let reply = world.send(&status, Some(paid)).await.expect(200, "");
+    for job in reply.body["jobs"].as_array().unwrap() {
+        assert_eq!((job["status"].as_str(), job.get("data")), (Some("failed"), None), "{job}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_with_a_film_goes_on_after_its_request() {
     let cloud = Cloud::new();

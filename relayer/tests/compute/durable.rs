@@ -68,6 +68,31 @@ async fn a_film_from_credit_survives_a_restart_and_is_charged_once() {
     assert_eq!(world.offer(&gpu, "exact").await["amount"], "5000");
 }
 
+/// A payment that settles after the work is only a promise: what runs on promises of one wallet is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_has_only_so_many_jobs_that_are_not_paid_yet() {
+    let cloud = Cloud::new();
+    cloud.predictions(Predictions::Hang);
+    let world = world(&cloud, |config| config.jobs.wait_seconds = 0).await;
+    for number in 0..6 {
+        let call = Call::post("/api/v1/compute/video-generation", &json!({ "prompt": format!("boat {number}") }));
+        let document = world.exact_document(&call, &key(9), 1900).await;
+        let reply = world.send(&call, Some(("payment-signature", crate::world::encode(&document)))).await;
+        if number < 4 {
+            reply.expect(202, "")
+        } else {
+            reply.expect(429, "too_many_unpaid_jobs")
+        };
+    }
+    // Another wallet's, and credit, are another matter.
+    let call = film();
+    let document = world.exact_document(&call, &key(8), 1900).await;
+    world.send(&call, Some(("payment-signature", crate::world::encode(&document)))).await.expect(202, "");
+    let account = world.account(50_000_000).await;
+    let payment = world.credit(&call, account, &world.owner).await;
+    world.send(&call, Some(payment)).await.expect(202, "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_payment_settles_when_the_film_is_done() {
     let cloud = Cloud::new();

@@ -156,6 +156,35 @@ async fn a_paid_stream_that_breaks_is_served_again() {
     assert_eq!((world.settlements(), cloud.runs.load(Ordering::SeqCst)), (1, 2));
 }
 
+/// One payment is one stream: not several at once, and not again and again because each breaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_stream_is_not_served_twice_at_once_nor_for_ever() {
+    let cloud = Cloud::new();
+    cloud.pieces.forget_permits(1000);
+    cloud.pieces.add_permits(2);
+    let world = world_of_words(&cloud).await;
+    let call = chat(COMPUTE);
+    let payment = world.exact(&call, &key(9)).await;
+    let first = open(&world, &call, &payment).await;
+    assert_eq!(first.status(), 200);
+    let second = open(&world, &call, &payment).await;
+    assert_eq!(second.status(), 409, "the first one streams");
+    assert_eq!(cloud.runs.load(Ordering::SeqCst), 1, "no second work for one payment");
+    cloud.pieces.add_permits(1000);
+    whole(first).await;
+    // It was served whole: the same again is its answer, kept.
+    whole(open(&world, &call, &payment).await).await;
+    assert_eq!((world.settlements(), cloud.runs.load(Ordering::SeqCst)), (1, 1));
+
+    *cloud.breaks.lock().unwrap() = true;
+    let payment = world.exact(&call, &key(9)).await;
+    for _ in 0..4 {
+        whole(open(&world, &call, &payment).await).await;
+    }
+    assert_eq!(open(&world, &call, &payment).await.status(), 410);
+    assert_eq!((world.settlements(), cloud.runs.load(Ordering::SeqCst)), (2, 5));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn execute_streams_with_a_signature() {
     let world = world_of_words(&Cloud::new()).await;

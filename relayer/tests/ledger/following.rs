@@ -100,6 +100,32 @@ both_engines! {
         assert!(!tried, "the second owner was to be charged for the first one's job");
     }
 
+    /// The batch was sealed before the reorg, so its row is posted; following goes on, and nothing is counted as settled.
+    async fn a_sealed_row_of_an_account_that_changed_hands_stops_nothing(f) {
+        let account = f.account(1_000).await;
+        f.run(account, 1, 100).await;
+        f.chain.set_automine(false);
+        let running = f.settle(quick()).await;
+        let flush = { let settlement = running.settlement.clone(); tokio::spawn(async move { settlement.flush(crate::fixture::SOON).await }) };
+        while f.chain.waiting() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        f.chain.reorg(1);
+        assert_eq!(f.chain.open(Address::repeat_byte(0xb2), 2_000, UNLIMITED), account);
+        f.chain.set_automine(true);
+        f.chain.mine();
+        flush.await.unwrap().unwrap();
+        let other = f.chain.open(Address::repeat_byte(0xc3), 5_000, UNLIMITED);
+        for _ in 0..500 {
+            if f.ledger.account(other).await.unwrap().is_some() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(f.view(other).await.available, usdc(5_000), "the follower goes on");
+        running.stop().await;
+    }
+
     async fn large_deposits_wait_for_confirmations(f) {
         f.config.trust_latest = usdc(1_000);
         f.config.trust_safe = usdc(10_000);

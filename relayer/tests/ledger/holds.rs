@@ -164,6 +164,43 @@ both_engines! {
         assert_eq!(f.charge(job, 10).await.unwrap().charged, usdc(10));
     }
 
+    /// Solana: a batch is one transaction of few rows, and an account that rises to another tier needs a second one.
+    async fn a_batch_never_gets_more_rows_than_its_transaction_takes(f) {
+        f.config.most_rows = Some(8);
+        f.reopen().await;
+        let first = f.account(1_000_000).await;
+        f.run(first, 1, 100).await;
+        let mut jobs = vec![f.held(first, 2, 100).await];
+        // What is held now is charged at the better rate, in a row of its own.
+        f.chain.top_up(first, 50_000_000);
+        let mut refused = 0;
+        for key in 0..12_u64 {
+            let owner = compute_futures_protocol::Address::repeat_byte(u8::try_from(key).unwrap() + 1);
+            let other = f.chain.open(owner, 1_000_000, crate::fixture::UNLIMITED);
+            f.follow().await;
+            match f.hold(other, key, 100).await {
+                Ok((job, _)) => jobs.push(job),
+                Err(LedgerError::SettlementBehind) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(refused >= 6, "{refused}");
+        for job in jobs {
+            f.charge(job, 100).await.unwrap();
+        }
+        let running = f.settle(crate::fixture::quick()).await;
+        running.settlement.flush(crate::fixture::SOON).await.unwrap();
+        running.stop().await;
+        let document = f.ledger.batch_document(1).await.unwrap().unwrap();
+        let rows: std::collections::BTreeSet<_> = document
+            .receipts
+            .iter()
+            .map(|signed| (signed.receipt.account_id, signed.receipt.discount_bps))
+            .collect();
+        assert!((5..=8).contains(&rows.len()), "{rows:?}");
+        assert!(rows.iter().filter(|(account, _)| *account == first).count() == 2, "{rows:?}");
+    }
+
     async fn unknown_accounts_hold_nothing(f) {
         let account = compute_futures_protocol::AccountId::new(1, 77).unwrap();
         assert_eq!(f.hold(account, 1, 1).await.unwrap_err(), LedgerError::UnknownAccount(account));

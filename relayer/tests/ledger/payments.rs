@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use compute_futures_protocol::B256;
-use compute_futures_relayer::ledger::{Billing, LedgerError, NewPayment, PaymentOutcome, RenderSettled, StoredAnswer};
+use compute_futures_relayer::ledger::{
+    Billing, LedgerError, NewPayment, PaymentOutcome, RenderSettled, Serving, StoredAnswer,
+};
 
 use crate::both_engines;
 use crate::fixture::{facts, usdc};
@@ -85,6 +87,54 @@ both_engines! {
         assert!(matches!(f.ledger.payment_settled(id, "0x", render()).await, Err(LedgerError::PaymentState { .. })));
         assert_eq!(f.ledger.begin_payment(payment(1, 1)).await.unwrap(), PaymentOutcome::New);
         f.held(account, 1, 30_000).await;
+    }
+
+    /// Nothing was taken, so it is free for another request; from then on it is that one's.
+    async fn a_payment_that_failed_pays_for_another_request(f) {
+        let id = payment(1, 1).id;
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        f.ledger.payment_failed(id, "the provider refused").await.unwrap();
+        assert_eq!(f.ledger.begin_payment(payment(1, 2)).await.unwrap(), PaymentOutcome::New);
+        assert_eq!(f.ledger.find_payment(id, B256::repeat_byte(2)).await.unwrap(), Some(PaymentOutcome::InProgress));
+        assert_eq!(f.ledger.find_payment(id, B256::repeat_byte(1)).await.unwrap(), Some(PaymentOutcome::KeyReused));
+        // Whoever still ends the first request does not touch the second one's.
+        f.ledger.payment_failed_for(id, B256::repeat_byte(1), "late").await.unwrap();
+        assert_eq!(f.ledger.find_payment(id, B256::repeat_byte(2)).await.unwrap(), Some(PaymentOutcome::InProgress));
+        f.ledger.payment_failed_for(id, B256::repeat_byte(2), "refused").await.unwrap();
+        assert_eq!(f.ledger.begin_payment(payment(1, 2)).await.unwrap(), PaymentOutcome::New);
+    }
+
+    async fn two_relayers_take_a_payment_once(f) {
+        // Two relayers share PostgreSQL alone.
+        let Ok(other) = compute_futures_relayer::ledger::Ledger::open(&f.config, crate::fixture::identity()).await else {
+            return;
+        };
+        for id in 1..60 {
+            let (one, two) = tokio::join!(f.ledger.begin_payment(payment(id, 1)), other.begin_payment(payment(id, 1)));
+            let mut outcomes = [one.unwrap(), two.unwrap()];
+            outcomes.sort_by_key(|outcome| *outcome != PaymentOutcome::New);
+            assert_eq!(outcomes, [PaymentOutcome::New, PaymentOutcome::InProgress]);
+        }
+        other.close().await;
+    }
+
+    async fn a_paid_stream_is_served_one_at_a_time_and_a_few_times(f) {
+        let id = payment(1, 1).id;
+        f.ledger.begin_payment(payment(1, 1)).await.unwrap();
+        let pending = StoredAnswer { status: 202, body: "{}".into() };
+        f.ledger.payment_ready(id, &pending, None).await.unwrap();
+        let minute = std::time::Duration::from_secs(60);
+        assert_eq!(f.ledger.serve(id, minute).await.unwrap(), Serving::TooOften, "it has not settled");
+        f.ledger.payment_settled(id, "0xabc", Arc::new(|template: &StoredAnswer, _: Option<&Billing>| template.clone())).await.unwrap();
+        for _ in 0..4 {
+            assert_eq!(f.ledger.serve(id, minute).await.unwrap(), Serving::Now);
+            assert_eq!(f.ledger.serve(id, minute).await.unwrap(), Serving::Elsewhere);
+            // Nothing came of it: not counted.
+            f.ledger.not_served(id, true).await.unwrap();
+            assert_eq!(f.ledger.serve(id, minute).await.unwrap(), Serving::Now);
+            f.ledger.not_served(id, false).await.unwrap();
+        }
+        assert_eq!(f.ledger.serve(id, minute).await.unwrap(), Serving::TooOften);
     }
 
     async fn a_crash_between_ready_and_settled_is_resolved_once(f) {

@@ -62,7 +62,10 @@ impl Finisher {
         }
         self.lock_prices(&mut job).await?;
         let taken = match answer::priced(&job) {
-            Ok(priced) => self.take(&job, &priced).await?,
+            Ok(mut priced) => {
+                priced.list_amount = job.spec.max_list.map_or(priced.list_amount, |most| most.min(priced.list_amount));
+                self.take(&job, &priced).await?
+            }
             Err(reason) => Taken::Nothing(reason),
         };
         crate::failpoint!("queue::after_charge");
@@ -93,8 +96,10 @@ impl Finisher {
         let Some(card) = account.as_deref().and_then(|account| account.rate_card.as_deref()) else { return Ok(()) };
         for item in &mut job.items {
             if let ItemState::Ended(ItemOutcome::Done { output, list_amount }) = &mut item.state {
-                let locked = self.catalog.price_under(&item.input, output, Some(card))?;
-                *list_amount = locked.min(*list_amount);
+                // A model that is in no list any more keeps the price of its end.
+                if let Ok(locked) = self.catalog.price_under(&item.input, output, Some(card)) {
+                    *list_amount = locked.min(*list_amount);
+                }
             }
         }
         Ok(())
@@ -144,7 +149,7 @@ impl Finisher {
             self.gate.ledger().release(job.id, &reason.code).await?;
         }
         if let Some(payment) = job.funding.payment {
-            match self.gate.ledger().payment_failed(payment, &reason.code).await {
+            match self.gate.ledger().payment_failed_for(payment, job.request_hash, &reason.code).await {
                 Ok(()) | Err(LedgerError::UnknownPayment(_)) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -55,7 +55,7 @@ impl Queue {
     /// Takes a job in. From here on its hold and its payment are the queue's to end.
     ///
     /// # Errors
-    /// When the database fails, or an unfinished job of the same key exists.
+    /// When the database fails, an unfinished job of the same key exists, or too many run that are not paid for yet.
     pub async fn add(&self, job: &NewJob) -> Result<(), LedgerError> {
         rows::insert(&self.ledger.db, job).await?;
         self.signals.work.notify_one();
@@ -111,14 +111,6 @@ impl Queue {
             self.signals.work.notify_one();
         }
         Ok(woken)
-    }
-
-    /// How many jobs are open.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn open_jobs(&self) -> Result<u64, LedgerError> {
-        rows::open_jobs(&self.ledger.db).await
     }
 
     /// Forgets ended jobs after their time, and the artifacts that nobody keeps any more.

@@ -5,12 +5,17 @@ use rand::Rng as _;
 use sqlx::AnyConnection;
 
 use super::types::{Claimed, Funding, Item, ItemOutcome, ItemState, JobState, NewJob, Reason, StoredJob};
-use crate::ledger::db::Db;
+use crate::ledger::db::{Db, WriteTx};
 use crate::ledger::dialect::Engine;
 use crate::ledger::sql::{Columns, bytes, from_json, int, micros, to_json};
 use crate::ledger::{LedgerError, now_ms};
 use crate::providers::Ticket;
 
+/// Most jobs at once whose payments settle when they are done: of all payers, and of one.
+const MOST_UNPAID: u64 = 256;
+const MOST_UNPAID_OF_ONE: u64 = 4;
+/// Names the lock under which they are counted.
+const UNPAID_LOCK: i64 = 0x6366_756e_7061_6964;
 /// Stands for no account in the key of a job that an x402 payment names.
 const NO_ACCOUNT: i64 = 0;
 
@@ -21,6 +26,9 @@ fn account_key(account: Option<AccountId>) -> i64 {
 pub(super) async fn insert(db: &Db, job: &NewJob) -> Result<(), LedgerError> {
     let now = now_ms();
     let mut tx = db.begin_write().await?;
+    if job.funding.payment.is_some() {
+        require_room(&mut tx, job).await?;
+    }
     sqlx::query(
         "INSERT INTO queue (job_id, idempotency_key, account, request_hash, payer, charges, payment, spec_json, state, \
          created_ms, deadline_ms, finish_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9, $10, $11)",
@@ -51,6 +59,24 @@ pub(super) async fn insert(db: &Db, job: &NewJob) -> Result<(), LedgerError> {
         .await?;
     }
     tx.commit().await
+}
+
+/// A payment that settles after the work is only as good as its payer's wallet is then: what may run on such promises is bounded.
+async fn require_room(tx: &mut WriteTx<'_>, job: &NewJob) -> Result<(), LedgerError> {
+    if tx.engine == Engine::Postgres {
+        // One at a time: two that count together would both find room.
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(UNPAID_LOCK).execute(tx.connection()).await?;
+    }
+    let row = sqlx::query(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN payer = $1 THEN 1 ELSE 0 END), 0) AS BIGINT) FROM queue \
+         WHERE state = 'open' AND payment IS NOT NULL",
+    )
+    .bind(job.payer.to_vec())
+    .fetch_one(tx.connection())
+    .await?;
+    let mut columns = Columns::of(&row);
+    let (all, of_payer): (u64, u64) = (columns.int()?, columns.int()?);
+    if all >= MOST_UNPAID || of_payer >= MOST_UNPAID_OF_ONE { Err(LedgerError::TooManyUnpaid) } else { Ok(()) }
 }
 
 pub(super) async fn find(db: &Db, account: Option<AccountId>, key: B256) -> Result<Option<B256>, LedgerError> {
@@ -356,11 +382,6 @@ pub(super) async fn finish(
             .await?;
     }
     tx.commit().await
-}
-
-pub(super) async fn open_jobs(db: &Db) -> Result<u64, LedgerError> {
-    let row = sqlx::query("SELECT COUNT(*) FROM queue WHERE state = 'open'").fetch_one(&db.pool).await?;
-    Columns::of(&row).int()
 }
 
 pub(super) async fn forget(db: &Db, before_ms: u64) -> Result<(), LedgerError> {

@@ -31,6 +31,9 @@ pub struct Spec {
     pub quote: Usdc,
     /// Where to tell that it ended.
     pub webhook: Option<String>,
+    /// Most that is held for it, before any discount: prices that rose since then change nothing.
+    #[serde(default)]
+    pub max_list: Option<Usdc>,
 }
 
 /// A job as it comes in.

@@ -26,6 +26,8 @@ use crate::providers::{JobInput, JobOutput, Progress, Providers, Ticket};
 
 /// Starts that may fail before an item fails, when another try may help.
 const STARTS: u64 = 3;
+/// What the last look at a running prediction needs before the deadline.
+const LAST_LOOK_MS: u64 = 1_500;
 /// Longest pause between two looks at a prediction.
 const LONGEST_PAUSE_MS: u64 = 15_000;
 /// Jobs finished in one round.
@@ -182,12 +184,14 @@ impl Worker {
         let db = &self.queue.ledger().db;
         let outcome = match step {
             Step::Running { handle, pause_ms } => {
-                return rows::put_back(db, item, Some(&handle), item.failures, now_ms() + pause_ms).await;
+                let due_ms = last_look(now_ms() + pause_ms, item.deadline_ms);
+                return rows::put_back(db, item, Some(&handle), item.failures, due_ms).await;
             }
             Step::Again { error } if item.handle.is_some() || item.failures + 1 < STARTS => {
                 let pause = 1000_u64.saturating_mul(1 << item.failures.min(5)).min(LONGEST_PAUSE_MS);
                 tracing::info!(job = %item.job, position = item.position, code = error.code, "an item is tried again");
-                return rows::put_back(db, item, item.handle.as_deref(), item.failures + 1, now_ms() + pause).await;
+                let due_ms = last_look(now_ms() + pause, item.deadline_ms);
+                return rows::put_back(db, item, item.handle.as_deref(), item.failures + 1, due_ms).await;
             }
             Step::Again { error } | Step::Failed { error } => ItemOutcome::Failed(Reason::from(&error)),
             Step::TimedOut => {
@@ -275,6 +279,12 @@ fn pause_ms(wish: u64, looks: u64) -> u64 {
     // Half as long again after each look.
     let grown = (0..looks.min(12)).fold(first, |pause, _| pause + pause / 2);
     grown.min(LONGEST_PAUSE_MS.max(first))
+}
+
+/// A look that would come after the deadline comes just before it: the provider may have finished by then.
+fn last_look(due_ms: u64, deadline_ms: u64) -> u64 {
+    let last = deadline_ms.saturating_sub(LAST_LOOK_MS);
+    if due_ms > last && now_ms() < last { last } else { due_ms }
 }
 
 fn too_slow() -> ApiError {
