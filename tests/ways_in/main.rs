@@ -7,3 +7,4 @@ mod mcp;
 mod openai;
 mod process;
 mod skill;
+mod speech;
