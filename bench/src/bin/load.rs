@@ -113,7 +113,7 @@ struct Seen {
 
 impl Seen {
     fn new() -> anyhow::Result<Self> {
-        let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3);
+        let histogram = || Histogram::new_with_bounds(1, 600_000_000, 3);
         Ok(Self { latencies: histogram()?, first_bytes: histogram()?, chunks: 0, failed: 0 })
     }
 
