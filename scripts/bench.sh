@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Release builds of the product and of the benchmarks' own tools, then the benchmarks: scripts/bench.sh [gas] [relayer] [indexer] [solana]
+# Release builds of the product and of the benchmarks' own tools, then the benchmarks: scripts/bench.sh [gas] [relayer] [compute] [indexer] [solana]
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 run 'release build' cargo build --release --locked \

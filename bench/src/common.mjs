@@ -88,12 +88,28 @@ export function family(pid) {
 export const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 export const round = (number, digits = 2) => Number(number.toFixed(digits));
 
+/** Cores that are busy, on average over some seconds: with nothing of ours running, what the others do. */
+export async function busyCores(seconds = 3) {
+  const idle = () => cpus().reduce((sum, { times }) => sum + times.idle, 0);
+  const [before, started] = [idle(), performance.now()];
+  await sleep(seconds * 1000);
+  return round(Math.max(0, cpus().length - (idle() - before) / (performance.now() - started)));
+}
+
+/** What is measured: the commit, with a plus when files differ from it. */
+function commit() {
+  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? '';
+  const changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!bench/results', ':!docs');
+  return git('rev-parse', '--short', 'HEAD') + (changed ? '+' : '');
+}
+
 /** Writes bench/results/<name>.json. */
 export function record(name, result) {
   const folder = join(root, 'bench', 'results');
   mkdirSync(folder, { recursive: true });
   const machine = { cpu: cpus()[0].model, cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) };
-  writeFileSync(join(folder, `${name}.json`), JSON.stringify({ measured: new Date().toISOString().slice(0, 10), machine, ...result }, null, 2) + '\n');
+  const head = { measured: new Date().toISOString().slice(0, 10), commit: commit(), machine };
+  writeFileSync(join(folder, `${name}.json`), JSON.stringify({ ...head, ...result }, null, 2) + '\n');
   say(`wrote bench/results/${name}.json`);
 }
 

@@ -8,6 +8,7 @@ use rmcp::service::{RoleClient, RunningService};
 use rmcp::transport::TokioChildProcess;
 use rmcp::{ServiceExt, service::ServiceError};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::process::{cli, script, serve};
 
@@ -31,13 +32,18 @@ const TOOLS: [&str; 16] = [
 ];
 
 /// A session over standard input and output.
-struct Session(RunningService<RoleClient, ()>);
+pub(crate) struct Session(RunningService<RoleClient, ()>);
 
 impl Session {
     async fn start(world: &World, wallet: usize, args: &[&str]) -> Self {
         let mut command = cli(world, wallet);
         command.arg("mcp").args(args);
-        let transport = TokioChildProcess::new(command).expect("the server starts");
+        Self::of(command).await
+    }
+
+    /// With the server that a command starts.
+    pub(crate) async fn of(server: Command) -> Self {
+        let transport = TokioChildProcess::new(server).expect("the server starts");
         Self(().serve(transport).await.expect("it speaks the protocol"))
     }
 
@@ -47,7 +53,7 @@ impl Session {
     }
 
     /// A call that must succeed.
-    async fn ok(&self, tool: &'static str, args: Value) -> Value {
+    pub(crate) async fn ok(&self, tool: &'static str, args: Value) -> Value {
         let result = self.call(tool, args).await.expect("an answer");
         assert_ne!(result.is_error, Some(true), "{tool}: {result:?}");
         result.structured_content.expect("structured content")

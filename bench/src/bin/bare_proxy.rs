@@ -1,16 +1,19 @@
-//! The least that a paid reverse proxy can do: recover one secp256k1 signature, commit two small rows, forward the request.
+//! The least that a paid reverse proxy can do: recover one secp256k1 signature, commit two small rows, forward the request. And the
+//! least that a document costs: `--document PATH=FILE` is answered from memory.
 //!
 //! SQLite with WAL and synchronous=FULL; one writer thread that commits whatever has queued, so concurrent requests share an fsync.
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, Request, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{any, post},
+    serve::ListenerExt,
 };
 use clap::Parser;
 use hyper_util::{
@@ -31,6 +34,9 @@ struct Args {
     upstream: String,
     #[arg(long)]
     database: String,
+    /// Whatever is asked of PATH is answered with what FILE holds.
+    #[arg(long = "document", value_name = "PATH=FILE")]
+    documents: Vec<String>,
 }
 
 struct Write {
@@ -78,12 +84,7 @@ fn recover(headers: &HeaderMap) -> Option<[u8; 33]> {
     let id = RecoveryId::try_from(i32::from(bytes[64])).ok()?;
     let signature = RecoverableSignature::from_compact(&bytes[..64], id).ok()?;
     let digest: [u8; 32] = alloy_primitives::keccak256(b"bench").0;
-    Some(
-        SECP256K1
-            .recover_ecdsa(Message::from_digest(digest), &signature)
-            .ok()?
-            .serialize(),
-    )
+    Some(SECP256K1.recover_ecdsa(Message::from_digest(digest), &signature).ok()?.serialize())
 }
 
 async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -95,10 +96,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let uri = format!("http://{}/v1/chat/completions", proxy.upstream);
-    let Ok(request) = Request::post(uri)
-        .header("content-type", "application/json")
-        .body(Body::from(body))
-    else {
+    let Ok(request) = Request::post(uri).header("content-type", "application/json").body(Body::from(body)) else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     match proxy.client.request(request).await {
@@ -113,18 +111,20 @@ async fn main() -> anyhow::Result<()> {
     let (writes, queue) = mpsc::unbounded_channel();
     let database = args.database.clone();
     std::thread::spawn(move || writer(database, queue));
-    let client = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(256)
-        .build_http();
-    let proxy = Arc::new(Proxy {
-        client,
-        upstream: args.upstream,
-        writes,
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(256).build(connector);
+    let proxy = Arc::new(Proxy { client, upstream: args.upstream, writes });
+    let mut app = Router::new().route("/v1/chat/completions", post(forward)).with_state(proxy);
+    for document in &args.documents {
+        let (path, file) = document.split_once('=').context("--document PATH=FILE")?;
+        let content = Bytes::from(std::fs::read(file)?);
+        let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], content) };
+        app = app.route(path, any(answer));
+    }
+    let listener = tokio::net::TcpListener::bind(&args.listen).await?.tap_io(|tcp| {
+        let _ = tcp.set_nodelay(true);
     });
-    let app = Router::new()
-        .route("/v1/chat/completions", post(forward))
-        .with_state(proxy);
-    let listener = tokio::net::TcpListener::bind(&args.listen).await?;
     axum::serve(listener, app).await?;
     Ok(())
 }

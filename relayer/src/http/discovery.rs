@@ -1,22 +1,53 @@
 //! `GET /.well-known/x402.json`: the catalogue for machines, built from the table of endpoints.
 
-use axum::{Json, extract::State};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
 use compute_futures_protocol::{JobKind, Terms, Usdc};
 use serde_json::{Value, json};
 
 use super::{
     endpoints::{ENDPOINTS, Endpoint, Price, Shape},
-    state::AppState,
+    state::{App, AppState},
 };
 use crate::catalog::Catalog;
 use crate::network::Network;
 use crate::payment::Asset;
 
+/// The catalogue of these networks as bytes. It changes when a network joins, and else never: writing it takes a millisecond, because
+/// every endpoint has its schemas in it.
+#[derive(Default)]
+pub(super) struct Written(Mutex<Option<(Vec<&'static str>, Bytes)>>);
+
+impl Written {
+    fn of(&self, networks: Vec<&'static str>, write: impl FnOnce(&[&'static str]) -> Value) -> Bytes {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, bytes)) if *of == networks => bytes.clone(),
+            _ => {
+                let bytes = Bytes::from(write(&networks).to_string());
+                *last = Some((networks, bytes.clone()));
+                bytes
+            }
+        }
+    }
+}
+
 /// The catalogue.
-pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
-    let terms = app.config.terms(app.catalog.rate_card_hash());
+pub(super) async fn x402(State(app): State<AppState>) -> Response {
     let present: Vec<_> = app.networks.present().collect();
-    let networks: Vec<&str> = present.iter().map(|network| network.chain().caip2()).collect();
+    let networks = present.iter().map(|network| network.chain().caip2()).collect();
+    let bytes = app.catalogue().of(networks, |networks| catalogue(&app, &present, networks));
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+fn catalogue(app: &App, present: &[Arc<Network>], networks: &[&str]) -> Value {
+    let terms = app.config.terms(app.catalog.rate_card_hash());
     let deployments: Vec<Value> = present.iter().map(|network| deployment(network)).collect();
     let mut catalogue = json!({
         "x402Version": 2,
@@ -28,7 +59,7 @@ pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
         "networks": networks,
         "schemes": ["exact", "compute-futures"],
         "terms": terms_json(&terms, &app.public_url),
-        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, &networks)).collect::<Vec<_>>(),
+        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, networks)).collect::<Vec<_>>(),
     });
     // For readers that know one network only.
     if let Some(first) = deployments.first() {
@@ -37,7 +68,7 @@ pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
         catalogue["contracts"] = fields.iter().map(|name| ((*name).to_owned(), first[*name].clone())).collect();
     }
     catalogue["deployments"] = deployments.into();
-    Json(catalogue)
+    catalogue
 }
 
 /// Where everything is on one network.

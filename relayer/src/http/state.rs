@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use compute_futures_protocol::B256;
 
-use super::ready::Readiness;
+use super::{discovery::Written, ready::Readiness};
 use crate::{
     catalog::Catalog,
     config::Config,
@@ -16,7 +16,13 @@ use crate::{
 
 /// Everything a handler may need. Cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<App>);
+pub struct AppState(Arc<Shared>);
+
+/// The parts, and what is written once for all requests.
+struct Shared {
+    app: App,
+    catalogue: Written,
+}
 
 /// The parts of a running relayer.
 pub struct App {
@@ -46,7 +52,12 @@ impl AppState {
     /// Wraps the parts.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self(Arc::new(app))
+        Self(Arc::new(Shared { app, catalogue: Written::default() }))
+    }
+
+    /// The catalogue, as it was last written.
+    pub(super) fn catalogue(&self) -> &Written {
+        &self.0.catalogue
     }
 
     /// At a network.
@@ -68,7 +79,7 @@ impl Deref for AppState {
     type Target = App;
 
     fn deref(&self) -> &App {
-        &self.0
+        &self.0.app
     }
 }
 

@@ -323,6 +323,7 @@ async fn a_dead_network_keeps_nobody_waiting_and_joins_when_it_is_there() {
     assert_eq!((status, &ready["networks"][1]["ready"]), (200, &json!(false)), "{ready}");
     assert_eq!(both.get("/ready?network=solana").await.0, 503);
     assert_eq!(both.get("/health").await.1["networks"][1]["state"], "connecting");
+    assert_eq!(both.get("/.well-known/x402.json").await.1["networks"], json!([Chain::Base.caip2()]));
     let owner = both.signer(AGENT).address();
     let deposit = json!({ "depositor": owner, "amount": "5" });
     let (status, _, answer) = both.send(DEPOSIT, Some(&deposit), None).await;
@@ -336,6 +337,9 @@ async fn a_dead_network_keeps_nobody_waiting_and_joins_when_it_is_there() {
 
     forward(port, both.solana.rpc_url.to_string()).await;
     both.until_ready("solana").await;
+    let (_, catalogue) = both.get("/.well-known/x402.json").await;
+    assert_eq!(catalogue["networks"], json!([Chain::Base.caip2(), Chain::Solana.caip2()]), "it is written again");
+    assert_eq!(catalogue["deployments"][1]["network"], Chain::Solana.caip2());
     let (name, value) = both.pay(TEXT, Some(&body), AGENT, 2).await;
     assert_eq!(both.send(TEXT, Some(&body), Some((name, &value))).await.0, 200);
     both.stop().await;
