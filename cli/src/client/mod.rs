@@ -17,6 +17,6 @@ pub use budget::{Budget, Hold};
 pub use credit::{CreditPayer, CreditTerms, Limits, Paid};
 pub use deposit::{GaslessDeposit, sign_gasless};
 pub use error::ClientError;
-pub use exact::ExactPayer;
+pub use exact::{ExactPayer, Payee, Payment};
 pub use receipts::{CheckedReceipt, receipt_of};
 pub use relayer::{Relayer, Request};
