@@ -183,7 +183,7 @@ impl Connection {
     /// With a key of another chain.
     pub fn exact(&self, key: &Key, most: Usdc) -> Outcome<ExactPayer> {
         match (self, &key.wallet) {
-            (Self::Evm(_), Some(wallet)) => Ok(ExactPayer::new(wallet, most)),
+            (Self::Evm(reader), Some(wallet)) => Ok(ExactPayer::new(wallet, reader.chain(), reader.token(), most)),
             (Self::Solana(reader), None) => Ok(ExactPayer::solana(key.signer.clone(), reader.clone(), most)),
             _ => Err(crate::keys::other_chain(key.signer.address(), self.reader().chain())),
         }

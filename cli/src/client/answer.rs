@@ -2,10 +2,10 @@
 
 use compute_futures_protocol::B256;
 use compute_futures_x402::decode_header;
-use reqwest::Response;
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use super::ClientError;
+use super::{ClientError, nothing_charged};
 
 /// Header with what became of a payment (x402 V2).
 const PAYMENT_RESPONSE: &str = "payment-response";
@@ -21,6 +21,8 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     /// `PAYMENT-RESPONSE`, decoded.
     pub payment: Option<Value>,
+    /// An earlier delivery of the same request got no answer that says what became of it.
+    pub in_doubt: bool,
 }
 
 impl Answer {
@@ -35,7 +37,7 @@ impl Answer {
             .map_err(|error| ClientError::Unreachable { url, reason: error.without_url().to_string() })?;
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).chars().take(500).collect()));
-        Ok(Self { status, body, bytes: bytes.to_vec(), payment })
+        Ok(Self { status, body, bytes: bytes.to_vec(), payment, in_doubt: false })
     }
 
     /// What a receipt of this answer attests: the bytes of `compute` where the receipt stands next to it, otherwise the
@@ -43,6 +45,13 @@ impl Answer {
     #[must_use]
     pub fn output_hash(&self) -> B256 {
         compute_futures_x402::output_hash(&self.bytes, &self.body)
+    }
+
+    /// Whether a payment that came with the request may be charged, if not by this delivery then by an earlier one.
+    #[must_use]
+    pub fn may_charge(&self) -> bool {
+        let status = StatusCode::from_u16(self.status).unwrap_or_default();
+        self.in_doubt || status.is_success() || !nothing_charged(status, &self.body)
     }
 
     /// The body of a 2xx answer.
@@ -63,6 +72,7 @@ impl Answer {
             error: text(["/error", "/error/message"]).unwrap_or_else(|| self.body.to_string()),
             hint: text(["/hint", "/error/hint"]).unwrap_or_else(|| "see the relayer's log".into()),
             extra: self.body.get("extra").cloned(),
+            may_charge: self.may_charge(),
         })
     }
 }

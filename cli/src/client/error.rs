@@ -28,6 +28,8 @@ pub enum ClientError {
         hint: String,
         /// Figures for programs, e.g. `ceilingNeeded`.
         extra: Option<Value>,
+        /// Whether a payment that came with the request may be charged all the same.
+        may_charge: bool,
     },
     /// An answer that makes no sense.
     #[error("{url} sent an unusable answer: {reason}")]

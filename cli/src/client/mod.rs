@@ -10,6 +10,7 @@ mod deposit;
 mod error;
 mod exact;
 mod receipts;
+mod refusal;
 mod relayer;
 
 pub use answer::Answer;
@@ -17,6 +18,7 @@ pub use budget::{Budget, Hold};
 pub use credit::{CreditPayer, CreditTerms, Limits, Paid};
 pub use deposit::{GaslessDeposit, sign_gasless};
 pub use error::ClientError;
-pub use exact::ExactPayer;
+pub use exact::{ExactPayer, Payee, Payment};
 pub use receipts::{CheckedReceipt, receipt_of};
+pub(crate) use refusal::nothing_charged;
 pub use relayer::{Relayer, Request};

@@ -105,11 +105,13 @@ impl Relayer {
     /// When no attempt got an answer. A 4xx or 5xx is an [`Answer`], not an error.
     pub async fn send(&self, request: &Request, headers: &HeaderMap) -> Result<Answer, ClientError> {
         let mut attempt = 1;
+        let mut in_doubt = false;
         loop {
             let outcome = match self.once(request, headers).await {
-                Ok(response) => Answer::read(response).await,
+                Ok(response) => Answer::read(response).await.map(|answer| Answer { in_doubt, ..answer }),
                 Err(error) => Err(error),
             };
+            in_doubt = outcome.as_ref().map_or(true, Answer::may_charge);
             let patience = match &outcome {
                 Ok(answer) => answer.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() || in_progress(answer),
                 Err(_) => true,

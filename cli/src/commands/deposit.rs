@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::events::{Done, post};
 use super::sponsored;
 use crate::args::DepositArgs;
-use crate::client::{Answer, Request, sign_gasless};
+use crate::client::{Answer, ClientError, Payee, Payment, Request, sign_gasless};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
 
 /// Most that a deposit over HTTP may cost on top of its amount: ten times the usual gate price.
-const MOST_FEE: Usdc = Usdc::from_micros(100_000);
+pub(crate) const MOST_FEE: Usdc = Usdc::from_micros(100_000);
 /// How long it waits for the chain.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a gasless authorisation stays valid.
@@ -139,8 +139,8 @@ async fn gasless(context: &Context, args: &DepositArgs, account: Option<AccountI
         args.ceiling.unwrap_or(if account.is_some() { Usdc::ZERO } else { Usdc::MAX }),
         valid_before,
     )?;
-    let body = deposit.body();
-    over_http(context, &body, Usdc::ZERO).await
+    // What is paid here is the relayer's price alone; the deposit itself can go to the contract only.
+    credited_over_http(context, signed(context, &deposit.body(), MOST_FEE, &Payee::Anyone).await?).await
 }
 
 /// By a plain transfer to an address that commits to what it is for; then anyone may sweep it.
@@ -201,15 +201,11 @@ async fn x402(context: &Context, args: &DepositArgs, account: Option<AccountId>)
             "leave the flag out for a top-up of a given account",
         ));
     }
-    let mut body = json!({ "depositor": context.address()?, "amount": args.amount.to_string() });
-    if let Some(ceiling) = args.ceiling {
-        body["ceiling"] = json!(ceiling.to_string());
-    }
-    over_http(context, &body, args.amount).await
+    credited_over_http(context, sign(context, args.amount, args.ceiling, MOST_FEE).await?).await
 }
 
-async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()> {
-    let answer = pay(context, body, amount).await?;
+async fn credited_over_http(context: &Context, deposit: SignedDeposit) -> Outcome<()> {
+    let answer = deposit.send(context).await?;
     context.output.result(&answer.body, || {
         let text = |name: &str| {
             answer.body.pointer(&format!("/computeFuture/{name}")).and_then(Value::as_str).unwrap_or("?").to_owned()
@@ -224,24 +220,75 @@ async fn over_http(context: &Context, body: &Value, amount: Usdc) -> Outcome<()>
     Ok(())
 }
 
-/// Pays what the relayer asks for a deposit of `amount`, and waits until it is credit.
+/// A deposit over HTTP whose payment is signed and not sent yet.
+pub(crate) struct SignedDeposit {
+    request: Request,
+    payment: Payment,
+}
+
+/// Signs a payment to the wallet's own deposit address, of `amount` and a fee of at most `most_fee`. Nothing is paid until it is sent.
 ///
 /// # Errors
-/// When it is refused, or paid and not credit yet.
-pub(crate) async fn pay(context: &Context, body: &Value, amount: Usdc) -> Outcome<Answer> {
-    let most =
-        amount.checked_add(MOST_FEE).ok_or_else(|| Failure::new("usage", "the amount is too large", "deposit less"))?;
-    let request = Request::post("/api/v1/compute-futures/deposit", body);
-    let answer = context.exact(most).await?.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
-    if answer.status == 202 {
-        let why = answer.body["reason"].as_str().unwrap_or("it is not confirmed on chain yet");
-        return Err(Failure::new(
-            "pending",
-            format!("the deposit is paid and not credit yet: {why}"),
-            "it becomes credit by itself: compute-futures balance shows it",
-        ));
+/// When the relayer asks for anything else: a higher fee (`too_expensive`), or a payment to somebody (`untrusted_offer`).
+pub(crate) async fn sign(
+    context: &Context,
+    amount: Usdc,
+    ceiling: Option<Usdc>,
+    most_fee: Usdc,
+) -> Outcome<SignedDeposit> {
+    if amount.is_zero() {
+        return Err(Failure::new("usage", "the amount is 0", "deposit something"));
     }
-    Ok(answer)
+    let most =
+        amount.checked_add(most_fee).ok_or_else(|| Failure::new("usage", "the amount is too large", "deposit less"))?;
+    let owner = context.address()?;
+    let mut body = json!({ "depositor": owner, "amount": amount.to_string() });
+    if let Some(ceiling) = ceiling {
+        body["ceiling"] = json!(ceiling.to_string());
+    }
+    let operator_index = context.operator_index().await?;
+    let ceiling = ceiling.unwrap_or(Usdc::MAX);
+    let reader = context.reader().await?;
+    let with_fee = move |fee| reader.deposit_address(&DepositTerms { operator_index, owner, ceiling, fee });
+    signed(context, &body, most, &Payee::DepositAddress { amount, with_fee: Box::new(with_fee) }).await
+}
+
+/// Signs what the relayer asks for a deposit, at most `most`.
+async fn signed(context: &Context, body: &Value, most: Usdc, payee: &Payee) -> Outcome<SignedDeposit> {
+    let request = Request::post("/api/v1/compute-futures/deposit", body);
+    let payment = context.exact(most).await?.payment(&context.relayer()?, &request, payee).await.map_err(|error| {
+        let hint =
+            "that fee is too high: ask the operator, or deposit without its relayer (leave --x402 and --gasless out)";
+        match error {
+            ClientError::TooExpensive(_) => Failure::new(error.code(), error.to_string(), hint),
+            error => error.into(),
+        }
+    })?;
+    Ok(SignedDeposit { request, payment })
+}
+
+impl SignedDeposit {
+    /// What it moves: the deposit and its fee.
+    pub(crate) const fn amount(&self) -> Usdc {
+        self.payment.amount()
+    }
+
+    /// Pays, and waits until it is credit.
+    ///
+    /// # Errors
+    /// When it is refused, or paid and not credit yet.
+    pub(crate) async fn send(&self, context: &Context) -> Outcome<Answer> {
+        let answer = self.payment.send_to_the_end(&context.relayer()?, &self.request, PATIENCE).await?;
+        if answer.status == 202 {
+            let why = answer.body["reason"].as_str().unwrap_or("it is not confirmed on chain yet");
+            return Err(Failure::new(
+                "pending",
+                format!("the deposit is paid and not credit yet: {why}"),
+                "it becomes credit by itself: compute-futures balance shows it",
+            ));
+        }
+        Ok(answer)
+    }
 }
 
 fn credited(context: &Context, done: &Done) -> Outcome<()> {

@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::{demo, devnet, mcp, proxy};
-pub(crate) use deposit::pay as pay_deposit;
+pub(crate) use deposit::{MOST_FEE as MOST_DEPOSIT_FEE, sign as sign_deposit};
 pub(crate) use run::payer;
 pub(crate) use verify::of as verify_receipt;
 

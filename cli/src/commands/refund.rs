@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::sponsored::post;
 use crate::args::RefundArgs;
-use crate::client::Request;
+use crate::client::{ClientError, Payee, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::facts;
@@ -71,7 +71,10 @@ async fn consent(context: &Context, account: AccountId) -> Outcome<()> {
     let futures_id = account.futures_id(context.chain());
     let body = json!({ "futuresId": futures_id, "caller": context.address()? });
     let request = Request::post("/api/v1/compute-futures/refund", &body);
-    let answer = context.exact(MOST).await?.send_to_the_end(&context.relayer()?, &request, PATIENCE).await?;
+    let relayer = context.relayer()?;
+    // A price, not the refund, which goes to the owner whoever pays for asking.
+    let payment = context.exact(MOST).await?.payment(&relayer, &request, &Payee::Anyone).await.map_err(too_dear)?;
+    let answer = payment.send_to_the_end(&relayer, &request, PATIENCE).await?;
     if answer.status == 202 {
         return Err(Failure::new(
             "pending",
@@ -88,6 +91,15 @@ async fn consent(context: &Context, account: AccountId) -> Outcome<()> {
         ])
     });
     Ok(())
+}
+
+fn too_dear(error: ClientError) -> Failure {
+    match error {
+        ClientError::TooExpensive(_) => {
+            Failure::new(error.code(), error.to_string(), "do without the operator: compute-futures refund --request")
+        }
+        error => error.into(),
+    }
 }
 
 /// A JSON value without quotes.

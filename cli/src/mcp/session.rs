@@ -180,8 +180,11 @@ impl Session {
 /// Whether it is certain that the signature was not used.
 fn nothing_charged(error: &ClientError) -> bool {
     match error {
-        ClientError::Refused { code, .. } => code != "in_progress",
+        ClientError::Refused { may_charge, .. } => !may_charge,
         ClientError::Unreachable { .. } | ClientError::BadAnswer { .. } | ClientError::BadReceipt(_) => false,
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

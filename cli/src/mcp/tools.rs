@@ -200,7 +200,7 @@ impl Tools {
             Some(owner) => owner.clone(),
             None => self.session.context.address()?.to_string(),
         };
-        amount(&deposit.amount)?;
+        amount("amount", &deposit.amount)?;
         let mut path = format!("/api/v1/compute-futures/deposit-address?depositor={}", encoded(&owner));
         if let Some(ceiling) = &deposit.ceiling {
             path.extend(["&ceiling=", &encoded(ceiling)]);
@@ -216,25 +216,34 @@ impl Tools {
         Ok(answer)
     }
 
+    /// What a deposit takes from the wallet counts whole: its amount and its fee.
     async fn pay_deposit(&self, deposit: &Deposit) -> Outcome<Value> {
-        let usdc = amount(&deposit.amount)?;
+        let usdc = amount("amount", &deposit.amount)?;
+        let ceiling = deposit.ceiling.as_deref().map(|ceiling| amount("ceiling", ceiling)).transpose()?;
         let limit = || {
             let hint =
                 "start the server with a higher --deposit-limit, or leave `pay` out and send USDC to the address";
-            let error = format!("nothing was paid: {usdc} USDC is more than this session may still deposit");
+            let error =
+                format!("nothing was paid: {usdc} USDC and the fee are more than this session may still deposit");
             Failure::new("deposit_limit", error, hint)
         };
-        let hold = self.session.deposits.hold(usdc).map_err(|_| limit())?;
-        if hold.amount() < usdc {
+        let most = usdc.checked_add(commands::MOST_DEPOSIT_FEE).ok_or_else(limit)?;
+        let hold = self.session.deposits.hold(most).map_err(|_| limit())?;
+        let Some(most_fee) = hold.amount().checked_sub(usdc) else {
             hold.release();
             return Err(limit());
-        }
-        let mut body = json!({ "depositor": self.session.context.address()?, "amount": usdc.to_string() });
-        if let Some(ceiling) = &deposit.ceiling {
-            body["ceiling"] = json!(ceiling);
-        }
-        let answer = commands::pay_deposit(&self.session.context, &body, usdc).await?;
-        hold.settle(usdc);
+        };
+        let signed = match commands::sign_deposit(&self.session.context, usdc, ceiling, most_fee).await {
+            Ok(signed) => signed,
+            Err(failure) => {
+                // Nothing was sent.
+                hold.release();
+                let clipped = failure.code == "too_expensive" && most_fee < commands::MOST_DEPOSIT_FEE;
+                return Err(if clipped { limit() } else { failure });
+            }
+        };
+        let answer = signed.send(&self.session.context).await?;
+        hold.settle(signed.amount());
         let account = answer.body.pointer("/computeFuture/accountId").and_then(Value::as_str);
         if let Some(account) = account.and_then(|id| id.parse::<AccountId>().ok()) {
             self.session.opened(account);
@@ -247,9 +256,10 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn amount(text: &str) -> Outcome<Usdc> {
+fn amount(field: &str, text: &str) -> Outcome<Usdc> {
     Usdc::parse(text).map_err(|error| {
-        Failure::new("invalid_amount", format!("`amount`: {error}"), "send USDC as a string: {\"amount\": \"50\"}")
+        let hint = format!("send USDC as a string: {{\"{field}\": \"50\"}}");
+        Failure::new("invalid_amount", format!("`{field}`: {error}"), hint)
     })
 }
 

@@ -7,14 +7,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request as Incoming, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use compute_futures_protocol::{B256, request_hash};
+use compute_futures_protocol::request_hash;
 use compute_futures_x402::{code_of, decode_header};
 use serde_json::Value;
 
 use super::error::ProxyError;
 use super::passing::Check;
 use super::{Payment, Proxy};
-use crate::client::{ClientError, CreditTerms, Request};
+use crate::client::{ClientError, CreditTerms, Request, nothing_charged};
 
 /// Largest body that is taken: recordings of an hour, not films.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -68,6 +68,7 @@ async fn pay(
 ) -> Result<Response, ProxyError> {
     let hash = request_hash(request.method.as_str(), &request.path, &request.body);
     let earlier = if again { proxy.earlier(hash) } else { None };
+    let in_doubt = earlier.is_some();
     let payment = match earlier {
         Some(payment) => payment,
         None => {
@@ -76,22 +77,20 @@ async fn pay(
             Payment { authorization: proxy.payer.authorization(request, hold.amount()), hold }
         }
     };
-    let response = match attempts(&proxy, request, &headers, terms, &payment).await {
+    let mut check = Check::new(Arc::clone(&proxy), hash, payment, in_doubt);
+    let response = match attempts(&proxy, request, &headers, terms, &mut check).await {
         Ok(response) => response,
         Err(error) => {
-            match &error {
-                // Told so by the relayer: nothing was charged.
-                ClientError::CeilingTooLow { .. } => payment.hold.release(),
-                // Nobody knows what became of it.
-                _ => proxy.unanswered(hash, payment),
+            if matches!(error, ClientError::CeilingTooLow { .. }) {
+                check.turned_away();
             }
             return Err(error.into());
         }
     };
     if !response.status().is_success() {
-        return refused(&proxy, hash, terms, payment, response).await;
+        return refused(&proxy, terms, check, response).await;
     }
-    pass(response, Some(Check::new(proxy, hash, payment))).await
+    pass(response, Some(check)).await
 }
 
 /// Sends until there is an answer that stands, raising the ceiling when that is allowed.
@@ -100,13 +99,13 @@ async fn attempts(
     request: &Request,
     headers: &HeaderMap,
     terms: &CreditTerms,
-    payment: &Payment,
+    check: &mut Check,
 ) -> Result<reqwest::Response, ClientError> {
     let mut ceiling = None;
     let mut attempt = 1;
     loop {
         let mut headers = headers.clone();
-        headers.extend(proxy.payer.headers(terms, &payment.authorization, ceiling)?);
+        headers.extend(proxy.payer.headers(terms, &check.authorization, ceiling)?);
         let outcome = proxy.relayer.once(request, &headers).await;
         let patience = match &outcome {
             Ok(response) if response.status() == StatusCode::PAYMENT_REQUIRED && ceiling.is_none() => {
@@ -130,6 +129,9 @@ async fn attempts(
             if answer.status() == StatusCode::CONFLICT && code_of(&body) != Some("in_progress") {
                 return Ok(answer);
             }
+            check.in_doubt |= !nothing_charged(answer.status(), &body);
+        } else {
+            check.in_doubt = true;
         }
         tokio::time::sleep(Duration::from_millis(150 << attempt)).await;
         attempt += 1;
@@ -139,16 +141,14 @@ async fn attempts(
 /// A refusal: in OpenAI's words, and what was set aside is free again unless the job may still be charged.
 async fn refused(
     proxy: &Proxy,
-    hash: B256,
     terms: &CreditTerms,
-    payment: Payment,
+    check: Check,
     response: reqwest::Response,
 ) -> Result<Response, ProxyError> {
     let (response, body) = whole(response).await?;
-    let bounded = payment.hold.amount();
-    match code_of(&body) {
-        Some("in_progress") => proxy.unanswered(hash, payment),
-        _ => payment.hold.release(),
+    let bounded = check.bound();
+    if nothing_charged(response.status(), &body) {
+        check.turned_away();
     }
     if code_of(&body) == Some("max_charge_too_low") && bounded < terms.max_list {
         let limit = proxy.budget.limit();

@@ -1,28 +1,49 @@
-//! A paid answer on its way to the client, and the check of its receipt at the end.
+//! A payment on its way, from its signature to the check of its receipt behind the last byte of its answer.
 
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
-use compute_futures_protocol::B256;
+use compute_futures_protocol::{B256, JobAuthorization, Usdc};
 use compute_futures_x402::{CreditError, Passing, decode_header};
 use futures::StreamExt;
 
 use super::{Payment, Proxy};
+use crate::client::Hold;
 
-/// Watches one paid answer. When the client is gone before the end, the payment waits for its retry.
+/// Watches one payment. Whatever ends before it is known what became of it (the client hangs up, an answer is lost), it waits for a retry.
 pub(super) struct Check {
     proxy: Arc<Proxy>,
     request: B256,
-    payment: Option<Payment>,
+    /// What was signed.
+    pub(super) authorization: JobAuthorization,
+    hold: Option<Hold>,
+    /// A delivery got no answer that says what became of it.
+    pub(super) in_doubt: bool,
 }
 
 /// Why an answer is cut: it is not what was paid for.
 type Cut = Box<dyn std::error::Error + Send + Sync>;
 
 impl Check {
-    pub(super) fn new(proxy: Arc<Proxy>, request: B256, payment: Payment) -> Self {
-        Self { proxy, request, payment: Some(payment) }
+    /// From before anything is sent.
+    pub(super) fn new(proxy: Arc<Proxy>, request: B256, payment: Payment, in_doubt: bool) -> Self {
+        let Payment { authorization, hold } = payment;
+        Self { proxy, request, authorization, hold: Some(hold), in_doubt }
+    }
+
+    /// The most that was signed for.
+    pub(super) fn bound(&self) -> Usdc {
+        self.hold.as_ref().map_or(Usdc::ZERO, Hold::amount)
+    }
+
+    /// This delivery is not charged: what was set aside is free again, unless an earlier one may be.
+    pub(super) fn turned_away(mut self) {
+        if !self.in_doubt
+            && let Some(hold) = self.hold.take()
+        {
+            hold.release();
+        }
     }
 
     /// The body as it comes; an answer whose receipt does not hold ends in a broken connection, not in a proper end.
@@ -46,9 +67,9 @@ impl Check {
 
     /// The answer has passed: is it what was paid for?
     fn finish(mut self, passing: Passing) -> Result<(), CreditError> {
-        let Some(Payment { authorization, hold }) = self.payment.take() else { return Ok(()) };
+        let Some(hold) = self.hold.take() else { return Ok(()) };
         let proxy = &self.proxy;
-        match passing.finish(&proxy.payer.credit(), &authorization) {
+        match passing.finish(&proxy.payer.credit(), &self.authorization) {
             Ok(signed) => {
                 hold.settle(signed.receipt.charged);
                 let (charged, spent, limit) = (signed.receipt.charged, proxy.budget.spent(), proxy.budget.limit());
@@ -69,8 +90,8 @@ impl Check {
 
 impl Drop for Check {
     fn drop(&mut self) {
-        if let Some(payment) = self.payment.take() {
-            self.proxy.unanswered(self.request, payment);
+        if let Some(hold) = self.hold.take() {
+            self.proxy.unanswered(self.request, Payment { authorization: self.authorization.clone(), hold });
         }
     }
 }

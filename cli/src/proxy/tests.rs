@@ -31,6 +31,10 @@ struct Edge {
     pause: Duration,
     /// Refuses payments below this.
     least: Usdc,
+    /// What the first payments are answered.
+    instead: Arc<Mutex<Vec<(u16, &'static str)>>>,
+    /// How long the first payment is worked on before its answer begins.
+    slow: Arc<Mutex<Duration>>,
 }
 
 fn domain() -> Domain {
@@ -43,7 +47,23 @@ fn signer(seed: u8) -> Signer {
 
 impl Edge {
     fn honest() -> Self {
-        Self { seen: Arc::default(), lies: false, pause: Duration::ZERO, least: Usdc::ZERO }
+        Self {
+            seen: Arc::default(),
+            lies: false,
+            pause: Duration::ZERO,
+            least: Usdc::ZERO,
+            instead: Arc::default(),
+            slow: Arc::default(),
+        }
+    }
+
+    fn answering(instead: &[(u16, &'static str)]) -> Self {
+        Self { instead: Arc::new(Mutex::new(instead.to_vec())), ..Self::honest() }
+    }
+
+    /// Nonces of the payments, in their order.
+    fn nonces(&self) -> Vec<Value> {
+        self.payments().iter().map(|payment| payment["authorization"]["nonce"].clone()).collect()
     }
 
     fn payments(&self) -> Vec<Value> {
@@ -67,6 +87,12 @@ async fn edge(State(edge): State<Edge>, method: Method, uri: Uri, headers: Heade
         let offer = STANDARD.encode(json!({ "x402Version": 2, "accepts": [entry] }).to_string());
         return (StatusCode::PAYMENT_REQUIRED, [("payment-required", offer)], "{}").into_response();
     };
+    let slow = std::mem::take(&mut *edge.slow.lock().unwrap());
+    tokio::time::sleep(slow).await;
+    let instead = Some(edge.instead.lock().unwrap()).filter(|list| !list.is_empty()).map(|mut list| list.remove(0));
+    if let Some((status, body)) = instead {
+        return (StatusCode::from_u16(status).unwrap(), body).into_response();
+    }
     let authorization = JobAuthorization::deserialize(&payment["payload"]["authorization"]).unwrap();
     if authorization.max_charge < edge.least {
         let refusal = json!({ "error": "too low", "code": "max_charge_too_low", "hint": "sign more" });
@@ -154,6 +180,23 @@ impl World {
         self.post("/v1/chat/completions", &body).send().await.unwrap()
     }
 
+    /// As the official clients do when they got no answer, or a 5xx.
+    async fn again(&self) -> reqwest::Response {
+        let request = self.post("/v1/chat/completions", &json!({ "model": "auto" }));
+        request.header("x-stainless-retry-count", "1").send().await.unwrap()
+    }
+
+    /// Waits until a payment is known to have no answer.
+    async fn unanswered(&self) {
+        for _ in 0..100 {
+            if !self.proxy.unanswered.lock().unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody noticed");
+    }
+
     /// Spent so far, and what is left.
     fn budget(&self) -> (u64, u64) {
         (self.proxy.budget.spent().micros(), self.proxy.budget.left().micros())
@@ -234,20 +277,67 @@ async fn a_retry_of_a_client_that_got_no_answer_is_paid_with_the_same_signature(
     let mut cut = world.chat(true).await.bytes_stream();
     cut.next().await.unwrap().unwrap();
     drop(cut);
-    for _ in 0..100 {
-        if !world.proxy.unanswered.lock().unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    world.unanswered().await;
     let again = world.post("/v1/chat/completions", &json!({ "stream": true })).header("x-stainless-retry-count", "1");
     again.send().await.unwrap().text().await.unwrap();
     let other = world.chat(true).await.text().await;
     other.unwrap();
-    let nonces: Vec<Value> = edge.payments().iter().map(|payment| payment["authorization"]["nonce"].clone()).collect();
+    let nonces = edge.nonces();
     assert_eq!(nonces[0], nonces[1], "the same payment, so the same answer");
     assert_ne!(nonces[1], nonces[2], "a new request is a new payment");
     assert_eq!(world.budget(), (54_000, 46_000));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_its_answer_begins_pays_once() {
+    let edge = Edge { slow: Arc::new(Mutex::new(Duration::from_secs(600))), ..Edge::honest() };
+    let world = World::start(&edge, 100_000, None).await;
+    tokio::time::timeout(Duration::from_millis(500), world.chat(false)).await.expect_err("it has no patience");
+    world.unanswered().await;
+    assert_eq!(world.budget(), (0, 70_000));
+    assert_eq!(world.again().await.status(), StatusCode::OK);
+    let nonces = edge.nonces();
+    assert_eq!((nonces.len(), &nonces[0]), (2, &nonces[1]));
+    assert_eq!(world.budget(), (27_000, 73_000));
+}
+
+#[tokio::test]
+async fn what_a_gateway_gave_up_stays_set_aside_and_is_never_paid_for_twice() {
+    for given_up in [
+        (504, "<html>504 Gateway Time-out</html>"),
+        (500, r#"{ "error": { "message": "oh: retry", "code": "internal" } }"#),
+        (504, r#"{ "error": { "message": "slow: retry", "code": "timeout" } }"#),
+    ] {
+        let edge = Edge::answering(&[given_up]);
+        let world = World::start(&edge, 60_000, None).await;
+        assert_eq!(world.chat(false).await.status().as_u16(), given_up.0);
+        assert_eq!(world.budget(), (0, 30_000), "{given_up:?}: the job may go on and be charged");
+        // Somebody else's request: the limit holds for both.
+        assert_eq!(world.chat(true).await.status(), StatusCode::OK);
+        assert_eq!(world.again().await.status(), StatusCode::OK);
+        let nonces = edge.nonces();
+        assert_eq!((nonces.len(), &nonces[0]), (3, &nonces[2]), "{given_up:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_second_delivery_says_nothing_of_the_first() {
+    let slower = (429, r#"{ "error": { "message": "slower: wait", "code": "too_many_requests" } }"#);
+    let first = World::start(&Edge::answering(&[slower]), 100_000, None).await;
+    assert_eq!(error_of(first.chat(false).await).await, (429, json!("too_many_requests")));
+    assert_eq!(first.budget(), (0, 100_000), "it was turned away");
+
+    // Within one request, and when the client itself tries again.
+    let edge = Edge::answering(&[(503, "<html>503</html>"), slower, slower]);
+    let world = World::start(&edge, 100_000, None).await;
+    assert_eq!(world.chat(false).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(world.budget(), (0, 70_000));
+    assert_eq!(world.again().await.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(world.budget(), (0, 70_000));
+    assert_eq!(world.again().await.status(), StatusCode::OK);
+    assert_eq!(world.budget(), (27_000, 73_000));
+    let nonces = edge.nonces();
+    assert!(nonces.len() == 4 && nonces.iter().all(|nonce| *nonce == nonces[0]), "{nonces:?}");
 }
 
 #[tokio::test]
