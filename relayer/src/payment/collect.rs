@@ -108,11 +108,11 @@ impl Gate {
         presented: Presented,
     ) -> ApiResult<Admitted> {
         let mut checked = Checked::presented(asked, line, &presented)?;
-        if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
+        if let Standing::Settled { answer, transaction } = self.known(request, checked.id).await? {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        self.verify(&mut checked).await?;
+        self.verify(request, &mut checked).await?;
         Ok(Admitted::Fresh(checked))
     }
 

@@ -96,7 +96,7 @@ impl Gate {
         let Presented { payload: Payload::Credit(payload), .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
         };
-        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let proof = self.prove_credit(*payload, request).await?;
         let payer =
             Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         job.authorise(&payer).await?;
@@ -178,11 +178,11 @@ impl Gate {
         }
         let mut checked = Checked::presented(asked, line, &presented)?;
         let (id, request_hash) = (checked.id, request.request_hash);
-        let mut paid = match self.standing(id, request_hash).await? {
+        let mut paid = match self.known(request, id).await? {
             Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
             Standing::Unused => {
                 checked.check_time(unix_now())?;
-                self.verify(&mut checked).await?;
+                self.verify(request, &mut checked).await?;
                 match self.take(&checked, request_hash).await? {
                     Standing::Settled { answer, transaction } => Some(checked.charged(answer, transaction)),
                     Standing::Unused => None,
