@@ -114,7 +114,7 @@ async fn large_bodies_of_one_address_leave_room_for_others() {
         )
     };
     let dribbles = request("10.0.0.1", 100_000, 2048);
-    let slow = futures::future::join_all((0..4).map(|_| server.raw(dribbles.as_bytes())));
+    let slow = ::futures::future::join_all((0..4).map(|_| server.raw(dribbles.as_bytes())));
     let others = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let (fifth, _) = server.raw(request("10.0.0.1", 2048, 2048).as_bytes()).await;

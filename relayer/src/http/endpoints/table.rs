@@ -17,7 +17,7 @@ const FUTURES_ID: Param = Param {
     name: "futuresId",
     in_path: false,
     required: false,
-    description: "The account: CFE-XXXXXXXX. May be left out when the payment names the account itself, as those with scheme compute-futures do.",
+    description: "The account: CFE-XXXXXXXX. May be left out only when the payment names the account itself, as those with scheme compute-futures do.",
 };
 
 const NETWORK: Param = Param {
@@ -226,7 +226,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Shape::of::<shapes::BalanceAnswer>(),
     )
     .with(&[
-        FUTURES_ID,
+        Param {
+            description: "The account: CFE-XXXXXXXX. Left out: the account that the payment names, else every account of the wallet that pays.",
+            ..FUTURES_ID
+        },
         Param {
             name: "depositor",
             in_path: false,
