@@ -33,6 +33,8 @@ pub struct Route {
     pub rename: BTreeMap<String, String>,
     /// Further input that the model is always given.
     pub input: Map<String, Value>,
+    /// Seconds after which the provider stops a job (kind gpu): what its price covers.
+    pub run_seconds: Option<u64>,
 }
 
 impl Route {
@@ -317,6 +319,7 @@ impl From<&ModelConfig> for Model {
             model: if route.model.is_empty() { config.id.clone() } else { route.model.clone() },
             rename: route.rename.clone(),
             input: route.input.clone().into_iter().collect(),
+            run_seconds: (config.kind == JobKind::Gpu && config.max_seconds > 0).then_some(config.max_seconds.into()),
         };
         Self {
             rate: ModelRate {

@@ -131,6 +131,15 @@ mod tests {
         }
     }
 
+    /// Who asks must not choose the machine that the operator pays for, nor for how long.
+    #[test]
+    fn nothing_built_in_runs_whatever_a_stranger_names() {
+        for model in &BUILT_IN.models {
+            assert!(model.routes.iter().all(|route| route.model != crate::catalog::ANY), "{}", model.id);
+            assert!(model.kind != JobKind::Gpu || model.max_seconds > 0, "{}", model.id);
+        }
+    }
+
     #[test]
     fn a_price_is_never_a_float() {
         let text = "[[models]]\nid = \"m\"\nper_call = 0.03\n";

@@ -131,7 +131,8 @@ section! {
         optional: bool = false,
         /// Largest file in bytes that it may make, or that a job may bring by its address.
         file_limit_bytes: usize = 64 * 1024 * 1024,
-        /// Seconds after which it cancels a job by itself (replicate): the bound on what one job can cost you.
+        /// Seconds after which it cancels a job by itself (replicate): the bound on what one job can cost you, where the model states no
+        /// max_seconds.
         job_seconds: u64 = 900,
         /// Address that it tells when a job is done (replicate). Empty: that of this relayer, when server.public_url is on the public internet and
         /// webhook_secret_env is set; else it is asked.
@@ -194,7 +195,7 @@ section! {
         /// Price of 1,000 characters spoken or read out of a document, in USDC, before discount.
         #[serde(with = "usdc::decimal")]
         per_1k_characters: Usdc = Usdc::ZERO,
-        /// Most seconds that one job is charged for; needed where per_second is set.
+        /// Most seconds that one job is charged for; needed where per_second is set. A job of kind gpu is stopped after as many.
         max_seconds: u32 = 0,
         /// Tokens that the model can read and write in one call.
         context_length: u32 = 131_072,

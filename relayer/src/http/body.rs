@@ -1,5 +1,7 @@
 //! Reading bodies: whole, bounded, with errors in our form.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::{
@@ -13,7 +15,9 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
+use super::limit::ClientAddress;
 use crate::{
     config::ServerConfig,
     error::{ApiError, ApiResult},
@@ -33,7 +37,8 @@ pub(super) struct Bounds {
 }
 
 /// Where files are sent.
-const WITH_FILE: [&str; 6] = [
+const WITH_FILE: [&str; 7] = [
+    "/api/v1/compute/estimate",
     "/api/v1/compute/speech-to-text",
     "/api/v1/compute/document-parsing",
     "/api/v1/compute/batch",
@@ -44,6 +49,53 @@ const WITH_FILE: [&str; 6] = [
 
 /// Bodies beyond the ordinary limit that are in memory at once: nobody has paid for them yet.
 static LARGE: Semaphore = Semaphore::const_new(16);
+/// How many of these one address may have.
+const LARGE_PER_ADDRESS: usize = 4;
+/// Bytes a second that a large body must come with once it has its turn; for the first seconds it may be slower.
+const LEAST_RATE: u64 = 256 * 1024;
+const SLOW_START: Duration = Duration::from_secs(2);
+/// Turns by address.
+static TURNS: LazyLock<Mutex<HashMap<ClientAddress, usize>>> = LazyLock::new(Mutex::default);
+
+/// A turn to send a large body.
+struct Turn {
+    address: Option<ClientAddress>,
+    since: Instant,
+    _place: SemaphorePermit<'static>,
+}
+
+impl Turn {
+    fn take(address: Option<ClientAddress>) -> ApiResult<Self> {
+        let place = LARGE.try_acquire().map_err(|_| busy())?;
+        if let Some(address) = address {
+            let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = turns.entry(address).or_default();
+            if *taken >= LARGE_PER_ADDRESS {
+                return Err(busy());
+            }
+            *taken += 1;
+        }
+        Ok(Self { address, since: Instant::now(), _place: place })
+    }
+
+    /// When the next piece must be there, after `bytes`.
+    fn deadline(&self, bytes: u64) -> Instant {
+        self.since + SLOW_START + Duration::from_secs(bytes / LEAST_RATE)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(address) = self.address else { return };
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = turns.get_mut(&address) {
+            *taken = taken.saturating_sub(1);
+            if *taken == 0 {
+                turns.remove(&address);
+            }
+        }
+    }
+}
 
 impl Bounds {
     pub(super) fn new(config: &ServerConfig, max_file_bytes: usize) -> Self {
@@ -65,11 +117,13 @@ pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next
         Ok(Err(error)) => error.into_response(),
         Err(_) => {
             let seconds = bounds.patience.as_secs();
-            let error = format!("the body did not arrive within {seconds} s");
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", error, "send it faster, or less of it")
-                .into_response()
+            too_slow(format!("the body did not arrive within {seconds} s")).into_response()
         }
     }
+}
+
+fn too_slow(error: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", error, "send it faster, or less of it")
 }
 
 /// The body's size, as its sender says.
@@ -82,23 +136,32 @@ fn busy() -> ApiError {
 }
 
 /// The request with its body in memory, and its turn when that is a large one.
-async fn read(request: Request, bounds: Bounds) -> ApiResult<(Request, Option<SemaphorePermit<'static>>)> {
+async fn read(request: Request, bounds: Bounds) -> ApiResult<(Request, Option<Turn>)> {
     let announced = announced(&request);
+    let address = request.extensions().get::<ClientAddress>().copied();
     let limit = if WITH_FILE.contains(&request.uri().path()) { bounds.with_file } else { bounds.limit } as u64;
     let (parts, body) = request.into_parts();
     let most = limit.saturating_mul(DRAIN);
     if announced.is_some_and(|size| size > most) {
         return Err(too_large());
     }
-    let (mut read, mut taken, mut turn, mut chunks) = (0_u64, BytesMut::new(), None, body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
+    let (mut read, mut taken, mut chunks) = (0_u64, BytesMut::new(), body.into_data_stream());
+    let mut turn: Option<Turn> = None;
+    loop {
+        let next = match &turn {
+            None => chunks.next().await,
+            Some(turn) => timeout_at(turn.deadline(read.saturating_sub(bounds.limit as u64)), chunks.next())
+                .await
+                .map_err(|_| too_slow("the body comes with less than 256 KiB a second"))?,
+        };
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|_| unreadable())?;
         read += chunk.len() as u64;
         if read > most {
             break;
         }
         if read > bounds.limit as u64 && read <= limit && turn.is_none() {
-            turn = Some(LARGE.try_acquire().map_err(|_| busy())?);
+            turn = Some(Turn::take(address)?);
         }
         if read <= limit {
             taken.extend_from_slice(&chunk);

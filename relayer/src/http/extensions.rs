@@ -13,6 +13,7 @@ use super::endpoints::{BodyType, ENDPOINTS, Endpoint, Method};
 use super::offer_receipt::{self, Wish};
 use super::siwx;
 use super::state::AppState;
+use crate::payment::report::Offered;
 use crate::payment::wire::{BASE64, PAYMENT_REQUIRED};
 
 /// Key of the discovery extension.
@@ -26,16 +27,13 @@ pub(super) async fn announce(State(state): State<AppState>, request: Request, ne
     let wish = Wish::of(&state, target, request.headers());
     let mut response = next.run(request).await;
     if response.status() == StatusCode::OK {
-        wish.grant(&state, response.headers_mut());
+        wish.grant(&state, &mut response);
     }
     if response.status() != StatusCode::PAYMENT_REQUIRED {
         return response;
     }
     let endpoint = matched.and_then(|path| ENDPOINTS.iter().find(|endpoint| endpoint.path == path));
-    let offer = response
-        .headers()
-        .get(PAYMENT_REQUIRED)
-        .and_then(|header| serde_json::from_slice::<Value>(&BASE64.decode(header).ok()?).ok());
+    let offer = response.extensions().get::<Offered>().and_then(|offered| serde_json::to_value(&*offered.0).ok());
     let (Some(endpoint), Some(mut offer)) = (endpoint, offer) else { return response };
     let signed = offer_receipt::offers(&state, &offer);
     if let Some(fields) = offer.as_object_mut() {
@@ -104,7 +102,20 @@ pub(super) fn bazaar(endpoint: &Endpoint) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use compute_futures_protocol::FuturesId;
+
     use super::*;
+
+    /// An example that its own endpoint refuses for a typing error would be none.
+    #[test]
+    fn accounts_in_examples_have_their_checksum() {
+        let accounts: Vec<_> =
+            ENDPOINTS.iter().filter_map(|endpoint| endpoint.example().get("futuresId").cloned()).collect();
+        assert!(accounts.len() >= 2, "{accounts:?}");
+        for account in accounts {
+            assert!(account.as_str().is_some_and(|id| id.parse::<FuturesId>().is_ok()), "{account}");
+        }
+    }
 
     #[test]
     fn every_paid_endpoint_shows_how_it_is_called() {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/gpu/run` and `GET /api/v1/gpu/models`: any model of a GPU cloud.
+//! `POST /api/v1/gpu/run` and `GET /api/v1/gpu/models`: models of a GPU cloud.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,8 +1,8 @@
 //! How much is taken on: requests at once, and unpaid requests by one address.
 //!
-//! A payment header alone frees nobody: whether a payment was taken is seen in the answer. A request that carried one and was
-//! refused, or was free anyway, is counted when it is answered, and an address that goes on with such payments beyond its
-//! allowance is refused until it has some again.
+//! A payment header alone frees nobody: the gate says whether it read a payment that is one ([`Proven`]), and the answer what became of
+//! it. A request that carried none, or one that was refused for the client's fault, is counted when it is answered, and an address that
+//! goes on with such payments beyond its allowance is refused until it has some again.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -17,7 +17,11 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::{config::ServerConfig, error::ApiError, payment::wire};
+use crate::{
+    config::ServerConfig,
+    error::ApiError,
+    payment::{gate::Proven, wire},
+};
 
 /// The limits of one server.
 #[derive(Debug, Clone)]
@@ -95,7 +99,7 @@ impl Limits {
 }
 
 /// Refuses what is too much: 503 when too many requests run, 429 when one address sends too many without paying.
-pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     // The server bounds its buffer roughly; this is the limit that was promised.
     let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if head > limits.0.head {
@@ -120,14 +124,17 @@ pub(super) async fn guard(State(limits): State<Limits>, request: Request, next: 
         )
         .into_response();
     };
-    let Some(free) = &limits.0.free else { return next.run(request).await };
     let Some(address) = client_address(&request, limits.0.trust_forwarded_for) else { return next.run(request).await };
+    request.extensions_mut().insert(ClientAddress(address));
+    let Some(free) = &limits.0.free else { return next.run(request).await };
+    let proven = Proven::default();
+    request.extensions_mut().insert(proven.clone());
     let claims_to_pay = carries_payment(request.headers());
     if let Err(wait) = if claims_to_pay { free.barred(address) } else { free.take(address) } {
         return too_many(wait);
     }
     let response = next.run(request).await;
-    if claims_to_pay && !paid(&response) {
+    if claims_to_pay && !(proven.is_marked() && paid(response.status())) {
         free.charge(address);
     }
     response
@@ -146,18 +153,19 @@ fn too_many(wait: Duration) -> Response {
     .into_response()
 }
 
-/// Whether the payment of an answered request was one: taken, being taken (409), or not taken for no fault of the client's.
-fn paid(response: &Response) -> bool {
-    let status = response.status();
-    let headers = response.headers();
-    let reported = headers.contains_key(wire::PAYMENT_RESPONSE) || headers.contains_key(wire::X_PAYMENT_RESPONSE);
+/// Whether a proven payment was taken, is being taken (409), or was not taken for no fault of the client's.
+fn paid(status: StatusCode) -> bool {
     let provider = status == StatusCode::UNPROCESSABLE_ENTITY;
-    (status.is_success() && reported) || status == StatusCode::CONFLICT || provider || status.is_server_error()
+    status.is_success() || status == StatusCode::CONFLICT || provider || status.is_server_error()
 }
 
 fn carries_payment(headers: &HeaderMap) -> bool {
     [wire::PAYMENT_SIGNATURE, wire::X_PAYMENT, wire::X_SOLANA_TX].iter().any(|name| headers.contains_key(name))
 }
+
+/// Whose request it is, for those behind [`guard`]: the address that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
 /// The address that counts: one host of IPv4, one network (/64) of IPv6, of which anybody has 2^64 addresses.
 fn client_address(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr> {
@@ -176,7 +184,7 @@ fn client_address(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use axum::{Router, body::Body, routing::get};
+    use axum::{Extension, Router, body::Body, routing::get};
     use tower::ServiceExt;
 
     use super::*;
@@ -191,10 +199,18 @@ mod tests {
     }
 
     /// Takes the payment `paid`, and refuses all others.
-    async fn paid_only(headers: HeaderMap) -> Response {
+    async fn paid_only(Extension(proven): Extension<Proven>, headers: HeaderMap) -> Response {
         match headers.get("payment-signature").map(|payment| payment.as_bytes()) {
-            Some(b"paid") => [("payment-response", "taken")].into_response(),
-            Some(b"twice") => StatusCode::CONFLICT.into_response(),
+            Some(b"paid") => {
+                proven.mark();
+                [("payment-response", "taken")].into_response()
+            }
+            Some(b"twice") => {
+                proven.mark();
+                StatusCode::CONFLICT.into_response()
+            }
+            // Refused before the payment was read: no model here, a network that is not ready.
+            Some(b"unread") => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             _ => StatusCode::BAD_REQUEST.into_response(),
         }
     }
@@ -237,7 +253,7 @@ mod tests {
             assert_eq!(ask("/paid", "twice").await, StatusCode::CONFLICT);
         }
         assert_eq!(ask("/paid", "junk").await, StatusCode::BAD_REQUEST);
-        assert_eq!(ask("/paid", "junk").await, StatusCode::BAD_REQUEST);
+        assert_eq!(ask("/paid", "unread").await, StatusCode::SERVICE_UNAVAILABLE);
         // What is free is counted, with a payment header or without.
         assert_eq!(ask("/x", "paid").await, StatusCode::OK);
         // The allowance is used up: this one is still looked at, the next one is not.

@@ -5,8 +5,11 @@
 //! for which bytes stands in our own receipt (docs/x402-scheme.md), which goes further; where that one is given, this one comes only to
 //! clients that repeat the extension in their payment.
 
+use std::sync::LazyLock;
+
 use alloy::sol_types::{SolStruct as _, eip712_domain};
 use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compute_futures_protocol::{Address, B256, Signer, canonical_json};
@@ -14,13 +17,17 @@ use serde_json::{Map, Value, json};
 
 use super::state::App;
 use crate::payment::credit::unix_now;
-use crate::payment::report::amend;
+use crate::payment::report::{HasReceipt, amend};
 use crate::payment::wire::{BASE64, MAX_PAYMENT_HEADER, PAYMENT_SIGNATURE};
 
 /// Key of the extension.
 pub(super) const EXTENSION: &str = "offer-receipt";
 /// Version of the payloads.
 const VERSION: u64 = 1;
+
+static OFFERS_SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| schema("offers", &json!({ "type": "array", "items": artifact() })));
+static RECEIPT_SCHEMA: LazyLock<Value> = LazyLock::new(|| schema("receipt", &artifact()));
 
 /// What EIP-712 hashes; the names are the specification's.
 #[allow(missing_docs, clippy::pedantic)]
@@ -72,7 +79,7 @@ pub(super) fn offers(app: &App, required: &Value) -> Option<Value> {
             Some(offer)
         })
         .collect();
-    (!signed.is_empty()).then(|| json!({ "info": { "offers": signed }, "schema": schema("offers", &json!({ "type": "array", "items": artifact() })) }))
+    (!signed.is_empty()).then(|| json!({ "info": { "offers": signed }, "schema": &*OFFERS_SCHEMA }))
 }
 
 /// What a request says about receipts, kept until its answer.
@@ -90,22 +97,26 @@ impl Wish {
     fn is_repeated(&self) -> bool {
         let decoded = self.payment.as_ref().filter(|header| header.len() <= MAX_PAYMENT_HEADER);
         decoded
-            .and_then(|header| serde_json::from_slice::<Value>(&BASE64.decode(header).ok()?).ok())
+            .and_then(|header| BASE64.decode(header).ok())
+            // Most do not, and then there is nothing to read.
+            .filter(|payment| payment.windows(EXTENSION.len()).any(|part| part == EXTENSION.as_bytes()))
+            .and_then(|payment| serde_json::from_slice::<Value>(&payment).ok())
             .is_some_and(|payment| payment["extensions"].get(EXTENSION).is_some())
     }
 
     /// Adds a receipt to the report of a payment that was taken for an answer that is given.
-    pub(super) fn grant(&self, app: &App, headers: &mut HeaderMap) {
-        amend(headers, |report| {
-            let ours = report.get("extra").is_some_and(|extra| extra.get("receiptHash").is_some());
-            if report.get("success") != Some(&Value::Bool(true)) || ours && !self.is_repeated() {
-                return;
+    pub(super) fn grant(&self, app: &App, response: &mut Response) {
+        if response.extensions().get::<HasReceipt>().is_some() && !self.is_repeated() {
+            return;
+        }
+        amend(response.headers_mut(), |report| {
+            if report.get("success") != Some(&Value::Bool(true)) {
+                return false;
             }
-            if let Some(receipt) = self.receipt(app, report) {
-                let extensions = report.entry("extensions").or_insert_with(|| json!({}));
-                extensions[EXTENSION] =
-                    json!({ "info": { "receipt": receipt }, "schema": schema("receipt", &artifact()) });
-            }
+            let Some(receipt) = self.receipt(app, report) else { return false };
+            let extensions = report.entry("extensions").or_insert_with(|| json!({}));
+            extensions[EXTENSION] = json!({ "info": { "receipt": receipt }, "schema": &*RECEIPT_SCHEMA });
+            true
         });
     }
 

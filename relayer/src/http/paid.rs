@@ -14,6 +14,10 @@ use crate::error::{ApiError, ApiResult};
 use crate::ledger::AccountView;
 use crate::network::Networks;
 use crate::payment::PaidRequest;
+use crate::payment::gate::Proven;
+
+/// Longest path with query of a paid request: a 402 repeats it in every offer, and proxies bound the headers that it stands in.
+const MAX_TARGET: usize = 700;
 
 impl FromRequest<AppState> for PaidRequest {
     type Rejection = ApiError;
@@ -23,7 +27,16 @@ impl FromRequest<AppState> for PaidRequest {
         let method = request.method().clone();
         let uri = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().clone(), |uri| uri.0.clone());
         let target = uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned());
+        if target.len() > MAX_TARGET {
+            return Err(ApiError::new(
+                StatusCode::URI_TOO_LONG,
+                "target_too_long",
+                format!("path and query hold {} bytes", target.len()),
+                format!("send at most {MAX_TARGET} bytes of path and query; what a job needs goes into the body"),
+            ));
+        }
         let headers = request.headers().clone();
+        let proven = request.extensions().get::<Proven>().cloned().unwrap_or_default();
         let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -34,7 +47,7 @@ impl FromRequest<AppState> for PaidRequest {
             _ => ApiError::bad_request("unreadable_body", "the body could not be read to its end", "send it again"),
         })?;
         let request_hash = request_hash(method.as_str(), &target, &body);
-        Ok(Self { target, headers, body, request_hash })
+        Ok(Self { target, headers, body, request_hash, proven })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The header `SIGN-IN-WITH-X` carries, in base64, the fields of a CAIP-122 message and its signature: EIP-4361 text with
 //! `personal_sign` on EVM chains, Sign-In-With-Solana text with ed25519 on Solana. It is bound to this host and this very path, is
-//! valid for five minutes, and is taken once.
+//! valid for five minutes, and is taken once by each process: it only reads what its signer may read, so nonces are not worth a table.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -39,7 +39,7 @@ const AHEAD: Duration = Duration::from_secs(60);
 const MOST: usize = 8 * 1024;
 const STATEMENT: &str = "Read what is yours, without paying";
 
-/// Nonces that were used, for longer than a message is valid.
+/// Nonces that were used in this process, for longer than a message is valid.
 static USED: LazyLock<moka::sync::Cache<String, ()>> =
     LazyLock::new(|| moka::sync::Cache::builder().max_capacity(200_000).time_to_live(VALID + AHEAD + AHEAD).build());
 

@@ -34,7 +34,8 @@ async fn start(change: impl FnOnce(&mut ServerConfig)) -> Server {
     let routes: Router<()> = Router::new()
         .route("/slow", get(slow))
         .route("/broken", get(broken))
-        .route("/echo", post(|body: String| async { body }));
+        .route("/echo", post(|body: String| async { body }))
+        .route("/run", post(|body: String| async { body }));
     let app = surround(routes, &config, 1024 * 1024, Limits::new(&config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (addr, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -95,6 +96,39 @@ async fn slow_heads_and_slow_bodies_are_cut_off() {
     let (answer, took) = server.raw(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc").await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body_too_slow"), "{answer}");
     assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+/// T-29: one address that dribbles large bodies keeps nobody else from sending theirs.
+#[tokio::test]
+async fn large_bodies_of_one_address_leave_room_for_others() {
+    let server = start(|config| {
+        config.body_limit_bytes = 1024;
+        config.body_timeout_seconds = 30;
+        config.trust_forwarded_for = true;
+    })
+    .await;
+    let request = |address: &str, announced: usize, sent: usize| {
+        format!(
+            "POST /run HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: {address}\r\nContent-Length: {announced}\r\n\r\n{}",
+            "a".repeat(sent)
+        )
+    };
+    let dribbles = request("10.0.0.1", 100_000, 2048);
+    let slow = ::futures::future::join_all((0..4).map(|_| server.raw(dribbles.as_bytes())));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (fifth, _) = server.raw(request("10.0.0.1", 2048, 2048).as_bytes()).await;
+        assert!(fifth.starts_with("HTTP/1.1 503") && fifth.contains("busy"), "{fifth}");
+        let (other, _) = server.raw(request("10.0.0.2", 2048, 2048).as_bytes()).await;
+        assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+    };
+    let (slow, ()) = tokio::join!(slow, others);
+    for (answer, took) in slow {
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("256 KiB a second"), "{answer}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    let (again, _) = server.raw(request("10.0.0.1", 2048, 2048).as_bytes()).await;
+    assert!(again.starts_with("HTTP/1.1 200"), "a turn is given back: {again}");
 }
 
 #[tokio::test]

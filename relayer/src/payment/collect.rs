@@ -108,11 +108,11 @@ impl Gate {
         presented: Presented,
     ) -> ApiResult<Admitted> {
         let mut checked = Checked::presented(asked, line, &presented)?;
-        if let Standing::Settled { answer, transaction } = self.standing(checked.id, request.request_hash).await? {
+        if let Standing::Settled { answer, transaction } = self.known(request, checked.id).await? {
             return Ok(Admitted::Settled(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        Ok(match self.verify_unused(&mut checked, request.request_hash).await? {
+        Ok(match self.verify_unused(request, &mut checked).await? {
             Standing::Settled { answer, transaction } => Admitted::Settled(checked.charged(answer, transaction)),
             Standing::Unused => Admitted::Fresh(checked),
         })

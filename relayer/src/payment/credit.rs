@@ -12,7 +12,7 @@ use compute_futures_protocol::{
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::gate::Gate;
+use super::gate::{Gate, PaidRequest};
 use super::offer::payment_required;
 use super::wire::{CreditPayload, SpendCeilingPayload};
 use crate::error::{ApiError, ApiResult};
@@ -84,11 +84,12 @@ impl ContractWallets {
 }
 
 impl Gate {
-    /// Checks a job authorisation for the request with `request_hash`.
+    /// Checks a job authorisation for a request.
     ///
     /// # Errors
     /// 402 `request_hash_mismatch`, `expired`, `unknown_account`, `invalid_signature`; 403 `not_account_spender`.
-    pub async fn prove_credit(&self, payload: CreditPayload, request_hash: B256) -> ApiResult<CreditProof> {
+    pub async fn prove_credit(&self, payload: CreditPayload, request: &PaidRequest) -> ApiResult<CreditProof> {
+        let request_hash = request.request_hash;
         let CreditPayload { signature, authorization, spend_ceiling } = payload;
         if authorization.request_hash != request_hash {
             return Err(payment_required(
@@ -102,6 +103,7 @@ impl Gate {
         let account = self.paying_account(authorization.account_id).await?;
         let digest = authorization.digest(&self.settings().domain);
         let signer = self.spender_of(&account, digest, &signature).await?;
+        request.proven.mark();
         let spend_ceiling = match spend_ceiling {
             Some(raise) if raise.ceiling > account.ceiling => Some(self.check_ceiling(&account, raise).await?),
             _ => None,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::credit::unix_now;
 use super::facilitator::{SettleError, VerifyError};
-use super::gate::Gate;
+use super::gate::{Gate, PaidRequest};
 use super::offer::{Line, payment_required};
 use super::on_chain::OnChain;
 use super::report::Asked;
@@ -251,6 +251,17 @@ impl Gate {
         self.wait_for(Look::At(id), request_hash).await
     }
 
+    /// The same of the payment that a request carries. One that is known for this very request was proven when it came first.
+    pub(super) async fn known(&self, request: &PaidRequest, id: B256) -> ApiResult<Standing> {
+        let found = self.standing(id, request.request_hash).await;
+        match &found {
+            Ok(Standing::Settled { .. }) => request.proven.mark(),
+            Err(error) if matches!(error.code, "in_progress" | "settlement_unknown") => request.proven.mark(),
+            _ => {}
+        }
+        found
+    }
+
     async fn wait_for(&self, look: Look<'_>, request_hash: B256) -> ApiResult<Standing> {
         let mut patience = Patience::new(IN_PROGRESS_WAIT);
         loop {
@@ -299,13 +310,14 @@ impl Gate {
     ///
     /// # Errors
     /// 402 with the facilitator's reason; 503 when it cannot tell.
-    pub(super) async fn verify(&self, checked: &mut Checked) -> ApiResult<()> {
+    pub(super) async fn verify(&self, request: &PaidRequest, checked: &mut Checked) -> ApiResult<()> {
         let _turn = self.turn_to_verify().await?;
         let verified =
             self.facilitator().verify(checked.version.number(), &checked.document, &checked.requirements).await;
         match verified {
             Ok(verified) if verified.payer.parse() == Ok(checked.payment.from()) => {
                 let height = self.reader().last_block_height().await;
+                request.proven.mark();
                 checked.last_block_height = height.map_err(|error| chain_unavailable(&error))?;
                 Ok(())
             }
@@ -333,10 +345,10 @@ impl Gate {
     /// The same, unless the payment was used: the identical request may have settled it since we looked, and then its answer counts.
     ///
     /// # Errors
-    /// As [`Gate::verify`] and [`Gate::standing`].
-    pub(super) async fn verify_unused(&self, checked: &mut Checked, request_hash: B256) -> ApiResult<Standing> {
-        let Err(refused) = self.verify(checked).await else { return Ok(Standing::Unused) };
-        match self.standing(checked.id, request_hash).await? {
+    /// As [`Gate::verify`] and [`Gate::known`].
+    pub(super) async fn verify_unused(&self, request: &PaidRequest, checked: &mut Checked) -> ApiResult<Standing> {
+        let Err(refused) = self.verify(request, checked).await else { return Ok(Standing::Unused) };
+        match self.known(request, checked.id).await? {
             settled @ Standing::Settled { .. } => Ok(settled),
             Standing::Unused => Err(refused),
         }

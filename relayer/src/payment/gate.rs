@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,23 @@ const ACCOUNT_SECONDS: u64 = 2;
 /// Accounts remembered so.
 const ACCOUNTS: u64 = 20_000;
 
+/// Whether the payment that a request carries was found to be one: set by the gate once its signature was checked, or once the ledger
+/// knew it for this very request; read by whoever limits what comes without payment.
+#[derive(Debug, Clone, Default)]
+pub struct Proven(Arc<AtomicBool>);
+
+impl Proven {
+    pub(crate) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A request as the gate sees it.
 #[derive(Debug, Clone)]
 pub struct PaidRequest {
@@ -47,6 +65,8 @@ pub struct PaidRequest {
     pub body: Bytes,
     /// keccak256 of method, target and body.
     pub request_hash: B256,
+    /// What the gate thinks of its payment.
+    pub proven: Proven,
 }
 
 impl PaidRequest {

@@ -135,7 +135,7 @@ impl Gate {
         let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
         };
-        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let proof = self.prove_credit(*payload, request).await?;
         let payer =
             Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         let (account, key) = (proof.account.id, proof.nonce);
@@ -218,13 +218,14 @@ impl Gate {
             if job.request_hash != request_hash {
                 return Err(payment_reused().into());
             }
+            request.proven.mark();
             return Ok(Ok(accepted(job.id, &payer)));
         }
-        if let Standing::Settled { answer, transaction } = self.standing(id, request_hash).await? {
+        if let Standing::Settled { answer, transaction } = self.known(request, id).await? {
             return Ok(Err(checked.charged(answer, transaction)));
         }
         checked.check_time(unix_now())?;
-        if let Standing::Settled { answer, transaction } = self.verify_unused(&mut checked, request_hash).await? {
+        if let Standing::Settled { answer, transaction } = self.verify_unused(request, &mut checked).await? {
             return Ok(Err(checked.charged(answer, transaction)));
         }
         let draw = work.paying.draw(&payer, work.max_list)?;

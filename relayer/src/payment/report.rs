@@ -1,5 +1,7 @@
 //! Answers to a client that paid or has to: `PAYMENT-REQUIRED`, `PAYMENT-RESPONSE`, and the stored form of both.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,11 +11,20 @@ use compute_futures_protocol::Chain;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use x402_types::proto::v2;
 
 use super::offer::{Offer, Resource};
 use super::wire::{BASE64, PAYMENT_REQUIRED, PAYMENT_RESPONSE, Version, X_PAYMENT_RESPONSE};
 use crate::error::ApiError;
 use crate::ledger::StoredAnswer;
+
+/// With a 402: the offer that its header holds, so that whoever adds to it need not read it again.
+#[derive(Debug, Clone)]
+pub struct Offered(pub Arc<v2::PaymentRequired>);
+
+/// With a paid answer: its report holds a receipt of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct HasReceipt;
 
 /// What became of a payment, as `PAYMENT-RESPONSE` says it.
 #[derive(Debug, Clone, Serialize)]
@@ -85,6 +96,7 @@ impl Asked<'_> {
         }
         let mut response = (error.status, axum::Json(body)).into_response();
         response.headers_mut().insert(PAYMENT_REQUIRED, base64_header(&required));
+        response.extensions_mut().insert(Offered(Arc::new(required)));
         no_store(response)
     }
 
@@ -165,6 +177,9 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(version.response_header(), header);
+        if extra.is_some_and(|text| text.contains("\"receiptHash\"")) {
+            response.extensions_mut().insert(HasReceipt);
+        }
         no_store(response)
     }
 }
@@ -177,17 +192,19 @@ pub fn attest(headers: &mut HeaderMap, answer: &str) {
         if let Some(extra) = extra.as_object_mut() {
             extra.insert("answer".to_owned(), Value::from(answer));
         }
+        true
     });
 }
 
-/// Changes the report of a payment, in the header of either version.
-pub(crate) fn amend(headers: &mut HeaderMap, change: impl FnOnce(&mut Map<String, Value>)) {
+/// Changes the report of a payment, in the header of either version; `change` says whether it did.
+pub(crate) fn amend(headers: &mut HeaderMap, change: impl FnOnce(&mut Map<String, Value>) -> bool) {
     for name in [PAYMENT_RESPONSE, X_PAYMENT_RESPONSE] {
         let report =
             headers.get(&name).and_then(|header| serde_json::from_slice::<Value>(&BASE64.decode(header).ok()?).ok());
         if let Some(Value::Object(mut report)) = report {
-            change(&mut report);
-            headers.insert(name, base64_header(&report));
+            if change(&mut report) {
+                headers.insert(name, base64_header(&report));
+            }
             return;
         }
     }

@@ -29,7 +29,7 @@ impl Gate {
         let Presented { payload: Payload::Credit(payload), version, .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected"));
         };
-        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let proof = self.prove_credit(*payload, request).await?;
         let payer =
             Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         let (account, key) = (proof.account.id, proof.nonce);

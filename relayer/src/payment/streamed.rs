@@ -99,7 +99,7 @@ impl Gate {
         let Presented { payload: Payload::Credit(payload), .. } = presented else {
             return Err(ApiError::internal("a payment of scheme compute-futures was expected").into());
         };
-        let proof = self.prove_credit(*payload, request.request_hash).await?;
+        let proof = self.prove_credit(*payload, request).await?;
         let payer =
             Payer { chain: line.settings.chain, address: proof.signer, account: Some(Arc::clone(&proof.account)) };
         job.authorise(&payer).await?;
@@ -180,10 +180,10 @@ impl Gate {
         }
         let mut checked = Checked::presented(asked, line, &presented)?;
         let (id, request_hash) = (checked.id, request.request_hash);
-        let mut standing = self.standing(id, request_hash).await?;
+        let mut standing = self.known(request, id).await?;
         if matches!(standing, Standing::Unused) {
             checked.check_time(unix_now())?;
-            standing = self.verify_unused(&mut checked, request_hash).await?;
+            standing = self.verify_unused(request, &mut checked).await?;
         }
         let gate = self.clone();
         // From taking the payment on, hanging up changes nothing about what becomes of it.

@@ -140,6 +140,7 @@ impl Gate {
         })?;
         let destination = associated_token_address(&owner, mint);
         let (from, amount) = judge(&paid, mint, &destination, line.exact.amount, request.request_hash)?;
+        request.proven.mark();
         let payer = Payer { chain: settings.chain, address: from.into(), account: None };
         let id = identity(settings.chain, (*mint).into(), payer.address, message);
         let known = self.ledger().find_payment(id, request.request_hash).await?.is_some();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode,
+    Client, Method, RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect,
 };
@@ -190,8 +190,11 @@ impl Upstream {
     async fn send(&self, request: &RequestBuilder) -> Result<Response, Failure> {
         // Every body of ours is bytes in memory and can be sent again.
         let request = request.try_clone().ok_or_else(|| self.final_failure("its request cannot be repeated"))?;
-        let response = request.send().await.map_err(|error| self.transport(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(&response)) }
+        let (client, request) = request.build_split();
+        let request = request.map_err(|_| self.final_failure("its request cannot be built"))?;
+        let asks = request.method() == Method::GET;
+        let response = client.execute(request).await.map_err(|error| self.transport(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(&response, asks)) }
     }
 
     async fn read(&self, mut response: Response, limit: usize) -> Result<Body, Failure> {
@@ -210,16 +213,16 @@ impl Upstream {
         Ok(Body { content_type, bytes: bytes.into() })
     }
 
-    /// Fetches a file that this provider made, without the provider's key unless it lies at the provider's own host.
+    /// Whether an address lies at the provider itself, where `files_anywhere` lets tests keep files.
+    pub(super) fn is_own_for_tests(&self, url: &Url) -> bool {
+        self.reach == Reach::Anywhere && url.origin() == self.base_url.origin()
+    }
+
+    /// Fetches a file that this provider made. Never with its key: who chose the address is not known for certain.
     pub(super) async fn fetch_output(&self, url: &Url) -> Result<Blob, ProviderError> {
-        let client = if url.origin() == self.base_url.origin() {
-            &self.client
-        } else {
-            let unusable = |reason| self.bad(&format!("its file's address cannot be used: {reason}"));
-            self.reach.check(url).map_err(unusable)?;
-            &self.files
-        };
-        let body = self.whole(client.get(url.clone()), self.file_limit).await?;
+        let unusable = |reason| self.bad(&format!("its file's address cannot be used: {reason}"));
+        self.reach.check(url).map_err(unusable)?;
+        let body = self.whole(self.files.get(url.clone()), self.file_limit).await?;
         if body.bytes.is_empty() {
             return Err(self.bad("its file is empty"));
         }
@@ -246,7 +249,9 @@ impl Upstream {
         Failure { error, again, after: None }
     }
 
-    fn refusal(&self, response: &Response) -> Failure {
+    /// `asks`: the request only reads. One that makes something is sent again only when it was surely not taken: a gateway in front of
+    /// the provider answers 502 and 504, and a server 500, to what is being worked on, or done.
+    fn refusal(&self, response: &Response, asks: bool) -> Failure {
         let status = response.status();
         let (error, again) = match status.as_u16() {
             // About the operator's account or settings there, not about the request.
@@ -254,7 +259,8 @@ impl Upstream {
                 self.unavailable(&format!("it answers {status}: check its key, its credit and the model's name there")),
                 false,
             ),
-            408 | 429 | 500..=599 => (self.unavailable(&format!("it answers {status}")), true),
+            408 | 429 | 503 => (self.unavailable(&format!("it answers {status}")), true),
+            500..=599 => (self.unavailable(&format!("it answers {status}")), asks),
             300..=399 => (self.bad("it is a redirect"), false),
             code => (ProviderError::Refused { provider: self.name.clone(), status: code }, false),
         };

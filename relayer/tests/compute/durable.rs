@@ -218,3 +218,35 @@ async fn unknown_jobs_and_broken_ids_are_refused_free_of_charge() {
         world.send(&Call::get(format!("/api/v1/compute/status/{id}")), None).await.expect(status, code);
     }
 }
+
+/// T-19, T-23: what ends the relayer each time it is started is not started for ever, and costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_no_relayer_survives_fails_and_is_released() {
+    let cloud = Cloud::new();
+    let mut world = world(&cloud, |config| config.jobs.wait_seconds = 0).await;
+    let account = world.account(50_000_000).await;
+    let hangs =
+        json!({ "type": "text-inference", "model": "metered", "messages": [{ "role": "user", "content": "HANG" }] });
+    let call = Call::post("/api/v1/compute/batch", &json!({ "jobs": [hangs] }));
+    let payment = world.credit(&call, account, &world.owner).await;
+    let accepted = world.send(&call, Some(payment)).await.expect(202, "");
+    let status = Call::get(format!("/api/v1/compute/status/{}", accepted.body["jobId"].as_str().unwrap()));
+    for starts in 1..=5 {
+        while cloud.runs.load(Ordering::SeqCst) < starts {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        world = world.restart().await;
+    }
+    // Asked for by its id: the identical request would start it anew.
+    let ended = loop {
+        let payment = world.credit(&status, account, &world.owner).await;
+        let reply = world.send(&status, Some(payment)).await.expect(200, "");
+        if reply.body["status"] != "pending" && reply.body["status"] != "processing" {
+            break reply.body;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("job_interrupted")), "{ended}");
+    assert_eq!(cloud.runs.load(Ordering::SeqCst), 5);
+    assert_eq!(world.view(account).await.held, usdc(0));
+}

@@ -117,3 +117,13 @@ async fn bad_jobs_are_refused_before_any_payment() {
         assert!(reply.body["hint"].is_string(), "{path}: {}", reply.body);
     }
 }
+
+/// What can be sent to be done can be sent to be priced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beyond_the_ordinary_limit_is_estimated_like_the_job() {
+    let world = world(&Cloud::new(), |_| ()).await;
+    let document = format!("data:text/plain;base64,{}", "aGVs".repeat(1024 * 1024));
+    let job = json!({ "type": "document-parsing", "document": document });
+    let reply = world.send(&Call::post("/api/v1/compute/estimate", &job), None).await.expect(200, "");
+    assert_eq!(reply.body["priceMicroUsdc"], "2000");
+}

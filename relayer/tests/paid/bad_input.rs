@@ -243,3 +243,12 @@ async fn nonsense_in_the_payment_is_refused_on_every_endpoint() {
         }
     }
 }
+
+/// A 402 repeats the address in every offer: it must stay short enough for the headers that proxies pass on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_too_long_is_told_so() {
+    let world = World::new().await;
+    let call = |length: usize| Call::get(format!("/api/v1/compute-futures/balance?depositor={}", "0".repeat(length)));
+    world.send(&call(800), None).await.expect(414, "target_too_long");
+    world.send(&call(100), None).await.expect(400, "invalid_request");
+}

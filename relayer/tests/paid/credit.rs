@@ -1,11 +1,16 @@
 //! Scheme `compute-futures`: signatures spend credit, once each, within what was signed.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::http::Request;
 
 use compute_futures_protocol::{B256, Chain};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
-use crate::world::{Call, World, authorization, balance, encode, job, key, now, usdc};
+use crate::world::{Call, Setup, World, authorization, balance, encode, job, key, now, usdc};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_pays_for_one_request() {
@@ -225,4 +230,44 @@ async fn an_owner_refunds_by_signature_and_a_delegate_does_not() {
     let again = world.send(&call, Some(payment)).await.expect(200, "");
     assert_eq!((&again.bytes, again.report()), (&reply.bytes, reply.report()));
     assert!(world.view(account).await.closed);
+}
+
+/// T-29: only a payment that was read and holds is not counted among an address's requests without payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_counted_unless_their_payment_was_proven() {
+    let change = Arc::new(|config: &mut compute_futures_relayer::config::Config| {
+        config.server.trust_forwarded_for = true;
+        config.server.free_requests_per_second = 1;
+        config.server.free_requests_burst = 3;
+    });
+    let world = World::with(Setup { change, providers: Vec::new() }).await;
+    let account = world.account(50_000_000).await;
+    let ask = async |call: &Call, payment: &(&'static str, String), address: &str| {
+        let request = Request::builder().method(call.method).uri(&call.target).header("x-forwarded-for", address);
+        let request = request.header("content-type", "application/json").header(payment.0, &payment.1);
+        let response = world.router.clone().oneshot(request.body(Body::from(call.body.clone())).unwrap()).await;
+        response.unwrap().status().as_u16()
+    };
+    let call = balance(account);
+    let (credit, exact) = (world.credit(&call, account, &world.owner).await, world.exact(&call, &key(9)).await);
+    for payment in [&credit, &exact] {
+        for _ in 0..10 {
+            assert_eq!(ask(&call, payment, "10.0.0.1").await, 200);
+        }
+    }
+    // Refused before anybody looked at the payment.
+    let junk = ("payment-signature", "x".to_owned());
+    let nobody = Call::post("/api/v1/compute/image-generation", &json!({ "prompt": "a lake" }));
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        answers.push(ask(&nobody, &junk, "10.0.0.2").await);
+    }
+    assert_eq!(answers, [503, 503, 503, 503, 429, 429]);
+    // Somebody's nonce with another request.
+    let other = Call::get("/api/v1/compute-futures/pricing");
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        answers.push(ask(&other, &exact, "10.0.0.3").await);
+    }
+    assert_eq!(answers.last(), Some(&429), "{answers:?}");
 }

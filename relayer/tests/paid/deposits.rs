@@ -164,6 +164,28 @@ async fn a_signed_deposit_costs_the_wallet_the_gate_price_and_no_gas() {
     let mut changed = signed(None, Usdc::MAX, &agent, 50);
     changed["amount"] = json!("51");
     assert_eq!(local.post(DEPOSIT, &changed, None).await.1["code"], "invalid_deposit_authorization");
+    // Used up behind our back: nothing is taken for a deposit that we cannot make any more.
+    let used = signed(None, Usdc::MAX, &agent, 50);
+    let payment = local.pay(DEPOSIT, &used, &agent).await;
+    let fields = &used["depositAuthorization"];
+    let authorization = DepositAuthorization {
+        operator_index: 1,
+        owner: agent.address().evm().unwrap(),
+        account: None,
+        amount: usdc(50_000_000),
+        ceiling: Usdc::MAX,
+        valid_after: 0,
+        valid_before: micros(&fields["validBefore"]),
+        salt: fields["salt"].as_str().unwrap().parse().unwrap(),
+    };
+    let signature = fields["signature"].as_str().unwrap().parse().unwrap();
+    let friend = local.chain.writer(FRIEND).await.unwrap();
+    friend.execute(&Action::DepositWithAuthorization { authorization, signature }).await.unwrap();
+    let before = local.balance(AGENT).await;
+    let (status, refused) = local.post(DEPOSIT, &used, Some(&payment)).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("invalid_deposit_authorization")), "{refused}");
+    assert_eq!(local.balance(AGENT).await, before);
+
     let poor = signed(None, Usdc::MAX, &agent, 5_000);
     assert_eq!(local.post(DEPOSIT, &poor, None).await.1["code"], "insufficient_funds");
     local.stop().await;

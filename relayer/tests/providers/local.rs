@@ -1,8 +1,11 @@
 //! The embedded provider: documents, streaming, and what it cannot do.
 
+use std::time::{Duration, Instant};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compute_futures_relayer::catalog::Catalog;
-use compute_futures_relayer::config::Config;
+use compute_futures_relayer::config::{Config, ProviderKind};
+use compute_futures_relayer::providers::local::Local;
 use compute_futures_relayer::providers::{JobKind, JobOutput, ProviderError, Providers};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,7 +15,12 @@ use crate::world::PATIENCE;
 fn relayer() -> (std::sync::Arc<Catalog>, Providers) {
     let config = Config::default();
     let catalog = std::sync::Arc::new(Catalog::from_config(&config).unwrap());
-    (std::sync::Arc::clone(&catalog), Providers::from_config(&config.providers, catalog).unwrap())
+    let mut providers = Providers::from_config(&config.providers, std::sync::Arc::clone(&catalog)).unwrap();
+    let local = config.providers.iter().find(|provider| provider.kind == ProviderKind::Local).unwrap();
+    // This program is a test and parses nothing.
+    let local = Local::new(local).parsing_with(env!("CARGO_BIN_EXE_parse-document").into());
+    providers.add(std::sync::Arc::new(local), 1000, Duration::from_secs(1));
+    (catalog, providers)
 }
 
 async fn read(body: Value) -> Result<JobOutput, ProviderError> {
@@ -37,22 +45,27 @@ fn pdf(pages: &[&str]) -> Vec<u8> {
         objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
     }
     objects.push("<< /Title (A lease) >>".to_owned());
+    let info = format!("/Info {} 0 R", objects.len());
+    file_of(&objects.into_iter().map(String::into_bytes).collect::<Vec<_>>(), &info)
+}
+
+/// These objects, numbered from 1, as a file; the first is its root.
+fn file_of(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     let mut file = b"%PDF-1.4\n".to_vec();
     let mut places = Vec::new();
     for (number, object) in objects.iter().enumerate() {
         places.push(file.len());
-        file.extend_from_slice(format!("{} 0 obj\n{object}\nendobj\n", number + 1).as_bytes());
+        file.extend_from_slice(format!("{} 0 obj\n", number + 1).as_bytes());
+        file.extend_from_slice(object);
+        file.extend_from_slice(b"\nendobj\n");
     }
     let start = file.len();
     file.extend_from_slice(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).as_bytes());
     for place in places {
         file.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
     }
-    let trailer = format!(
-        "trailer\n<< /Size {} /Root 1 0 R /Info {} 0 R >>\nstartxref\n{start}\n%%EOF\n",
-        objects.len() + 1,
-        objects.len()
-    );
+    let trailer =
+        format!("trailer\n<< /Size {} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1);
     file.extend_from_slice(trailer.as_bytes());
     file
 }
@@ -92,17 +105,56 @@ async fn plain_text_is_tidied() {
 #[tokio::test]
 async fn what_cannot_be_read_is_the_requests_fault_and_says_why() {
     let bytes = |bytes: &[u8]| json!({"document": format!("data:application/pdf;base64,{}", STANDARD.encode(bytes))});
-    let deep = "<div>".repeat(100_000);
     for (body, why) in [
         (bytes(b"%PDF-1.4 and nothing else"), "no PDF"),
         (bytes(&[0x89, b'P', b'N', b'G', 13, 10, 26, 10]), "neither PDF"),
         (bytes(&pdf(&[""])), "no text"),
-        (json!({"document": format!("data:text/html;base64,{}", STANDARD.encode(deep))}), "too deeply"),
     ] {
         let error = read(body).await.unwrap_err();
         assert!(matches!(&error, ProviderError::File { reason } if reason.contains(why)), "{why}: {error}");
         assert!(error.is_about_the_request());
     }
+}
+
+/// T-19: each of these takes gigabytes, minutes or the whole stack. It ends its own parser, and the next document is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_a_parser_ends_nothing_else() {
+    let bolds: String = (0..256).map(|number| format!("<b a={number}>")).collect();
+    let documents = [
+        ("nodes", format!("<html><p>{bolds}{}", "<p>x".repeat(40_000)).into_bytes()),
+        ("depth", format!("<html>{}", "<div></x>".repeat(400_000)).into_bytes()),
+        ("object streams", object_streams(3)),
+    ];
+    futures::future::join_all(documents.map(async |(name, document)| {
+        let started = Instant::now();
+        let body = json!({"document": format!("data:text/html;base64,{}", STANDARD.encode(&document))});
+        let error = match read(body).await {
+            Err(error) => error,
+            Ok(output) => panic!("{name}: {} characters", output.usage.characters),
+        };
+        assert!(matches!(error, ProviderError::File { .. }) && error.is_about_the_request(), "{name}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(40), "{name}: {error}");
+    }))
+    .await;
+    assert!(read(json!({"text": "the next one"})).await.is_ok());
+}
+
+/// A PDF of some kilobytes whose object streams each hold an array of eight million numbers.
+fn object_streams(count: usize) -> Vec<u8> {
+    let numbers = format!("9 0 [{}]", "0 ".repeat(8_000_000));
+    let mut stream = lopdf::Stream::new(lopdf::Dictionary::new(), numbers.into_bytes());
+    stream.compress().unwrap();
+    let mut objects =
+        vec![b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(), b"<< /Type /Pages /Kids [] /Count 0 >>".to_vec()];
+    for _ in 0..count {
+        let length = stream.content.len();
+        let mut object =
+            format!("<< /Type /ObjStm /N 1 /First 4 /Filter /FlateDecode /Length {length} >>\nstream\n").into_bytes();
+        object.extend_from_slice(&stream.content);
+        object.extend_from_slice(b"\nendstream");
+        objects.push(object);
+    }
+    file_of(&objects, "")
 }
 
 #[tokio::test]
@@ -141,13 +193,14 @@ fn what_nobody_here_runs_is_refused_before_any_payment() {
         (JobKind::VideoGeneration, json!({"prompt": "a lake", "model": "wan-2.1"})),
         (JobKind::SpeechToText, json!({"audio": STANDARD.encode(b"ID3 audio")})),
         (JobKind::Gpu, json!({"model": "flux-pro", "input": {}})),
-        (JobKind::Gpu, json!({"model": "owner/model", "input": {}})),
+        (JobKind::Gpu, json!({"model": "black-forest-labs/flux-1.1-pro", "input": {}})),
     ] {
         let error = refused(kind, body);
         assert_eq!((error.status.as_u16(), error.code), (503, "model_unavailable"), "{kind}: {error}");
         assert!(error.hint.contains("nothing was charged"), "{error}");
     }
     assert_eq!(refused(JobKind::ImageGeneration, json!({"prompt": "x", "model": "none"})).code, "unknown_model");
+    assert_eq!(refused(JobKind::Gpu, json!({"model": "owner/model", "input": {}})).code, "unknown_model");
     // Text, embeddings and documents need no key.
     for (kind, body) in [
         (JobKind::TextInference, json!({"prompt": "hi"})),

@@ -39,7 +39,7 @@ async fn any_model_runs_with_its_own_input_and_its_files_are_fetched() {
                 let body = call.json();
                 assert_eq!(body, json!({"version": "owner/model", "input": {"prompt": "a lake", "n": 3}}));
                 assert!(call.headers["prefer"].to_str().unwrap().starts_with("wait"));
-                assert_eq!(call.headers["cancel-after"], "900s");
+                assert_eq!(call.headers["cancel-after"], "60s", "no longer than the model's price covers");
                 let file = format!("http://{host}/v1/files/a");
                 (
                     StatusCode::CREATED,
@@ -61,6 +61,38 @@ async fn any_model_runs_with_its_own_input_and_its_files_are_fetched() {
     assert_eq!((files.len(), files[0].blob.content_type.as_str()), (1, "image/png"));
     let expected = json!({"a/b": ["/output/a~1b/0", "text", "https://elsewhere.example/x"], "n": 1});
     assert_eq!(Value::from(output.body)["output"], expected, "only Replicate's own files are fetched");
+}
+
+/// T-17: a model's author could else read, with the operator's key, what Replicate keeps for other customers.
+#[tokio::test]
+async fn what_a_model_puts_out_reads_nothing_with_the_operators_key() {
+    for anywhere in [false, true] {
+        let (url, calls) = server(move |call: Call| {
+            let host = call.headers["host"].to_str().unwrap().to_owned();
+            let keyed = call.headers.contains_key("authorization");
+            match call.path.as_str() {
+                "predictions" if call.method == Method::POST => {
+                    assert!(keyed);
+                    ok(prediction("succeeded", json!([format!("http://{host}/v1/predictions")])))
+                }
+                _ => {
+                    assert!(anywhere && !keyed, "{} {}", call.method, call.path);
+                    ok(json!({"results": []}))
+                }
+            }
+        })
+        .await;
+        // Any variable that is set: what counts is whether a key is sent.
+        let config = ProviderConfig { files_anywhere: anywhere, api_key_env: "PATH".into(), ..replicate(&url) };
+        let (catalog, providers) = providers(&[config]);
+        let output = providers.run(&catalog.parse(JobKind::Gpu, &gpu()).unwrap(), PATIENCE).await.unwrap();
+        let fetched = u32::from(anywhere);
+        assert_eq!((output.artifacts.len(), calls.load(Ordering::SeqCst)), (fetched as usize, 1 + fetched));
+        if !anywhere {
+            let text = Value::from(output.body)["output"][0].as_str().unwrap().to_owned();
+            assert!(text.ends_with("/v1/predictions"), "it stays the text that it is: {text}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -26,8 +26,8 @@ pub(super) fn of(endpoint: &Endpoint) -> Value {
         Id::GpuRun => json!({ "model": "flux-pro", "input": { "prompt": "a serene mountain lake at sunset" } }),
         Id::Run => json!({ "service": "text-inference", "input": { "prompt": "Summarize this contract: …" } }),
         Id::Deposit => json!({ "depositor": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "50" }),
-        Id::Execute => json!({ "futuresId": "CFE-ABC12345", "type": "text-inference", "messages": messages }),
-        Id::Refund => json!({ "futuresId": "CFE-ABC12345" }),
+        Id::Execute => json!({ "futuresId": "CFE-00000087", "type": "text-inference", "messages": messages }),
+        Id::Refund => json!({ "futuresId": "CFE-00000087" }),
         _ => json!({}),
     }
 }

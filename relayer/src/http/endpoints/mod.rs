@@ -280,7 +280,7 @@ impl Endpoint {
         matches!(self.id, Id::TextInference | Id::ChatCompletions | Id::Execute | Id::Run)
     }
 
-    /// A body that works, from the examples of its schema.
+    /// A body that works, as short as it can be; `{}` where there is none.
     #[must_use]
     pub fn example(&self) -> serde_json::Value {
         example::of(self)

@@ -17,7 +17,7 @@ const FUTURES_ID: Param = Param {
     name: "futuresId",
     in_path: false,
     required: false,
-    description: "The account: CFE-XXXXXXXX. May be left out when the payment itself names the account, or the payer owns exactly one.",
+    description: "The account: CFE-XXXXXXXX. May be left out only when the payment names the account itself, as those with scheme compute-futures do.",
 };
 
 const NETWORK: Param = Param {
@@ -141,7 +141,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Id::GpuRun,
         Method::Post,
         "/api/v1/gpu/run",
-        "Any model of a GPU cloud, by shortcut or as owner/model, with its own input",
+        "A model of a GPU cloud, by shortcut or as owner/model, with its own input",
         Price::Job(JobKind::Gpu),
         Schemes::ExactAndCredit,
         Shape::of::<jobs::GpuAnswer>(),
@@ -226,7 +226,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Shape::of::<shapes::BalanceAnswer>(),
     )
     .with(&[
-        FUTURES_ID,
+        Param {
+            description: "The account: CFE-XXXXXXXX. Left out: the account that the payment names, else every account of the wallet that pays.",
+            ..FUTURES_ID
+        },
         Param {
             name: "depositor",
             in_path: false,

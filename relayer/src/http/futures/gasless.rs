@@ -1,6 +1,8 @@
 //! A deposit by signature: EIP-3009 `ReceiveWithAuthorization` towards the contract, whose nonce commits to operator, owner,
 //! account and ceiling. Only the contract can take the money, and only for what was signed (T-1).
 
+use std::time::Duration;
+
 use compute_futures_protocol::{AccountId, Address, B256, Bytes, DepositAuthorization, Usdc};
 use serde::Deserialize;
 
@@ -9,6 +11,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::paid::{find_account, invalid};
 use crate::http::state::At;
 use crate::payment::credit::unix_now;
+use crate::settlement::{Purpose, SettlementError};
 
 /// Must be valid this much longer, so that the deposit can be mined.
 const MARGIN_SECONDS: u64 = 60;
@@ -83,10 +86,19 @@ pub(super) async fn check_authorization(
             }
         }
     }
-    // A used authorisation is the same deposit asked for again: its payment decides, not these checks.
     let nonce = authorization.nonce();
     if at.reader.payment_used(owner, nonce).await.map_err(chain)? {
-        return Ok(authorization);
+        // Used by a deposit of ours: the same one is asked for again, and its payment decides, not these checks. Else the owner cancelled
+        // it, or had it carried by somebody else: nothing will come of it any more.
+        return match at.settlement.wait(&Purpose::deposit(owner, nonce), Duration::ZERO).await {
+            Ok(_) | Err(SettlementError::Pending { .. }) => Ok(authorization),
+            Err(SettlementError::Ledger(error)) => Err(error.into()),
+            Err(_) => Err(ApiError::bad_request(
+                "invalid_deposit_authorization",
+                "the depositAuthorization is used up: cancelled, or deposited by somebody else",
+                "look at the account with /api/v1/compute-futures/balance?depositor=…, or sign a new one with another salt; nothing was taken",
+            )),
+        };
     }
     let now = unix_now();
     if authorization.valid_after >= now || authorization.valid_before <= now + MARGIN_SECONDS {

@@ -198,7 +198,7 @@ pub struct DocumentAnswer {
 /// A model of a GPU cloud with its own input.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct GpuRequest {
-    /// A shortcut of /api/v1/gpu/models, or `owner/model`, or `owner/model:version`.
+    /// A shortcut of /api/v1/gpu/models; where the operator offers every model, also `owner/model` or `owner/model:version`.
     #[schema(example = "flux-pro")]
     pub model: String,
     #[schema(value_type = Object)]

@@ -169,7 +169,7 @@ pub struct DepositAuthorizationShape {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
-    #[schema(example = "CFE-ABC12345")]
+    #[schema(example = "CFE-00000087")]
     pub id: String,
     /// Number in the contract.
     #[schema(example = "4294967297")]
@@ -285,7 +285,7 @@ pub struct PricingAnswer {
 #[serde(rename_all = "camelCase")]
 pub struct ExecuteRequest {
     /// The account.
-    #[schema(example = "CFE-ABC12345")]
+    #[schema(example = "CFE-00000087")]
     pub futures_id: String,
     /// A kind of job: `text-inference`, `embeddings`, `image-generation`, `video-generation`, `text-to-speech`, `speech-to-text`,
     /// `document-parsing`, `gpu`; or `batch`. The fields of that kind's own endpoint go beside it.
@@ -320,7 +320,7 @@ pub struct ExecuteAnswer {
 #[serde(rename_all = "camelCase")]
 pub struct RefundRequest {
     /// The account.
-    #[schema(example = "CFE-ABC12345")]
+    #[schema(example = "CFE-00000087")]
     pub futures_id: String,
     /// The owner; must be the one who proves itself by the payment.
     pub caller: Option<String>,

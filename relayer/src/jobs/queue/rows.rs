@@ -160,7 +160,8 @@ pub(super) async fn is_idle(db: &Db) -> Result<bool, LedgerError> {
     Ok(open.is_none() && due.fetch_optional(&db.pool).await?.is_none())
 }
 
-/// Takes items that are due and that nobody works on, for `lease_ms`.
+/// Takes items that are due and that nobody works on, for `lease_ms`. That they were taken is counted in the same transaction: whatever
+/// becomes of this process.
 pub(super) async fn claim(db: &Db, limit: u32, lease_ms: u64) -> Result<Vec<Claimed>, LedgerError> {
     let now = now_ms();
     let lease: u64 = rand::rng().random_range(1..1 << 62);
@@ -194,7 +195,7 @@ pub(super) async fn claim(db: &Db, limit: u32, lease_ms: u64) -> Result<Vec<Clai
             due_ms: columns.int()?,
             lease,
         };
-        sqlx::query("UPDATE queue_items SET lease = $1, leased_until_ms = $2 WHERE job_id = $3 AND position = $4")
+        sqlx::query("UPDATE queue_items SET looks = looks + 1, lease = $1, leased_until_ms = $2 WHERE job_id = $3 AND position = $4")
             .bind(int(lease))
             .bind(int(now + lease_ms))
             .bind(bytes(item.job))
@@ -234,12 +235,11 @@ pub(super) async fn put_back(
 ) -> Result<(), LedgerError> {
     let mut tx = db.begin_write().await?;
     sqlx::query(
-        "UPDATE queue_items SET handle_json = $1, looks = $2, failures = $3, \
-         due_ms = CASE WHEN due_ms > $8 THEN due_ms ELSE $4 END, lease = 0, leased_until_ms = 0 \
-         WHERE job_id = $5 AND position = $6 AND lease = $7 AND state = 'open'",
+        "UPDATE queue_items SET handle_json = $1, failures = $2, \
+         due_ms = CASE WHEN due_ms > $7 THEN due_ms ELSE $3 END, lease = 0, leased_until_ms = 0 \
+         WHERE job_id = $4 AND position = $5 AND lease = $6 AND state = 'open'",
     )
     .bind(handle)
-    .bind(int(item.looks + 1))
     .bind(int(failures))
     .bind(int(due_ms))
     .bind(bytes(item.job))

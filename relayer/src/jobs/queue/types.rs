@@ -162,7 +162,7 @@ pub struct Claimed {
     pub input: JobInput,
     /// The prediction that runs already.
     pub handle: Option<String>,
-    /// Looks at it so far.
+    /// How often it was taken before.
     pub looks: u64,
     /// Starts that failed.
     pub failures: u64,
@@ -172,4 +172,15 @@ pub struct Claimed {
     pub due_ms: u64,
     /// The worker's token.
     pub lease: u64,
+}
+
+impl Claimed {
+    /// How often it was started without anything coming of it, not even a failure: whoever had it did not live to say so.
+    #[must_use]
+    pub const fn lost_starts(&self) -> u64 {
+        match self.handle {
+            Some(_) => 0,
+            None => self.looks.saturating_sub(self.failures),
+        }
+    }
 }

@@ -28,6 +28,8 @@ use crate::providers::{JobInput, JobOutput, Progress, Providers, Ticket};
 const STARTS: u64 = 3;
 /// What the last look at a running prediction needs before the deadline.
 const LAST_LOOK_MS: u64 = 1_500;
+/// Starts that may end with their relayer before an item fails: it may be what ends them.
+const LOST_STARTS: u64 = 5;
 /// Longest pause between two looks at a prediction.
 const LONGEST_PAUSE_MS: u64 = 15_000;
 /// Jobs finished in one round.
@@ -156,6 +158,10 @@ impl Worker {
     }
 
     async fn try_work(&self, item: Claimed) -> Result<(), LedgerError> {
+        if item.lost_starts() >= LOST_STARTS {
+            tracing::error!(job = %item.job, position = item.position, "an item was started too often without an end; it fails");
+            return self.record(&item, Step::Failed { error: lost() }).await;
+        }
         let left = Duration::from_millis(item.deadline_ms.saturating_sub(now_ms()));
         let advanced = if left.is_zero() {
             None
@@ -293,6 +299,15 @@ fn too_slow() -> ApiError {
         "job_timeout",
         "the job was not done in time",
         "nothing was charged; choose another model, or pay from credit: a payment per call must settle before it expires, on Solana within a minute",
+    )
+}
+
+fn lost() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_GATEWAY,
+        "job_interrupted",
+        "the job was interrupted each time it was started",
+        "nothing was charged; send it again, or ask for something else",
     )
 }
 

@@ -1,5 +1,5 @@
-//! Documents to text: PDF, HTML, plain text. The bytes are a stranger's: size, pages, decompressed bytes, characters and time
-//! are all bounded, and a parser that panics takes nothing with it.
+//! Documents to text: PDF, HTML, plain text. The bytes are a stranger's: pages, decompressed bytes and characters are bounded here;
+//! memory and time cannot be, so this runs in a process of its own ([`super::parser`]).
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,16 @@ use lopdf::{Document, LoadOptions};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::MAX_DOCUMENT_CHARACTERS;
-use crate::providers::{Answer, Blob, Usage};
+use crate::providers::Blob;
 
-/// Time for one document.
-pub(super) const TIME: Duration = Duration::from_secs(20);
+/// Time for the pages of a PDF; what was read by then is answered.
+const PAGES_TIME: Duration = Duration::from_secs(6);
 /// Pages that are read.
 const MAX_PAGES: usize = 2000;
 /// Bytes that one stream of a PDF may inflate to.
 const MAX_INFLATED: usize = 16 * 1024 * 1024;
 /// Bytes of HTML that are read: its tree takes many times as much.
 const MAX_HTML: usize = 4 * 1024 * 1024;
-/// Elements of HTML within each other that are read: deeper ones would exhaust the stack.
-const MAX_NESTING: usize = 256;
 /// Lines are not wrapped.
 const WIDTH: usize = 100_000;
 
@@ -31,12 +29,12 @@ struct Parsed {
     truncated: bool,
 }
 
-/// Reads a document. An error says what is wrong with it.
-pub(super) fn parse(blob: &Blob) -> Result<Answer, &'static str> {
+/// Reads a document: the fields of its answer. An error says what is wrong with it.
+pub(super) fn parse(blob: &Blob) -> Result<Map<String, Value>, &'static str> {
     let kind = crate::catalog::parse::sniff(&blob.bytes).unwrap_or("application/octet-stream");
     let declared_html = blob.content_type.contains("html");
     let parsed = match kind {
-        "application/pdf" => pdf(&blob.bytes, Instant::now() + TIME)?,
+        "application/pdf" => pdf(&blob.bytes, Instant::now() + PAGES_TIME)?,
         "text/html" => html(&blob.bytes)?,
         "text/plain" if declared_html => html(&blob.bytes)?,
         "text/plain" => plain(&blob.bytes)?,
@@ -63,7 +61,7 @@ pub(super) fn parse(blob: &Blob) -> Result<Answer, &'static str> {
     if let Some(title) = parsed.title {
         body.insert("title".to_owned(), title.into());
     }
-    Ok(Answer { body, usage: Some(Usage { characters, ..Usage::default() }), artifacts: Vec::new() })
+    Ok(body)
 }
 
 fn pdf(bytes: &[u8], until: Instant) -> Result<Parsed, &'static str> {
@@ -105,43 +103,10 @@ fn html(bytes: &[u8]) -> Result<Parsed, &'static str> {
         Some(head) if bytes.len() > MAX_HTML => (head, true),
         _ => (bytes, false),
     };
-    if nesting(bytes) > MAX_NESTING {
-        return Err("its elements are nested too deeply");
-    }
     let text = html2text::config::plain_no_decorate()
         .string_from_read(bytes, WIDTH)
         .map_err(|_| "it is no HTML that can be read")?;
     Ok(Parsed { text, pages: None, title: html_title(bytes), truncated })
-}
-
-/// An upper bound of how deep elements lie in each other: opened less closed tags, at the deepest. Elements without an end
-/// count too, so a page of many thousand unclosed ones is refused.
-fn nesting(bytes: &[u8]) -> usize {
-    const VOID: [&[u8]; 14] = [
-        b"area", b"base", b"br", b"col", b"embed", b"hr", b"img", b"input", b"link", b"meta", b"source", b"track",
-        b"wbr", b"p",
-    ];
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'<') {
-        let rest = bytes.get(at + 1..).unwrap_or_default();
-        match rest.first() {
-            Some(b'/') => depth = depth.saturating_sub(1),
-            Some(first) if first.is_ascii_alphabetic() => {
-                let name: Vec<u8> = rest
-                    .iter()
-                    .take(16)
-                    .take_while(|byte| byte.is_ascii_alphanumeric())
-                    .map(u8::to_ascii_lowercase)
-                    .collect();
-                if !VOID.contains(&name.as_slice()) {
-                    depth += 1;
-                    deepest = deepest.max(depth);
-                }
-            }
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// What stands between the first `<title>` and its end, without markup.

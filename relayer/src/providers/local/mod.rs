@@ -2,6 +2,7 @@
 
 mod documents;
 mod embedding;
+pub mod parser;
 mod sentences;
 mod speech;
 mod summary;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use self::parser::{Fault, Parser};
 use super::stream::finish_reason;
 use super::upstream::fetch_source;
 use super::{Answer, Chunk, Chunks, DocumentParsing, JobInput, Outcome, Provider, ProviderError, Role, Source};
@@ -42,7 +44,7 @@ pub fn can_run(model: &str) -> bool {
     }
 }
 
-/// Documents that are parsed at once. A parser that hangs keeps its place; it cannot take all threads.
+/// Documents that are parsed at once, each in a process of its own.
 static PARSERS: Semaphore = Semaphore::const_new(4);
 /// Time to fetch a document from a stranger's address.
 const FETCH_TIME: Duration = Duration::from_secs(20);
@@ -56,6 +58,7 @@ pub struct Local {
     name: String,
     reach: Reach,
     file_limit: usize,
+    parser: Parser,
 }
 
 impl Local {
@@ -63,7 +66,14 @@ impl Local {
     #[must_use]
     pub fn new(config: &ProviderConfig) -> Self {
         let reach = if config.files_anywhere { Reach::Anywhere } else { Reach::Public };
-        Self { name: config.name.clone(), reach, file_limit: config.file_limit_bytes }
+        let parser = Parser::this_program();
+        Self { name: config.name.clone(), reach, file_limit: config.file_limit_bytes, parser }
+    }
+
+    /// The same where this program's `main` does not look for [`parser::ARGUMENT`]: documents are parsed by one that does.
+    #[must_use]
+    pub fn parsing_with(self, program: std::path::PathBuf) -> Self {
+        Self { parser: Parser::program(program), ..self }
     }
 
     async fn document(&self, job: &DocumentParsing) -> Result<Answer, ProviderError> {
@@ -74,21 +84,18 @@ impl Local {
                 fetch_source(&client, self.reach, url, self.file_limit).await?
             }
         };
-        let place = tokio::time::timeout(documents::TIME, PARSERS.acquire())
+        let _place = tokio::time::timeout(parser::TIME, PARSERS.acquire())
             .await
             .ok()
             .and_then(Result::ok)
             .ok_or_else(|| self.unavailable("too many documents are being parsed"))?;
-        let work = tokio::task::spawn_blocking(move || {
-            // Kept until the parser is done, however long anybody waits for it.
-            let _place = place;
-            documents::parse(&blob)
-        });
-        match tokio::time::timeout(documents::TIME + Duration::from_secs(5), work).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(reason))) => Err(ProviderError::File { reason: reason.to_owned() }),
-            Ok(Err(_)) => Err(ProviderError::File { reason: "the parser does not get along with it".to_owned() }),
-            Err(_) => Err(ProviderError::File { reason: "it takes too long to parse".to_owned() }),
+        match self.parser.parse(&blob).await {
+            Ok(body) => {
+                let characters = body.get("characters").and_then(Value::as_u64).unwrap_or_default();
+                Ok(Answer { body, usage: Some(Usage { characters, ..Usage::default() }), artifacts: Vec::new() })
+            }
+            Err(Fault::Document(reason)) => Err(ProviderError::File { reason }),
+            Err(Fault::Parser(reason)) => Err(self.unavailable(reason)),
         }
     }
 

@@ -82,11 +82,12 @@ impl Replicate {
         }
         // A job that outlives its request anyway is not waited for.
         let wait = if job.kind().is_long() { 1 } else { WAIT_SECONDS };
+        let seconds = route.run_seconds.map_or(self.deadline_seconds, |covered| covered.min(self.deadline_seconds));
         let request = self
             .upstream
             .post("predictions")?
             .header("Prefer", format!("wait={wait}"))
-            .header("Cancel-After", format!("{}s", self.deadline_seconds))
+            .header("Cancel-After", format!("{seconds}s"))
             .json(&body);
         self.upstream.json(request).await
     }

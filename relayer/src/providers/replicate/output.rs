@@ -83,13 +83,13 @@ impl Replicate {
         Ok(blobs)
     }
 
-    /// The address of a file that Replicate itself keeps; nothing else that a model writes is ever fetched.
+    /// The address of a file that Replicate itself keeps; nothing else that a model writes is ever fetched. Its API is none of these:
+    /// a model's output must not choose what is read there (T-17).
     fn file_address(&self, text: &str) -> Option<Url> {
         let url: Url = text.parse().ok()?;
         let host = url.host_str()?;
         let theirs = host == FILE_HOST || host.strip_suffix(FILE_HOST).is_some_and(|front| front.ends_with('.'));
-        let own = url.origin() == self.upstream.base_url.origin();
-        (own || theirs && url.scheme() == "https").then_some(url)
+        (theirs && url.scheme() == "https" || self.upstream.is_own_for_tests(&url)).then_some(url)
     }
 
     /// Whatever a model puts out, with its files.
