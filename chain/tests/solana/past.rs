@@ -80,7 +80,7 @@ async fn roots_older_than_the_operators_account_holds_come_from_their_events() {
         ]
     };
     let patience = std::time::Duration::from_secs(30);
-    for answer in tokio::time::timeout(patience, asked).await.expect("a look has an end") {
+    for answer in tokio::time::timeout(patience, asked).await.unwrap() {
         let error = answer.unwrap_err();
         assert!(matches!(&error, ChainError::Rejected(words) if words.contains("further back")), "{error}");
     }
