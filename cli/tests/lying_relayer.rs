@@ -138,7 +138,6 @@ impl World {
                 ask(json!({ "jsonrpc": "2.0", "id": id + 1, "method": "tools/call", "params": call }))
             });
             let answers = answers.collect();
-            drop(ask);
             drop(input);
             server.wait().unwrap();
             answers

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use compute_futures_protocol::market::{
-    AgentState, EscrowState, EscrowTerms, MarketDomain, ProviderContent, SessionCost, SessionId, SessionStatus,
+    AgentState, EscrowState, EscrowTerms, MAX_SESSION_LIMIT, MAX_TIME, MarketDomain, ProviderContent, SessionCost,
+    SessionId, SessionStatus,
 };
 use compute_futures_protocol::{Address, B256, Chain, Usdc};
 use futures::stream::BoxStream;
@@ -102,10 +103,23 @@ pub trait MarketReader: Send + Sync + 'static {
     /// Address that turns plain transfers into a budget on these terms; computed locally.
     ///
     /// # Errors
-    /// [`ChainError::Rejected`] when the creator's address is of another chain.
+    /// [`ChainError::Rejected`] when somebody in them is of another chain, or a figure does not fit: their hash would be that of others.
     fn deposit_address(&self, terms: &EscrowTerms) -> Result<Address, ChainError>;
     /// The escrow a deposit address feeds, once swept.
     async fn escrow_of_deposit_address(&self, address: Address) -> Result<Option<u32>, ChainError>;
     /// Whether a receipt (its digest) is of the closed session that cost this (I-7).
     async fn verify_receipt(&self, cost: &SessionCost, receipt_hash: B256, proof: &[B256]) -> Result<bool, ChainError>;
+}
+
+/// Refuses terms that the hash cannot hold: it has 40 bits for the expiry and 48 for the limit, so it would be that of other terms.
+pub(crate) fn require_fitting(terms: &EscrowTerms) -> Result<(), ChainError> {
+    if terms.expiry > MAX_TIME {
+        return Err(ChainError::Rejected(format!("the expiry is after {MAX_TIME}; choose an earlier one")));
+    }
+    if terms.session_limit > MAX_SESSION_LIMIT {
+        return Err(ChainError::Rejected(format!(
+            "the limit of a session is above {MAX_SESSION_LIMIT} USDC; choose a lower one"
+        )));
+    }
+    Ok(())
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use compute_futures_protocol::solana::{SolanaTransaction, associated_token_address};
-use compute_futures_protocol::{Bytes, Signer, SolanaAddress, TransactionId};
+use compute_futures_protocol::{Bytes, DepositTerms, Signer, SolanaAddress, TransactionId};
 use serde_json::json;
 
 use super::instruction::{compute_budget, create_wallet};
-use super::message::compile;
+use super::message::{Instruction, compile};
 use super::{SolanaReader, solana};
 use crate::ChainError;
 
-/// Compute units that creating an associated token account may use.
-const OPENING_UNITS: u32 = 50_000;
+/// Compute units that opening a deposit address may use; a price for them is not offered.
+const OPENING_UNITS: u32 = 100_000;
 
 /// A key that pays the fees of other people's transactions. What it signs is its owner's to check first.
 pub struct FeePayer {
@@ -101,13 +101,27 @@ impl FeePayer {
         self.reader.exists(&address).await
     }
 
-    /// Signs the creation of an owner's associated USDC account, whose rent we pay. Creating one that exists changes nothing.
+    /// Signs the creation of an owner's associated USDC account, whose rent is the owner's from then on. Creating one that exists
+    /// changes nothing.
     ///
     /// # Errors
     /// When no endpoint answers.
-    pub async fn opening(&self, owner: SolanaAddress) -> Result<(TransactionId, Bytes), ChainError> {
-        let create = create_wallet(self.address, owner, self.reader.program.mint);
-        let instructions: Vec<_> = compute_budget(OPENING_UNITS, 0).into_iter().chain([create]).collect();
+    pub async fn opening_wallet(&self, owner: SolanaAddress) -> Result<(TransactionId, Bytes), ChainError> {
+        self.signed(create_wallet(self.address, owner, self.reader.program.mint)).await
+    }
+
+    /// Signs the opening of a deposit address: its record and its USDC account at once. The record says who gets both rents back
+    /// (T-37), so the account alone would be a gift to whoever makes the record.
+    ///
+    /// # Errors
+    /// When no endpoint answers, or the terms are of another chain.
+    pub async fn opening_address(&self, terms: &DepositTerms) -> Result<(TransactionId, Bytes), ChainError> {
+        let address = self.reader.address_of(terms)?;
+        self.signed(self.reader.program.open_deposit_address(self.address, &address)).await
+    }
+
+    async fn signed(&self, instruction: Instruction) -> Result<(TransactionId, Bytes), ChainError> {
+        let instructions: Vec<_> = compute_budget(OPENING_UNITS, 0).into_iter().chain([instruction]).collect();
         let blockhash = self.reader.newest_blockhash().await?.0;
         let (signature, raw) = compile(self.address, &instructions, blockhash).sign(&self.key)?;
         Ok((TransactionId::Solana(signature), raw.into()))

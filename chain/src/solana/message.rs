@@ -190,13 +190,13 @@ impl Message {
         bytes.extend_from_slice(&self.bytes);
         if bytes.len() > MOST_BYTES {
             return Err(ChainError::Rejected(format!(
-                "the transaction has {} bytes, {MOST_BYTES} at most are taken; post fewer rows at once",
+                "the transaction has {} bytes, {MOST_BYTES} at most are taken; do it in parts",
                 bytes.len()
             )));
         }
         if self.accounts > MOST_ACCOUNTS {
             return Err(ChainError::Rejected(format!(
-                "the transaction names {} accounts, {MOST_ACCOUNTS} at most are taken; post fewer rows at once",
+                "the transaction names {} accounts, {MOST_ACCOUNTS} at most are taken; do it in parts",
                 self.accounts
             )));
         }

@@ -14,6 +14,7 @@ mod instruction;
 pub mod local;
 mod market;
 mod message;
+mod pages;
 mod past;
 mod pay;
 mod payment;

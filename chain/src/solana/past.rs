@@ -7,10 +7,9 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::SolanaReader;
 use super::follow::{AT_ONCE, PAGE, Signature};
+use super::pages::MOST_PAGES;
 use crate::{ChainError, EventKind};
 
-/// Pages of a token account's history looked through for its balance in the past.
-const MOST_PAGES: usize = 20;
 /// Roots remembered.
 const MOST_ROOTS: usize = 10_000;
 
@@ -70,10 +69,8 @@ impl SolanaReader {
         if let Some(root) = self.remembered_root(operator, number) {
             return Ok(Some(root));
         }
-        let mut before: Option<String> = None;
-        loop {
-            let page = self.signatures_page(address, before.as_deref(), PAGE, None).await?;
-            let (last, full) = (page.last().cloned(), page.len() >= PAGE);
+        let mut pages = self.pages(address, PAGE);
+        while let Some(page) = pages.more().await? {
             let succeeded: Vec<Signature> = page.into_iter().filter(|found| found.err.is_none()).collect();
             for some in succeeded.chunks(AT_ONCE) {
                 let kinds: Vec<Vec<EventKind>> = futures::stream::iter(some.to_vec())
@@ -93,11 +90,8 @@ impl SolanaReader {
                     return Ok(Some(root));
                 }
             }
-            match last {
-                Some(last) if full => before = Some(last.signature),
-                _ => return Ok(None),
-            }
         }
+        Ok(None)
     }
 
     fn remembered_root(&self, operator: u32, number: u64) -> Option<B256> {
@@ -113,17 +107,16 @@ impl SolanaReader {
         roots.insert((operator, number), root);
     }
 
-    /// Terms of a version, from the event that set them. Only `set_terms` needs `operator_of`, so its history is short.
+    /// Terms of a version, from the event that set them. Only `set_terms` needs `operator_of`, so its history is short unless
+    /// somebody names it who need not.
     pub(super) async fn terms_set(
         &self,
         operator_of: SolanaAddress,
         operator: u32,
         version: u32,
     ) -> Result<Option<Terms>, ChainError> {
-        let mut before: Option<String> = None;
-        loop {
-            let page = self.signatures_page(operator_of, before.as_deref(), PAGE, None).await?;
-            let (last, full) = (page.last().cloned(), page.len() >= PAGE);
+        let mut pages = self.pages(operator_of, PAGE);
+        while let Some(page) = pages.more().await? {
             for found in page.iter().filter(|found| found.err.is_none()) {
                 for kind in self.events_of(&found.signature, found.slot).await? {
                     if let EventKind::TermsSet { operator_index, terms_version, terms, .. } = kind
@@ -133,10 +126,7 @@ impl SolanaReader {
                     }
                 }
             }
-            match last {
-                Some(last) if full => before = Some(last.signature),
-                _ => return Ok(None),
-            }
         }
+        Ok(None)
     }
 }

@@ -140,10 +140,8 @@ impl SolanaReader {
         seconds_back: u64,
     ) -> Result<Option<TransactionId>, ChainError> {
         let oldest = now().saturating_sub(seconds_back);
-        let mut before: Option<String> = None;
-        loop {
-            let page = self.signatures_page(payer, before.as_deref(), 100, None).await?;
-            let Some(last) = page.last().cloned() else { return Ok(None) };
+        let mut pages = self.pages(payer, 100);
+        while let Some(page) = pages.more().await? {
             for found in &page {
                 if found.block_time.is_some_and(|time| time < oldest) {
                     return Ok(None);
@@ -152,8 +150,8 @@ impl SolanaReader {
                     return Ok(found.signature.parse().ok());
                 }
             }
-            before = Some(last.signature);
         }
+        Ok(None)
     }
 
     pub(super) async fn message_hash(&self, signature: &str) -> Result<Option<B256>, ChainError> {

@@ -130,7 +130,7 @@ impl SolanaReader {
         Ok(vec![refund])
     }
 
-    fn address_of(&self, terms: &DepositTerms) -> Result<DepositAddress, ChainError> {
+    pub(super) fn address_of(&self, terms: &DepositTerms) -> Result<DepositAddress, ChainError> {
         let address = solana(self.deposit_address(terms)?)?;
         Ok(DepositAddress { address, owner: solana(terms.owner)?, terms: *terms })
     }

@@ -13,7 +13,6 @@ use super::plan::Roles;
 use super::state::ACCOUNT_RENT;
 use super::writer::with_headroom;
 use super::{SolanaWriter, solana};
-use crate::market::MarketAction;
 use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction, Sponsorship};
 
 /// Lamports that each signature of a transaction costs.
@@ -47,7 +46,8 @@ impl Offered {
     }
 }
 
-/// Whether owners may have it paid for. The others are the operator's, or pay for themselves.
+/// Whether owners may have it paid for. The others are the operator's, or pay for themselves: those of the market lay out rent that
+/// comes back late, to others or never, and [`SolanaWriter::read_sponsored`] would not count it.
 fn is_owners(verb: &Action) -> bool {
     matches!(
         verb,
@@ -57,15 +57,6 @@ fn is_owners(verb: &Action) -> bool {
             | Action::SetDelegate { .. }
             | Action::RequestRefund { .. }
             | Action::Refund { .. }
-            // Rent that these pay comes back to whoever paid it.
-            | Action::Market(
-                MarketAction::Create { .. }
-                    | MarketAction::Fund { .. }
-                    | MarketAction::AddAgent { .. }
-                    | MarketAction::RemoveAgent { .. }
-                    | MarketAction::OpenSession { .. }
-                    | MarketAction::Refund { .. }
-            )
     )
 }
 

@@ -1,19 +1,22 @@
 //! Lookup tables: with the accounts of a batch in one, a transaction holds 58 rows instead of 20.
 //!
 //! Made by the operator's own key when a batch needs one, kept for the next, and found again after a restart by the address that
-//! the transactions which made them name ([`super::program::Program::tables_of`]). Whatever a crash leaves behind is either seen
-//! on chain or done again: an address that stands in a table twice costs its rent and nothing else.
+//! the transactions which made them name ([`super::program::Program::tables_of`]). Anybody may name it, so only the newest page of
+//! its history is read, and only before the first table and before each new one: who pushes ours off it makes us make new ones.
+//! Whatever a crash leaves behind is either seen on chain or done again: a table that is lost and an address that stands in two
+//! cost their rent and nothing else.
 //!
 //! Rent is 222,720 lamports an address and 1,280,640 a table. At most [`MOST_TABLES`] are in use, 0.23 SOL; the oldest makes room
 //! for a new one, and its rent comes back when the chain lets it be closed, some four minutes later.
 
 use compute_futures_protocol::SolanaAddress;
 use compute_futures_protocol::solana::find_program_address;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::SolanaWriter;
 use super::bytes::Bytes;
-use super::follow::PAGE;
+use super::follow::{AT_ONCE, PAGE, Signature};
 use super::instruction::SYSTEM;
 use super::message::{Instruction, Meta, Table, in_tables};
 use crate::ChainError;
@@ -23,6 +26,9 @@ const PROGRAM: SolanaAddress = SolanaAddress::from_str_const("AddressLookupTab1e
 pub(super) const MOST_TABLES: usize = 4;
 /// Tables of one transaction; each takes 34 bytes of it.
 const MOST_AT_ONCE: usize = 3;
+/// Looks at what is missing for one transaction, each of which makes or extends a table. One is enough, unless another process makes
+/// some too, or the oldest has to make room.
+const MOST_STEPS: usize = 4;
 /// Addresses of one table.
 const MOST_ADDRESSES: usize = 256;
 /// Addresses added by one transaction: what fits next to the table's creation.
@@ -78,6 +84,10 @@ struct Choice {
     extend: Option<usize>,
 }
 
+fn keys(tables: &[Kept]) -> Vec<SolanaAddress> {
+    tables.iter().map(|table| table.key).collect()
+}
+
 fn choose(tables: &[Kept], wanted: &[SolanaAddress]) -> Choice {
     let mut missing = wanted.to_vec();
     let mut named: Vec<usize> = Vec::new();
@@ -95,12 +105,13 @@ fn choose(tables: &[Kept], wanted: &[SolanaAddress]) -> Choice {
     if missing.is_empty() {
         return Choice { named, missing, extend: None };
     }
-    // The newest with room for all of them: older ones are the next to go.
+    // One that holds them all; else the newest with room for what it lacks: older ones are the next to go.
     let lacks = |table: &Kept| missing.iter().filter(|key| !table.addresses.contains(key)).count();
-    let extend = (0..tables.len()).rev().find(|place| {
-        let table = &tables[*place];
-        table.in_use() && table.room() >= lacks(table)
-    });
+    let newest = |fits: &dyn Fn(&Kept) -> bool| {
+        (0..tables.len()).rev().find(|place| tables[*place].in_use() && fits(&tables[*place]))
+    };
+    let extend =
+        newest(&|table: &Kept| lacks(table) == 0).or_else(|| newest(&|table: &Kept| table.room() >= lacks(table)));
     if let Some(place) = extend {
         missing.retain(|key| !tables[place].addresses.contains(key));
         if !named.contains(&place) {
@@ -116,24 +127,33 @@ impl SolanaWriter {
     pub(super) async fn tables_for(&self, plan: &[Instruction]) -> Result<Vec<Table>, ChainError> {
         // One at a time: two would make the same table twice.
         let mut known = self.tables.lock().await;
-        if known.is_none() {
-            *known = Some(self.find_tables().await?);
-        }
-        let tables = known.get_or_insert_default();
+        let tables = match &mut *known {
+            Some(tables) => tables,
+            none => none.insert(self.find_tables(&[]).await?),
+        };
         let wanted = in_tables(self.sender, plan);
         let mut choice = choose(tables, &wanted);
         if !choice.missing.is_empty() {
             // What the chain has counts: another process with this key may have added to it.
-            *tables = self.find_tables().await?;
+            *tables = self.read_tables(&keys(tables)).await?;
             choice = choose(tables, &wanted);
         }
-        if !choice.missing.is_empty() {
+        for _ in 0..MOST_STEPS {
+            if choice.missing.is_empty() {
+                break;
+            }
             let named = match choice.extend {
                 Some(place) => tables[place].key,
                 None => {
+                    // Another process may have made one meanwhile.
+                    *tables = self.find_tables(&keys(tables)).await?;
+                    choice = choose(tables, &wanted);
+                    if choice.missing.is_empty() || choice.extend.is_some() {
+                        continue;
+                    }
                     if self.make_room(tables).await? {
                         // What stood in the table that goes is missing now.
-                        *tables = self.find_tables().await?;
+                        *tables = self.read_tables(&keys(tables)).await?;
                         choice = choose(tables, &wanted);
                     }
                     self.create_table().await?
@@ -142,12 +162,15 @@ impl SolanaWriter {
             for some in choice.missing.chunks(ADDED_AT_ONCE) {
                 self.post(&[self.extend(named, some)], &[]).await?;
             }
-            *tables = self.find_tables().await?;
-            choice = choose(tables, &wanted);
-            if !choice.missing.is_empty() {
-                *known = None;
-                return Err(ChainError::Unavailable(format!("lookup table {named} is not there yet; try again")));
+            let mut all = keys(tables);
+            if !all.contains(&named) {
+                all.push(named);
             }
+            *tables = self.read_tables(&all).await?;
+            choice = choose(tables, &wanted);
+        }
+        if !choice.missing.is_empty() {
+            return Err(ChainError::Unavailable("a lookup table of this batch is not there yet; try again".into()));
         }
         let chosen: Vec<Kept> = choice.named.iter().map(|place| tables[*place].clone()).collect();
         drop(known);
@@ -155,29 +178,48 @@ impl SolanaWriter {
         Ok(chosen.into_iter().map(|table| Table { key: table.key, addresses: table.addresses }).collect())
     }
 
-    /// Every table of this key that was not closed, oldest first.
-    async fn find_tables(&self) -> Result<Vec<Kept>, ChainError> {
+    /// Tables of this key that were not closed, oldest first: those `known`, and those that the newest page of the history names.
+    async fn find_tables(&self, known: &[SolanaAddress]) -> Result<Vec<Kept>, ChainError> {
         let marker = self.reader.program.tables_of(&self.sender);
-        let (mut found, mut before): (Vec<Kept>, Option<String>) = (Vec::new(), None);
-        loop {
-            let page = self.reader.signatures_page(marker, before.as_deref(), PAGE, None).await?;
-            for made in page.iter().filter(|made| made.err.is_none()) {
-                let Some(transaction) = self.reader.transaction(&made.signature).await? else { continue };
-                let calls = transaction.calls().unwrap_or_default();
-                let created = calls.iter().filter(|call| call.program == PROGRAM && call.data.starts_with(&[0; 4]));
-                for key in created.filter_map(|call| call.accounts.first()) {
-                    let data = self.reader.data_of(key, &PROGRAM).await?;
-                    let kept = data.and_then(|data| Kept::decode(*key, &data, &self.sender));
-                    found.extend(kept.filter(|kept| !found.iter().any(|other| other.key == kept.key)));
-                }
+        let page = self.reader.signatures_page(marker, None, PAGE, None).await?;
+        let made: Vec<Signature> = page.into_iter().filter(|made| made.err.is_none()).rev().collect();
+        let found: Vec<Vec<SolanaAddress>> = futures::stream::iter(made)
+            .map(|made| async move { self.tables_made_in(&made.signature).await })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut all = known.to_vec();
+        for key in found.into_iter().flatten() {
+            if !all.contains(&key) {
+                all.push(key);
             }
-            // More tables than are ever in use at once: those made before were closed.
-            if page.len() < PAGE || found.len() > 2 * MOST_TABLES {
-                found.reverse();
-                return Ok(found);
-            }
-            before = page.last().map(|made| made.signature.clone());
         }
+        self.read_tables(&all).await
+    }
+
+    /// Tables that a transaction created, whoever's they are.
+    async fn tables_made_in(&self, signature: &str) -> Result<Vec<SolanaAddress>, ChainError> {
+        let calls = match self.reader.transaction(signature).await {
+            Ok(found) => found.and_then(|transaction| transaction.calls()).unwrap_or_default(),
+            Err(error @ ChainError::Unavailable(_)) => return Err(error),
+            // A stranger's, in a form that no node tells us: ours are of the plainest.
+            Err(_) => return Ok(Vec::new()),
+        };
+        let created = calls.iter().filter(|call| call.program == PROGRAM && call.data.starts_with(&[0; 4]));
+        Ok(created.filter_map(|call| call.accounts.first().copied()).collect())
+    }
+
+    /// The tables of this key at these addresses, as the chain has them now; those that were closed are left out.
+    async fn read_tables(&self, keys: &[SolanaAddress]) -> Result<Vec<Kept>, ChainError> {
+        let tables: Vec<Option<Kept>> = futures::stream::iter(keys.to_vec())
+            .map(|key| async move {
+                let data = self.reader.data_of(&key, &PROGRAM).await?;
+                Ok::<_, ChainError>(data.and_then(|data| Kept::decode(key, &data, &self.sender)))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(tables.into_iter().flatten().collect())
     }
 
     async fn create_table(&self) -> Result<SolanaAddress, ChainError> {
@@ -281,6 +323,13 @@ mod tests {
             choose(&[over, full], &wanted(40..41)),
             Choice { named: vec![], missing: wanted(40..41), extend: None }
         );
+    }
+
+    #[test]
+    fn a_table_that_holds_the_rest_comes_before_one_with_room() {
+        let tables = [table(200, 0..14), table(201, 20..35), table(202, 40..69)];
+        let wanted: Vec<SolanaAddress> = (0..14).chain(20..35).chain(40..69).map(key).collect();
+        assert_eq!(choose(&tables, &wanted), Choice { named: vec![2, 1, 0], missing: vec![], extend: Some(0) });
     }
 
     #[test]

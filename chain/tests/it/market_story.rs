@@ -6,7 +6,8 @@ use std::time::Duration;
 use compute_futures_chain::market::{MarketAction, MarketEvent, MarketReader, SessionRejection, SignedCost};
 use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter};
 use compute_futures_protocol::market::{
-    EscrowTerms, Model, ProviderContent, ProviderType, SessionCost, SessionId, SessionRequest, SessionStatus,
+    EscrowTerms, MAX_SESSION_LIMIT, MAX_TIME, Model, ProviderContent, ProviderType, SessionCost, SessionId,
+    SessionRequest, SessionStatus,
 };
 use compute_futures_protocol::{Address, B256, ReceiptTree, Signer, Usdc};
 use futures::TryStreamExt;
@@ -401,6 +402,14 @@ pub(crate) async fn deposit_address(stage: &Stage) {
         agents: vec![stage.address(AGENT), stage.address(SIGNER)],
     };
     let address = market.deposit_address(&terms).unwrap();
+    // The hash has no room for more: the address would be that of other terms.
+    for other in [
+        EscrowTerms { expiry: MAX_TIME + 1, ..terms.clone() },
+        EscrowTerms { session_limit: usdc(MAX_SESSION_LIMIT.micros() + 1), ..terms.clone() },
+    ] {
+        let error = market.deposit_address(&other).unwrap_err();
+        assert!(matches!(&error, ChainError::Rejected(words) if words.contains("choose")), "{error}");
+    }
     let sweep = MarketAction::Sweep { terms: terms.clone() };
     assert_eq!(stage.refused(METER, sweep.clone()).await, "ComputeEscrow_NothingToSweep");
     let transfer = |amount| Action::Transfer { to: address, amount: usdc(amount) };

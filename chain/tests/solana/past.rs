@@ -1,11 +1,16 @@
 //! What the chain keeps of the past: balances at a slot, old roots, payments.
 
-use compute_futures_chain::solana::TokenTransfer;
-use compute_futures_chain::{Action, ChainReader, ChainWriter, Finality};
+use compute_futures_chain::market::MarketReader;
+use compute_futures_chain::solana::local::MARKET;
+use compute_futures_chain::solana::{SolanaMarket, TokenTransfer};
+use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter, Finality};
+use compute_futures_protocol::market::SessionId;
 use compute_futures_protocol::solana::associated_token_address;
-use compute_futures_protocol::{B256, DepositTerms, ReceiptTree, SolanaAddress, TransactionId, Usdc};
+use compute_futures_protocol::{B256, DepositTerms, ReceiptTree, SolanaAddress, Terms, TransactionId, Usdc};
+use serde_json::Value;
 
-use super::world::{World, usdc};
+use super::proxy::{Mood, Proxy};
+use super::world::{World, spammed, terms, usdc};
 
 #[tokio::test]
 async fn a_balance_at_a_slot_is_what_was_there_then() {
@@ -55,6 +60,30 @@ async fn roots_older_than_the_operators_account_holds_come_from_their_events() {
     assert!(world.reader.verify_receipt(1, 2, receipts[0], &proof).await.unwrap(), "I-7");
     assert!(!world.reader.verify_receipt(1, 2, receipts[1], &proof).await.unwrap());
     assert!(!world.reader.verify_receipt(1, 3, receipts[0], &proof).await.unwrap());
+
+    // Anybody may name any address: what lies behind endless pages is not looked for for ever.
+    world.operator.execute(&Action::SetTerms { terms: Terms { refund_delay: 7_200, ..terms() } }).await.unwrap();
+    let rule = |method: &str, _: &Value| match method {
+        "getSignaturesForAddress" => Mood::Change(spammed),
+        _ => Mood::Forward,
+    };
+    let proxy = Proxy::start(&world.chain.rpc_url, rule).await;
+    let reader = world.reader_over(&proxy.url).await;
+    let market = SolanaMarket::connect(reader.clone(), MARKET, 0).await.unwrap();
+    let session = SessionId::new(1, 1).unwrap();
+    let asked = async {
+        [
+            reader.batch_root(1, 1).await.map(drop),
+            reader.terms(1, 1).await.map(drop),
+            reader.payment_used(world.owner.sender(), B256::repeat_byte(9)).await.map(drop),
+            market.session_history(session).await.map(drop),
+        ]
+    };
+    let patience = std::time::Duration::from_secs(30);
+    for answer in tokio::time::timeout(patience, asked).await.unwrap() {
+        let error = answer.unwrap_err();
+        assert!(matches!(&error, ChainError::Rejected(words) if words.contains("further back")), "{error}");
+    }
 }
 
 #[tokio::test]

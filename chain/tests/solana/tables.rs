@@ -1,10 +1,14 @@
 //! Batches that need lookup tables.
 
+use compute_futures_chain::solana::local::PROGRAM;
 use compute_futures_chain::solana::{FeeLimits, SolanaWriter};
 use compute_futures_chain::{Action, ChainReader, ChainWriter, DebitRow, EventKind, Progress};
+use compute_futures_protocol::solana::find_program_address;
 use compute_futures_protocol::{B256, Usdc};
+use serde_json::Value;
 
-use super::world::{World, id, usdc};
+use super::proxy::{Mood, Proxy};
+use super::world::{World, id, spammed, usdc};
 
 fn batch(number: u64, accounts: std::ops::RangeInclusive<u32>) -> Action {
     let rows =
@@ -57,7 +61,7 @@ async fn a_large_batch_makes_its_table_once() {
     let rent = 15 * 32 * 6_960;
     assert!((rent..rent + 100_000).contains(&cost), "{cost} lamports, {rent} of them rent");
     let error = restarted.estimate(&batch(5, 1..=59)).await.unwrap_err();
-    assert!(error.to_string().contains("post fewer rows"), "{error}");
+    assert!(error.to_string().contains("at most are taken; do it in parts"), "{error}");
     // The first writer knows only what it added itself, and asks the chain before it adds more.
     let before = has().await;
     world.operator.execute(&batch(5, 3..=60)).await.unwrap();
@@ -74,6 +78,35 @@ async fn a_table_that_a_crash_left_behind_is_used() {
     let before = world.reader.lamports(operator).await.unwrap();
     restarted.execute(&batch(1, 1..=30)).await.unwrap();
     assert!(before - world.reader.lamports(operator).await.unwrap() < 30_000);
+}
+
+/// Anybody may name the address by which tables are found again.
+#[tokio::test]
+async fn who_names_our_tables_keeps_no_batch_waiting() {
+    let world = World::new().await;
+    let operator = world.operator.sender().solana().unwrap();
+    let proxy = Proxy::start(&world.chain.rpc_url, |_, _| Mood::Forward).await;
+    let reader = world.reader_over(&proxy.url).await;
+    let writer = SolanaWriter::new(reader, world.chain.signer(0)).unwrap();
+    writer.execute(&batch(1, 1..=30)).await.unwrap();
+    let marker = find_program_address(&[b"lookup-tables", &operator.0], &PROGRAM).0;
+    world.owner.execute(&Action::Transfer { to: marker.into(), amount: usdc(1) }).await.unwrap();
+    // What is known is read again, not looked for again.
+    let looked = proxy.seen("getSignaturesForAddress");
+    writer.execute(&batch(2, 2..=31)).await.unwrap();
+    assert_eq!(proxy.seen("getSignaturesForAddress"), looked);
+
+    // After a restart its history has no end: tables are made anew, after a look at one page each time.
+    let rule = |method: &str, _: &Value| match method {
+        "getSignaturesForAddress" => Mood::Change(spammed),
+        _ => Mood::Forward,
+    };
+    let endless = Proxy::start(&world.chain.rpc_url, rule).await;
+    let reader = world.reader_over(&endless.url).await;
+    let restarted = SolanaWriter::new(reader, world.chain.signer(0)).unwrap();
+    let (large, patience) = (batch(3, 1..=30), std::time::Duration::from_secs(20));
+    tokio::time::timeout(patience, restarted.execute(&large)).await.unwrap().unwrap();
+    assert_eq!(endless.seen("getSignaturesForAddress"), 2);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! A cluster with an operator on it, and an owner with money.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use compute_futures_chain::solana::local::SolanaLocal;
-use compute_futures_chain::solana::{SolanaReader, SolanaWriter};
+use compute_futures_chain::solana::local::{PROGRAM, SolanaLocal};
+use compute_futures_chain::solana::{SolanaConfig, SolanaReader, SolanaWriter};
 use compute_futures_chain::{Action, ChainReader, ChainWriter, EventKind};
-use compute_futures_protocol::{AccountId, B256, Signer, Terms, Usdc};
+use compute_futures_protocol::{AccountId, B256, Chain, Signer, Terms, Usdc};
+use serde_json::{Value, json};
+use url::Url;
 
 pub(crate) struct World {
     pub(crate) chain: SolanaLocal,
@@ -33,6 +35,13 @@ pub(crate) fn id(operator: u32, sequence: u32) -> AccountId {
     AccountId::new(operator, sequence).unwrap()
 }
 
+/// A node's signatures of an address that somebody names again and again: page after page of transactions that say nothing.
+pub(crate) fn spammed(result: &mut Value) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let signature = bs58::encode([7; 64]).into_string();
+    *result = vec![json!({"signature": signature, "slot": 1, "err": {"spam": 1}, "blockTime": now}); 1_000].into();
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::on_slots_of(50).await
@@ -48,6 +57,11 @@ impl World {
         operator.execute(&Action::SetTerms { terms: terms() }).await.unwrap();
         chain.cheats().set_usdc(owner.sender(), usdc(1_000_000_000)).await.unwrap();
         Self { chain, reader, operator, owner, owner_key }
+    }
+
+    /// A reader of the same cluster by another way.
+    pub(crate) async fn reader_over(&self, url: &Url) -> Arc<SolanaReader> {
+        SolanaReader::connect(SolanaConfig::new(Chain::Solana, vec![url.clone()], PROGRAM)).await.unwrap()
     }
 
     /// The events of one executed action.

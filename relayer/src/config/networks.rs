@@ -115,7 +115,7 @@ section! {
         /// Most lamports that settling one payment may cost in fees (embedded facilitator): 10,000 for its two signatures, the rest for
         /// what the payer's wallet offers for priority.
         facilitator_max_lamports: u64 = 50_000,
-        /// Most token accounts an hour that the embedded facilitator opens for new deposit addresses. Each holds 0.002 SOL of rent,
+        /// Most deposit addresses an hour that the embedded facilitator opens for their first payments. Each holds 0.0033 SOL of rent,
         /// which comes back when the address is closed.
         accounts_per_hour: u32 = 200,
         /// Most lamports a day (any 24 hours) that the operator's key lays out for verbs of owners without SOL (`/compute-futures/sponsored`):

@@ -321,6 +321,25 @@ impl Ledger {
         Ok(due)
     }
 
+    /// What a deposit address commits to, if somebody asked for it here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn terms_of_address(&self, address: Address) -> Result<Option<DepositTerms>, LedgerError> {
+        let row = sqlx::query("SELECT owner, ceiling, fee FROM deposit_addresses WHERE address = $1")
+            .bind(address.to_vec())
+            .fetch_optional(&self.db.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut columns = Columns::of(&row);
+        Ok(Some(DepositTerms {
+            operator_index: self.context.identity.operator_index,
+            owner: columns.address()?,
+            ceiling: columns.usdc()?,
+            fee: columns.usdc()?,
+        }))
+    }
+
     /// How much of the ledger's own memory of deposits there is; for tests and metrics.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::credit::unix_now;
-use super::facilitator::{SettleError, VerifyError};
+use super::facilitator::{SettleError, Settled, VerifyError};
 use super::gate::{Gate, PaidRequest};
 use super::offer::{Line, payment_required};
 use super::on_chain::OnChain;
@@ -354,11 +354,20 @@ impl Gate {
         }
     }
 
+    async fn settle_once(&self, checked: &Checked) -> Result<Settled, SettleError> {
+        let pay_to = checked.requirements["payTo"].as_str().and_then(|text| text.parse().ok());
+        let terms = match (&checked.payment, pay_to) {
+            (ExactPayment::Solana(_), Some(pay_to)) => self.ledger().terms_of_address(pay_to).await,
+            _ => Ok(None),
+        };
+        let terms = terms.map_err(|error| SettleError::Unknown(error.to_string()))?;
+        let version = checked.version.number();
+        self.facilitator().settle(version, &checked.document, &checked.requirements, terms.as_ref()).await
+    }
+
     /// Settles a payment whose answer is stored. Returns the transaction.
     pub(super) async fn settle(&self, checked: &Checked) -> Result<String, NotSettled> {
-        let settled =
-            self.facilitator().settle(checked.version.number(), &checked.document, &checked.requirements).await;
-        let outcome = match settled {
+        let outcome = match self.settle_once(checked).await {
             Ok(settled) => Ok(settled.transaction),
             // Somebody else may have submitted the same transfer: it pays us all the same.
             Err(SettleError::Refused { reason, .. }) => match self.on_chain(checked).await {
@@ -392,11 +401,7 @@ impl Gate {
                 Ok(OnChain::Cancelled) => return Err(NotSettled::Refused("authorization_cancelled".to_owned())),
                 Ok(OnChain::Expired) => return Err(NotSettled::Refused("expired".to_owned())),
                 Ok(OnChain::Unused) => {
-                    let again = self
-                        .facilitator()
-                        .settle(checked.version.number(), &checked.document, &checked.requirements)
-                        .await;
-                    if let Ok(settled) = again {
+                    if let Ok(settled) = self.settle_once(checked).await {
                         return Ok(settled.transaction);
                     }
                     // A refusal now says nothing about the first attempt, which may still be on its way.

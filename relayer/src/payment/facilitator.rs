@@ -12,7 +12,7 @@ mod solana;
 use std::{sync::Arc, time::Duration};
 
 use compute_futures_chain::ChainError;
-use compute_futures_protocol::{Chain, SolanaAddress};
+use compute_futures_protocol::{Chain, DepositTerms, SolanaAddress};
 use serde_json::Value;
 
 use embedded::Embedded;
@@ -147,15 +147,22 @@ impl Facilitator {
 
     /// Moves the money. Never repeated by itself: after [`SettleError::Unknown`] ask the chain first.
     ///
-    /// Run it to its end: a caller that is cancelled must not cancel this (spawn it).
+    /// Run it to its end: a caller that is cancelled must not cancel this (spawn it). `terms` are those of the deposit address that is
+    /// paid, if one is: on Solana it may have to be opened first.
     ///
     /// # Errors
     /// [`SettleError`].
-    pub async fn settle(&self, version: u8, payload: &Value, requirements: &Value) -> Result<Settled, SettleError> {
+    pub async fn settle(
+        &self,
+        version: u8,
+        payload: &Value,
+        requirements: &Value,
+        terms: Option<&DepositTerms>,
+    ) -> Result<Settled, SettleError> {
         let request = request(version, payload, requirements);
         let result = match &*self.0 {
             Kind::Embedded(embedded) => embedded.settle(&request).await,
-            Kind::Solana(solana) => solana.settle(&request).await,
+            Kind::Solana(solana) => solana.settle(&request, terms).await,
             Kind::Remote(remote) => remote.settle(&request).await,
         };
         count(

@@ -50,14 +50,17 @@ impl Sender {
         }
         let progress = self.writer.progress().await?;
         let mut in_flight = 0;
+        // What fails for one action is no reason to leave the others; the first failure is told when all had their turn.
+        let mut failed = None;
         for entry in &sent {
-            match entry.validity {
-                Some(validity) if validity.is_over(progress) => self.resolve(entry).await?,
+            let done = match entry.validity {
+                Some(validity) if validity.is_over(progress) => self.resolve(entry).await,
                 _ => {
                     in_flight += 1;
-                    self.push(entry).await?;
+                    self.push(entry).await
                 }
-            }
+            };
+            passed(entry, done, &mut failed)?;
         }
         if let Progress::NextNonce(floor) = progress {
             self.fill_gaps(floor, &sent).await?;
@@ -69,11 +72,12 @@ impl Sender {
             if entry.retry_ms > now_ms() || self.must_wait(entry, &sent, &queued) {
                 continue;
             }
-            if self.send(entry, progress).await? {
+            let sent = self.send(entry, progress).await;
+            if passed(entry, sent, &mut failed)? == Some(true) {
                 in_flight += 1;
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// A batch waits for the ceilings that were queued before it: without them its rows would be clamped (I-6).
@@ -329,6 +333,23 @@ impl Sender {
     /// leaves no room.
     fn raised(&self, last: Fees, suggested: Fees) -> Option<Fees> {
         raised(last, suggested, self.config.max_fee_wei)
+    }
+}
+
+/// Keeps what the chain did not do for one action, for the end of the round; anything else ends it.
+fn passed<T>(
+    entry: &Entry,
+    done: Result<T, SettlementError>,
+    failed: &mut Option<SettlementError>,
+) -> Result<Option<T>, SettlementError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ SettlementError::Chain(_)) => {
+            tracing::warn!(purpose = %entry.purpose, %error, "not done in this round; the other actions go on");
+            failed.get_or_insert(error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

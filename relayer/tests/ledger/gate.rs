@@ -94,6 +94,8 @@ crate::both_engines! {
         ledger.watch_address(address(1), false).await.unwrap();
         ledger.watch_address(address(2), true).await.unwrap();
         assert_eq!(ledger.watched_addresses().await.unwrap(), 2);
+        assert_eq!(ledger.terms_of_address(address(2).address).await.unwrap(), Some(address(2).terms));
+        assert_eq!(ledger.terms_of_address(address(3).address).await.unwrap(), None);
         // Money has landed at the second: it is due now, the first is not.
         assert_eq!(ledger.addresses_to_look_at(10).await.unwrap(), vec![address(2)]);
         assert_eq!(ledger.addresses_to_look_at(10).await.unwrap(), vec![]);

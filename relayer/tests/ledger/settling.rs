@@ -161,6 +161,24 @@ both_engines! {
         running.stop().await;
     }
 
+    async fn a_batch_that_fails_keeps_nothing_else_waiting(f) {
+        let account = f.account(50_000_000).await;
+        let running = f.settle(quick()).await;
+        f.run(account, 1, 30_000).await;
+        running.settlement.flush(SOON).await.unwrap();
+        f.chain.set_batches_stuck(true);
+        f.run(account, 2, 30_000).await;
+        let pending = running.settlement.flush(Duration::from_millis(300)).await.unwrap_err();
+        assert!(matches!(pending, SettlementError::Pending { .. }), "{pending}");
+        // Queued behind it.
+        running.settlement.withdraw(Address::repeat_byte(0x77), usdc(7_000), "one", SOON).await.unwrap();
+        assert_eq!(f.chain.last_batch(), 1);
+        f.chain.set_batches_stuck(false);
+        running.settlement.flush(SOON).await.unwrap();
+        assert_eq!(f.chain.account_now(account).unwrap().state.charged, usdc(54_000));
+        running.stop().await;
+    }
+
     async fn too_much_unposted_work_stops_new_holds(f) {
         let account = f.account(50_000_000).await;
         f.chain.set_automine(false);

@@ -6,7 +6,7 @@ use compute_futures_protocol::{
 };
 use serde_json::{Value, json};
 
-use crate::both::{AGENT, Both, FRIEND, OPERATOR, payment};
+use crate::both::{AGENT, Both, FACILITATOR, FRIEND, OPERATOR, payment};
 use crate::world::{EXECUTE, encode, now, random, usdc};
 
 const TEXT: &str = "/api/v1/compute/text-inference";
@@ -183,6 +183,7 @@ async fn from_credit(
 async fn credit_on_solana_from_deposit_to_refund() {
     let both = Both::start().await;
     let (owner, before) = (both.signer(AGENT), both.balance(AGENT).await);
+    let lamports = both.reader.lamports(both.signer(FACILITATOR).address()).await.unwrap();
     // A ceiling that the second job is too large for.
     let body = json!({ "depositor": owner.address(), "amount": "50", "ceiling": "0.03" });
     let (name, value) = both.pay(DEPOSIT, Some(&body), AGENT, 2).await;
@@ -194,6 +195,10 @@ async fn credit_on_solana_from_deposit_to_refund() {
     assert_eq!(name_of.parse::<FuturesId>().unwrap().chain(), Chain::Solana);
     let account: AccountId = opened["accountId"].as_str().unwrap().parse().unwrap();
     assert_eq!(before.checked_sub(both.balance(AGENT).await), Some(usdc(50_010_000)));
+    // T-37: who laid out the token account's rent holds the record too, so that nobody else takes it.
+    let laid_out = lamports - both.reader.lamports(both.signer(FACILITATOR).address()).await.unwrap();
+    let rents = 1_224_960 + 2_039_280;
+    assert!((rents..rents + 50_000).contains(&laid_out), "{laid_out} lamports");
     assert_eq!(both.send(DEPOSIT, Some(&body), Some((name, &value))).await.2, answer, "the same deposit, once");
 
     let job = |words: &str| json!({ "futuresId": name_of, "type": "text-inference", "messages": [{ "role": "user", "content": words }] });

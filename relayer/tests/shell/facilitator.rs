@@ -79,14 +79,17 @@ async fn settles_once_and_tells_refused_from_unknown() {
         let verified = facilitator.verify(version, &payload, &requirements).await.unwrap();
         assert_eq!(verified.payer.to_lowercase(), agent.to_string().to_lowercase());
         let started = std::time::Instant::now();
-        let settled = facilitator.settle(version, &payload, &requirements).await.unwrap();
+        let settled = facilitator.settle(version, &payload, &requirements, None).await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(3), "a settlement is seen as soon as it is mined");
         assert!(settled.transaction.starts_with("0x") && settled.transaction.len() == 66, "{settled:?}");
         assert!(reader.payment_used(agent, B256::repeat_byte(version)).await.unwrap());
 
         // Again: the chain refuses it, and because the money has moved that is not reported as a refusal.
         assert!(matches!(facilitator.verify(version, &payload, &requirements).await, Err(VerifyError::Refused { .. })));
-        assert!(matches!(facilitator.settle(version, &payload, &requirements).await, Err(SettleError::Unknown(_))));
+        assert!(matches!(
+            facilitator.settle(version, &payload, &requirements, None).await,
+            Err(SettleError::Unknown(_))
+        ));
     }
     assert_eq!(reader.token_balance(PAY_TO, None).await.unwrap(), Usdc::from_micros(60_000));
     let supported = facilitator.supported().await.unwrap();
@@ -121,7 +124,7 @@ async fn refuses_what_does_not_hold_and_moves_nothing() {
             spoil(&mut payload, &mut requirements);
             let result = facilitator.verify(version, &payload, &requirements).await;
             assert!(matches!(result, Err(VerifyError::Refused { .. })), "{what} V{version}: {result:?}");
-            assert!(facilitator.settle(version, &payload, &requirements).await.is_err(), "{what}");
+            assert!(facilitator.settle(version, &payload, &requirements, None).await.is_err(), "{what}");
         }
         let (payload, requirements) = payment(&chain, version, 9, 60_000);
         let result = facilitator.verify(version, &payload, &requirements).await;
@@ -151,7 +154,7 @@ async fn without_a_chain_nothing_is_refused() {
     chain.pause().unwrap();
     let (payload, requirements) = payment(&chain, 2, 1, 30_000);
     assert!(matches!(facilitator.verify(2, &payload, &requirements).await, Err(VerifyError::Unavailable(_))));
-    assert!(matches!(facilitator.settle(2, &payload, &requirements).await, Err(SettleError::Unknown(_))));
+    assert!(matches!(facilitator.settle(2, &payload, &requirements, None).await, Err(SettleError::Unknown(_))));
     chain.resume().unwrap();
 }
 
@@ -178,11 +181,11 @@ async fn contract_wallets_pay_but_not_with_our_gas() {
     for version in [1, 2] {
         let (payload, requirements) = payment_from(&chain, honest, version, version, 30_000);
         facilitator.verify(version, &payload, &requirements).await.unwrap();
-        facilitator.settle(version, &payload, &requirements).await.unwrap();
+        facilitator.settle(version, &payload, &requirements, None).await.unwrap();
 
         let before = reader.gas_balance(facilitator_key).await.unwrap();
         let (payload, requirements) = payment_from(&chain, greedy, version, version, 30_000);
-        let refused = facilitator.settle(version, &payload, &requirements).await;
+        let refused = facilitator.settle(version, &payload, &requirements, None).await;
         assert!(
             matches!(&refused, Err(SettleError::Refused { detail, .. }) if detail.contains("too much gas")),
             "{refused:?}"

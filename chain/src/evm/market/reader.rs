@@ -15,7 +15,9 @@ use super::super::bindings::{ComputeEscrow as escrow, ProviderRegistry as regist
 use super::super::evm;
 use super::super::reader::{non_zero, usdc};
 use super::EvmMarket;
-use crate::market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+use crate::market::{
+    EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, require_fitting,
+};
 use crate::{ChainError, ChainEvent, ChainReader, EventRange};
 
 /// An indexed number as a topic.
@@ -164,6 +166,7 @@ impl MarketReader for EvmMarket {
     }
 
     fn deposit_address(&self, terms: &EscrowTerms) -> Result<Address, ChainError> {
+        require_fitting(terms)?;
         for named in terms.agents.iter().chain(&terms.meter).chain([&terms.creator]) {
             evm(*named)?;
         }

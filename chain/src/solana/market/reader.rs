@@ -10,7 +10,9 @@ use futures::stream::BoxStream;
 use super::super::solana;
 use super::SolanaMarket;
 use super::state::{self, Escrow, Provider, Session};
-use crate::market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+use crate::market::{
+    EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, require_fitting,
+};
 use crate::{ChainError, ChainEvent, ChainReader, EventRange};
 
 impl SolanaMarket {
@@ -166,6 +168,7 @@ impl MarketReader for SolanaMarket {
     }
 
     fn deposit_address(&self, terms: &EscrowTerms) -> Result<Address, ChainError> {
+        require_fitting(terms)?;
         for named in terms.agents.iter().chain(&terms.meter).chain([&terms.creator]) {
             solana(*named)?;
         }

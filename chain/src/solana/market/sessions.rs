@@ -18,11 +18,9 @@ impl SolanaMarket {
         enough: impl Fn(&MarketEvent) -> bool + Send,
     ) -> Result<Vec<ChainEvent<MarketEvent>>, ChainError> {
         let source = self.source();
-        let mut before: Option<String> = None;
+        let mut pages = self.reader.pages(address, PAGE);
         let mut events = Vec::new();
-        loop {
-            let page = self.reader.signatures_page(address, before.as_deref(), PAGE, None).await?;
-            let (last, full) = (page.last().cloned(), page.len() >= PAGE);
+        while let Some(page) = pages.more().await? {
             // A slot's transactions are told apart only together: their order is the block's.
             let mut rest: Vec<Signature> = page.into_iter().filter(|found| found.err.is_none()).collect();
             while let Some(slot) = rest.first().map(|found| found.slot) {
@@ -36,11 +34,8 @@ impl SolanaMarket {
                     }
                 }
             }
-            match last {
-                Some(last) if full => before = Some(last.signature),
-                _ => return Ok(events),
-            }
         }
+        Ok(events)
     }
 
     /// What happened to a session, oldest first. Its account is named by its opening, its end, and by whoever likes to.

@@ -11,7 +11,7 @@ use base64::Engine;
 use compute_futures_chain::solana::FeePayer;
 use compute_futures_chain::{ChainError, ChainReader};
 use compute_futures_protocol::solana::{SolanaTransaction, TokenTransfer, associated_token_address};
-use compute_futures_protocol::{Chain, SolanaAddress, TransactionId, Usdc};
+use compute_futures_protocol::{Bytes, Chain, DepositTerms, SolanaAddress, TransactionId, Usdc};
 use serde_json::{Value, json};
 
 use super::{Landed, SettleError, Settled, Verified, VerifyError};
@@ -39,7 +39,7 @@ pub struct SolanaFacilitatorConfig {
     pub mint: SolanaAddress,
     /// Most lamports that settling one payment may cost.
     pub max_lamports: u64,
-    /// Most token accounts opened an hour.
+    /// Most deposit addresses opened an hour.
     pub accounts_per_hour: u32,
     /// Longest wait for an answer to verify.
     pub verify_timeout: Duration,
@@ -136,20 +136,24 @@ impl Solana {
     /// Runs the completed transaction without sending it.
     async fn run(&self, payment: &Payment) -> Result<(), Trouble> {
         let (_, raw) = self.config.fee_payer.complete(payment.transaction.clone())?;
+        self.rehearse(&raw).await.map_err(judge)
+    }
+
+    async fn rehearse(&self, raw: &[u8]) -> Result<(), ChainError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.config.fee_payer.simulate(&raw).await {
+            match self.config.fee_payer.simulate(raw).await {
                 Err(ChainError::Rejected(words)) if words == "BlockhashNotFound" && tries < BLOCKHASH_TRIES => {
                     tokio::time::sleep(BLOCKHASH_PAUSE).await;
                 }
-                Err(error) => return Err(judge(error)),
-                Ok(_) => return Ok(()),
+                ran => return ran.map(|_| ()),
             }
         }
     }
 
-    pub(super) async fn settle(&self, request: &Value) -> Result<Settled, SettleError> {
+    /// `terms`: of the deposit address that is paid, if one is.
+    pub(super) async fn settle(&self, request: &Value, terms: Option<&DepositTerms>) -> Result<Settled, SettleError> {
         let refused = |reason: &str, detail: String| SettleError::Refused { reason: reason.into(), detail };
         let payment = self.read(request).map_err(|(reason, detail)| refused(reason, detail.into()))?;
         let unknown = |error: ChainError| SettleError::Unknown(error.to_string());
@@ -160,7 +164,7 @@ impl Solana {
         // Before a crash, or for a client that presents it again: it may be there already.
         if self.status(id).await.map_err(unknown)? == Landed::No {
             let ready = async {
-                self.open(payment.pay_to).await?;
+                self.open_paid(payment.pay_to, terms).await?;
                 self.run(&payment).await
             };
             ready.await.map_err(|trouble| match trouble {
@@ -181,14 +185,39 @@ impl Solana {
         }
     }
 
-    /// Opens the associated account of an owner at our cost, unless it is there. Bounded: rent is money that somebody else could
-    /// make us lay out.
+    /// Opens what a payment goes to, unless it is there. Bounded: rent is money that somebody else could make us lay out. And only as
+    /// a deposit address, in one instruction with the record that says whose the rents are (T-37).
+    async fn open_paid(&self, pay_to: SolanaAddress, terms: Option<&DepositTerms>) -> Result<(), Trouble> {
+        if self.config.fee_payer.has_account(&pay_to).await? {
+            return Ok(());
+        }
+        let Some(terms) = terms else {
+            let detail = "the account that is paid is not open, and is no deposit address that was asked for here";
+            return Err(Trouble::Refused("recipient_not_open", detail.into()));
+        };
+        let opening = self.config.fee_payer.opening_address(terms).await?;
+        // What fails costs its fee as well.
+        self.rehearse(&opening.1).await.map_err(|error| match error {
+            ChainError::Reverted { name, .. } if name.ends_with("WrongRentPayer") => {
+                let detail = "somebody else holds the record of this deposit address; deposit with another ceiling, which is another address, or open its USDC account yourself";
+                Trouble::Refused("deposit_address_taken", detail.into())
+            }
+            other => Trouble::from(other),
+        })?;
+        self.count_opening()?;
+        self.deliver_opening(opening).await
+    }
+
+    /// Opens the associated account of a wallet of ours.
     pub(super) async fn open(&self, owner: SolanaAddress) -> Result<(), Trouble> {
         if self.config.fee_payer.has_account(&owner).await? {
             return Ok(());
         }
-        self.count_opening()?;
-        let (id, raw) = self.config.fee_payer.opening(owner).await?;
+        let opening = self.config.fee_payer.opening_wallet(owner).await?;
+        self.deliver_opening(opening).await
+    }
+
+    async fn deliver_opening(&self, (id, raw): (TransactionId, Bytes)) -> Result<(), Trouble> {
         match self.deliver(id, &raw).await? {
             Landed::Paid(_) => Ok(()),
             Landed::Failed => Err(Trouble::Unavailable("the token account could not be opened".into())),

@@ -54,7 +54,7 @@ async fn requests_are_as_specified_and_good_answers_are_read() {
     .await;
     let (payload, requirements) = (json!({"p": 1}), json!({"r": 1}));
     assert_eq!(facilitator.verify(2, &payload, &requirements).await.unwrap().payer, "0x1");
-    let settled = facilitator.settle(2, &payload, &requirements).await.unwrap();
+    let settled = facilitator.settle(2, &payload, &requirements, None).await.unwrap();
     assert_eq!((settled.transaction.as_str(), settled.payer.as_str()), ("0xabc", "0x1"));
     assert_eq!(facilitator.supported().await.unwrap(), json!({"kinds": []}));
 }
@@ -73,7 +73,7 @@ async fn a_clear_no_is_a_refusal_whatever_the_status() {
             matches!(&verified, Err(VerifyError::Refused { reason, payer: Some(_), .. }) if reason == "insufficient_funds"),
             "{verified:?}"
         );
-        let settled = facilitator.settle(1, &json!({}), &json!({})).await;
+        let settled = facilitator.settle(1, &json!({}), &json!({}), None).await;
         assert!(
             matches!(&settled, Err(SettleError::Refused { reason, .. }) if reason == "insufficient_funds"),
             "{settled:?}"
@@ -104,14 +104,14 @@ async fn what_is_not_clear_is_unknown_and_settle_is_never_repeated() {
     ];
     for (what, reply) in replies {
         let (facilitator, calls) = fake(move |_| reply()).await;
-        let settled = facilitator.settle(2, &json!({}), &json!({})).await;
+        let settled = facilitator.settle(2, &json!({}), &json!({}), None).await;
         assert!(matches!(settled, Err(SettleError::Unknown(_))), "{what}: {settled:?}");
         assert_eq!(calls.load(Ordering::SeqCst), 1, "{what}");
         let verified = facilitator.verify(2, &json!({}), &json!({})).await;
         assert!(matches!(verified, Err(VerifyError::Unavailable(_))), "{what}: {verified:?}");
     }
     let (facilitator, calls) = fake(|_| Json(ok_settle()).into_response()).await;
-    let settled = facilitator.settle(2, &json!("slow"), &json!({})).await;
+    let settled = facilitator.settle(2, &json!("slow"), &json!({}), None).await;
     assert!(matches!(settled, Err(SettleError::Unknown(_))), "{settled:?}");
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
@@ -133,7 +133,7 @@ async fn a_facilitator_that_is_down_takes_nothing() {
     let limit = Duration::from_millis(1500);
     let facilitator = Facilitator::remote("http://127.0.0.1:9", None, limit, limit).unwrap();
     assert!(matches!(facilitator.verify(2, &json!({}), &json!({})).await, Err(VerifyError::Unavailable(_))));
-    assert!(matches!(facilitator.settle(2, &json!({}), &json!({})).await, Err(SettleError::Unknown(_))));
+    assert!(matches!(facilitator.settle(2, &json!({}), &json!({}), None).await, Err(SettleError::Unknown(_))));
     assert!(facilitator.supported().await.is_err());
     assert!(Facilitator::remote("http://x", Some("bad\ntoken"), limit, limit).is_err());
 }

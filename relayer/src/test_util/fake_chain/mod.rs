@@ -76,6 +76,8 @@ pub struct FakeChain {
     swallow: AtomicBool,
     /// Every broadcast is mined at once.
     automine: AtomicBool,
+    /// Batches cannot be estimated.
+    batches_stuck: AtomicBool,
 }
 
 impl FakeChain {
@@ -95,6 +97,7 @@ impl FakeChain {
             down: AtomicBool::new(false),
             swallow: AtomicBool::new(false),
             automine: AtomicBool::new(true),
+            batches_stuck: AtomicBool::new(false),
         };
         chain.user(vec![EventKind::TermsSet { operator_index: OPERATOR, operator, terms_version: 1, terms }], |_| {});
         chain
@@ -111,6 +114,11 @@ impl FakeChain {
     /// Switches the node off or on.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Whether the node fails whenever it is asked about a batch.
+    pub fn set_batches_stuck(&self, stuck: bool) {
+        self.batches_stuck.store(stuck, Ordering::SeqCst);
     }
 
     /// Whether broadcasts are taken and never seen again.

@@ -141,6 +141,9 @@ impl ChainWriter for FakeChain {
 
     async fn estimate(&self, action: &Action) -> Result<u64, ChainError> {
         self.up()?;
+        if matches!(action, Action::PostDebits { .. }) && self.batches_stuck.load(Ordering::SeqCst) {
+            return Err(ChainError::Unavailable("batches are stuck".into()));
+        }
         let mut state = self.inner().blocks.last().unwrap().state.clone();
         execute(&mut state, action).map(|_| 100_000)
     }
