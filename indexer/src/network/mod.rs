@@ -13,6 +13,7 @@ use crate::{
     config::{Config, NetworkConfig},
     error::{IndexerError, Result},
     follow::Feed,
+    market::MarketAt,
     receipts::Fetcher,
     store::Store,
 };
@@ -26,6 +27,8 @@ pub struct Network {
     pub contract: Address,
     /// USDC; on Solana its mint.
     pub token: Address,
+    /// The marketplace, where one is followed.
+    pub market: Option<MarketAt>,
     /// Its database, and nobody else's.
     pub store: Store,
     /// How following goes.
@@ -43,7 +46,13 @@ impl Network {
         let domain = Domain::new(network.network, network.contract)
             .map_err(|error| IndexerError::Config(format!("{}.contract: {error}", network.section())))?;
         let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, &network.operators, domain)?;
-        let opened = Self { chain: network.network, contract: network.contract, token: network.token, store, feed };
+        let market = network.has_market().then_some(MarketAt {
+            registry: network.market_registry,
+            escrow: network.market_escrow,
+            deployment_block: network.market_deployment_block,
+        });
+        let (chain, contract, token) = (network.network, network.contract, network.token);
+        let opened = Self { chain, contract, token, market, store, feed };
         let task = Task::new(opened.clone(), config.clone(), connect, fetcher);
         Ok((opened, task))
     }

@@ -4,6 +4,7 @@
 mod audit;
 mod following;
 mod http;
+mod market;
 mod networks;
 mod postgres;
 mod real;
