@@ -92,13 +92,14 @@ CREATE TABLE market_sessions (
     opened_tx        BYTEA  NOT NULL,
     ended_at         BIGINT,
     ended_tx         BYTEA,
+    ended_time       BIGINT,
     updated_at       BIGINT NOT NULL
 );
 CREATE INDEX market_sessions_escrow ON market_sessions (escrow_id, opened_at);
 CREATE INDEX market_sessions_provider ON market_sessions (provider_id, opened_at);
 CREATE INDEX market_sessions_agent ON market_sessions (agent, opened_at);
 CREATE INDEX market_sessions_opened ON market_sessions (opened_at);
-CREATE INDEX market_sessions_ended ON market_sessions (provider_id, ended_at);
+CREATE INDEX market_sessions_ended ON market_sessions (provider_id, ended_time);
 
 -- Ledgers: one row an event, never changed.
 -- What a provider published, version by version; content is null when it is no text.

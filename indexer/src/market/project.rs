@@ -12,7 +12,6 @@ use futures::TryStreamExt;
 use super::{AgentRow, EscrowRow, Fold, Known, ProviderRow, SessionRow, fold::Touched};
 use crate::{
     error::{IndexerError, Result},
-    failpoint::failpoint,
     follow::Progress,
     project::BLOCKS,
     store::{Bulk, Store, Tx},
@@ -92,7 +91,6 @@ async fn level(store: &Store, range: EventRange<MarketEvent>, floor: u64) -> Res
         return Err(IndexerError::CursorMoved);
     }
     place(&mut tx, &range.events, floor).await?;
-    failpoint!("indexer::market_level");
     tx.commit().await?;
     Ok(findings)
 }

@@ -48,6 +48,8 @@ pub struct SessionRow {
     pub ended_at: Option<u64>,
     /// Transaction of its end.
     pub ended_tx: Option<TransactionId>,
+    /// Time of the block of its end.
+    pub ended_time: Option<u64>,
     /// Position of the newest event.
     pub updated_at: u64,
 }
@@ -79,6 +81,7 @@ impl SessionRow {
             opened_tx: row.transaction("opened_tx")?,
             ended_at: row.opt_u64("ended_at")?,
             ended_tx: row.opt_transaction("ended_tx")?,
+            ended_time: row.opt_u64("ended_time")?,
             updated_at: row.u64("updated_at")?,
         })
     }
@@ -115,6 +118,7 @@ impl SessionRow {
             self.opened_tx.into(),
             self.ended_at.into(),
             self.ended_tx.into(),
+            self.ended_time.into(),
             self.updated_at.into(),
         ]);
     }

@@ -75,6 +75,10 @@ table!(
      ("signature", Bytes)]
     ""
 );
+table!(pub(super) OUTCOMES = "market_outcomes"
+    [("operator_index", Int), PROVIDER, ("hour", Int), ("requests", Int), ("failures", Int), ("probes", Int), ("probe_failures", Int)]
+    "ON CONFLICT (provider_id, hour, operator_index) DO UPDATE SET requests = excluded.requests, failures = excluded.failures,
+     probes = excluded.probes, probe_failures = excluded.probe_failures");
 table!(pub(super) PROVIDERS = "market_providers"
     [("id", Int), ("owner", Bytes), ("version", Int), ("content_hash", Bytes), ("earned", Int), ("withdrawn", Int), ("uncovered", Int),
      ("sessions", Int), ("open_sessions", Int), ("closed", Int), ("receipts", Int), ("registered_at", Int), UPDATED]
@@ -99,10 +103,10 @@ table!(pub(super) SESSIONS = "market_sessions"
     [("id", Int), ESCROW, ("agent", Bytes), PROVIDER, ("provider_version", Int), ("content_hash", Bytes), ("meter", Bytes),
      ("session_limit", Int), ("deadline", Int), ("by_signature", Int), ("status", Int), ("cost", Int), ("uncovered", Int),
      ("receipt_count", Int), ("receipts_root", Bytes), ("closing_number", Int), ("opened_at", Int), ("opened_tx", Bytes),
-     ("ended_at", Int), ("ended_tx", Bytes), UPDATED]
+     ("ended_at", Int), ("ended_tx", Bytes), ("ended_time", Int), UPDATED]
     "ON CONFLICT (id) DO UPDATE SET agent = excluded.agent, provider_id = excluded.provider_id,
      provider_version = excluded.provider_version, content_hash = excluded.content_hash, meter = excluded.meter,
      session_limit = excluded.session_limit, deadline = excluded.deadline, by_signature = excluded.by_signature, status = excluded.status,
      cost = excluded.cost, uncovered = excluded.uncovered, receipt_count = excluded.receipt_count, receipts_root = excluded.receipts_root,
      closing_number = excluded.closing_number, opened_at = excluded.opened_at, opened_tx = excluded.opened_tx,
-     ended_at = excluded.ended_at, ended_tx = excluded.ended_tx, updated_at = excluded.updated_at");
+     ended_at = excluded.ended_at, ended_tx = excluded.ended_tx, ended_time = excluded.ended_time, updated_at = excluded.updated_at");

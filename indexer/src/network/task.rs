@@ -5,7 +5,7 @@ use std::time::Duration;
 use compute_futures_protocol::Address;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connect, Network};
+use super::{Connect, Meters, Network};
 use crate::{
     config::Config,
     error::{IndexerError, Result},
@@ -24,11 +24,18 @@ pub(crate) struct Task {
     config: Config,
     connect: Connect,
     fetcher: Fetcher,
+    meters: Option<Meters>,
 }
 
 impl Task {
-    pub(super) fn new(network: Network, config: Config, connect: Connect, fetcher: Fetcher) -> Self {
-        Self { network, config, connect, fetcher }
+    pub(super) fn new(
+        network: Network,
+        config: Config,
+        connect: Connect,
+        fetcher: Fetcher,
+        meters: Option<Meters>,
+    ) -> Self {
+        Self { network, config, connect, fetcher, meters }
     }
 
     /// Until told to stop.
@@ -36,7 +43,7 @@ impl Task {
     /// # Errors
     /// What waiting does not mend: the network stays served from what is stored, and says so in its status.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
-        let Self { network, config, connect, fetcher } = self;
+        let Self { network, config, connect, fetcher, meters } = self;
         let halted = |error: IndexerError| {
             tracing::error!(network = %network.chain, %error, "this network is not followed");
             network.feed.halted(error.to_string());
@@ -50,7 +57,11 @@ impl Task {
             return halted(error);
         }
         // Published receipts do not need the chain.
-        let fetching = tokio::spawn(fetcher.run(stop.clone()));
+        let mut asking = vec![tokio::spawn(fetcher.run(stop.clone()))];
+        if let Some(Meters { receipts, outcomes }) = meters {
+            asking.push(tokio::spawn(receipts.run(stop.clone())));
+            asking.push(tokio::spawn(outcomes.run(stop.clone())));
+        }
         let started = tokio::select! {
             () = stop.cancelled() => Ok(None),
             started = until_it_passes(&network, "the chain", || try_start(&network, &config, &connect)) => started.map(Some),
@@ -60,8 +71,10 @@ impl Task {
             Ok(None) => {}
             Err(error) => return halted(error),
         }
-        if let Err(failure) = fetching.await {
-            tracing::error!(network = %network.chain, %failure, "fetching receipts ended badly");
+        for task in asking {
+            if let Err(failure) = task.await {
+                tracing::error!(network = %network.chain, %failure, "asking relayers ended badly");
+            }
         }
         Ok(())
     }

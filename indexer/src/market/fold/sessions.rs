@@ -87,6 +87,7 @@ impl Fold {
             opened_tx: tx,
             ended_at: None,
             ended_tx: None,
+            ended_time: None,
             updated_at: at,
         };
         if self.known.sessions.insert(id, row).is_some() {
@@ -199,10 +200,10 @@ impl Fold {
     /// A session that is over now: counted, and no longer open. The money is its caller's.
     pub(super) fn end(&mut self, id: SessionId, status: SessionStatus) {
         self.touch(Key::Session(id));
-        let (at, tx) = (self.at.as_u64(), self.tx);
+        let (at, tx, now) = (self.at.as_u64(), self.tx, self.now);
         let Some(row) = self.known.sessions.get_mut(&id) else { return };
         let was_open = std::mem::replace(&mut row.state.status, status) == SessionStatus::Open;
-        (row.ended_at, row.ended_tx, row.updated_at) = (Some(at), Some(tx), at);
+        (row.ended_at, row.ended_tx, row.ended_time, row.updated_at) = (Some(at), Some(tx), Some(now), at);
         let provider = row.provider_id;
         if was_open {
             let escrow = self.escrow(id.escrow());

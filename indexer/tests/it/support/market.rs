@@ -264,19 +264,20 @@ impl Market {
     /// One verb, chosen by the dice; what the contract would refuse does nothing.
     pub fn act(&mut self, chain: Chain, dice: &mut Dice, now: u64, events: &mut Vec<MarketEvent>) {
         let who = |byte| somebody(chain, byte);
-        if self.providers.is_empty() || (self.providers.len() < 4 && dice.roll(12) == 0) {
+        if self.providers.is_empty() || (self.providers.len() < 6 && dice.roll(12) == 0) {
             let owner = who(0x50 + u8::try_from(self.providers.len()).unwrap());
             self.register(owner, content(1 + dice.roll(500)), events);
             return;
         }
         let all = agents(chain);
-        if self.escrows.is_empty() || (self.escrows.len() < 8 && dice.roll(8) == 0) {
+        if self.escrows.is_empty() || (self.escrows.len() < 24 && dice.roll(10) == 0) {
             let open_to_all = dice.roll(3) == 0;
             let meter = (open_to_all || dice.roll(2) == 0).then(|| who(0x40));
             let agents =
                 if open_to_all { Vec::new() } else { all[..1 + usize::try_from(dice.roll(2)).unwrap()].to_vec() };
             let creator = who(0x20 + u8::try_from(dice.roll(3)).unwrap());
-            let expiry = now + 1 + dice.roll(120);
+            let longest = *dice.pick(&[40, 600, 5_000]);
+            let expiry = now + 1 + dice.roll(longest);
             let terms = EscrowTerms { creator, expiry, session_limit: usdc(5_000_000), meter, open_to_all, agents };
             self.create(&terms, 1 + dice.roll(40_000_000), now, events);
             return;
@@ -284,14 +285,14 @@ impl Market {
         let provider = u32::try_from(dice.roll(self.providers.len() as u64)).unwrap() + 1;
         let id = u32::try_from(dice.roll(self.escrows.len() as u64)).unwrap() + 1;
         let agent = *dice.pick(&all);
-        match dice.roll(16) {
+        match dice.roll(24) {
             0 => self.fund(id, agent, 1 + dice.roll(9_000_000), now, events),
             1 => self.refund(id, 1 + dice.roll(9_000_000), events),
             2 | 3 => self.expire(id, now, events),
             4 if !self.providers[provider as usize - 1].retired => {
                 self.update(provider, content(1 + dice.roll(500)), events)
             }
-            5 if dice.roll(6) == 0 && !self.providers[provider as usize - 1].retired => self.retire(provider, events),
+            5 if provider > 2 && !self.providers[provider as usize - 1].retired => self.retire(provider, events),
             6 => {
                 let earnings = self.providers[provider as usize - 1].earnings;
                 if earnings > 0 {
@@ -306,9 +307,10 @@ impl Market {
                     events.push(MarketEvent::AgentAdded { escrow_id: id, agent });
                 }
             }
-            8..=11 => {
+            8..=15 => {
                 let meter = self.escrow(id).meter.unwrap_or(who(0x41));
-                let (limit, deadline) = (1 + dice.roll(4_000_000), now + dice.roll(30));
+                let most = *dice.pick(&[300_000, 300_000, 4_000_000]);
+                let (limit, deadline) = (1 + dice.roll(most), now + dice.roll(30));
                 self.open(id, agent, provider, meter, limit, deadline, dice.roll(2) == 0, now, events);
             }
             chosen => {
@@ -317,13 +319,13 @@ impl Market {
                     return;
                 }
                 let session = SessionId::new(id, u32::try_from(dice.roll(count)).unwrap() + 1).unwrap();
-                if chosen == 12 {
+                if chosen < 18 {
                     self.lapse(session, now, events);
                     return;
                 }
                 let receipts = u32::try_from(dice.roll(4)).unwrap();
                 let root = if receipts == 0 { B256::ZERO } else { keccak256(dice.roll(u64::MAX).to_be_bytes()) };
-                let cost = if receipts == 0 { 0 } else { dice.roll(5_000_000) };
+                let cost = if receipts == 0 { 0 } else { dice.roll(1_000_000) };
                 self.close(session, cost, (receipts, root), now, events);
             }
         }

@@ -4,6 +4,7 @@ pub mod app;
 pub mod databases;
 pub mod fake;
 pub mod market;
+pub mod meter;
 pub mod payment;
 pub mod scenario;
 pub mod world;
