@@ -6,6 +6,7 @@ mod following;
 mod http;
 mod market;
 mod market_http;
+mod market_lies;
 mod market_real;
 mod market_receipts;
 mod networks;
