@@ -2,7 +2,7 @@
 //!
 //! Everything that belongs to one chain is a `network`; several share the process and the port, and nothing else (ADR 012).
 //! One event walks `follow` (chain → ranges) → `project` (events → rows) → `store` (rows → SQL); one request walks
-//! `http/<resource>` → `store`. `receipts` fetches what operators publish and checks it; `audit` re-derives an account's
+//! `http/<resource>` → `store`. `market` does the same for the marketplace, with the same cursor. `receipts` fetches what operators publish and checks it; `audit` re-derives an account's
 //! charges from chain and receipts alone. Everything stored is derived from the chain and can be deleted.
 
 pub mod audit;
@@ -11,6 +11,7 @@ pub mod error;
 mod failpoint;
 pub mod follow;
 pub mod http;
+pub mod market;
 pub mod network;
 pub mod project;
 pub mod receipts;

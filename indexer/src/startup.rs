@@ -1,8 +1,7 @@
 //! Wiring: networks, HTTP; and stopping them in the other order.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
-use compute_futures_chain::ChainReader;
 use futures::future::Either;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     error::{IndexerError, Result},
+    follow::Source,
     http::{self, Api, Limits},
     network::{Connect, Network, as_configured, at_hand},
 };
@@ -48,17 +48,12 @@ pub async fn run_with(config: Config, options: Options, shutdown: CancellationTo
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_on(
-    config: Config,
-    readers: Vec<Arc<dyn ChainReader>>,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<()> {
+pub async fn run_on(config: Config, chains: Vec<Source>, options: Options, shutdown: CancellationToken) -> Result<()> {
     config.validate()?;
-    if readers.len() != config.networks().count() {
+    if chains.len() != config.networks().count() {
         return Err(IndexerError::Config("as many chains as networks are enabled".into()));
     }
-    serve(config, readers.into_iter().map(at_hand).collect(), options, shutdown).await
+    serve(config, chains.into_iter().map(at_hand).collect(), options, shutdown).await
 }
 
 async fn serve(config: Config, connects: Vec<Connect>, options: Options, shutdown: CancellationToken) -> Result<()> {

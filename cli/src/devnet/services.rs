@@ -119,6 +119,9 @@ rpc_urls = ["{rpc}"]
 contract = "{contract}"
 token = "{token}"
 deployment_block = {deployment_block}
+market_registry = "{market_registry}"
+market_escrow = "{market_escrow}"
+market_deployment_block = {market_block}
 database_url = "sqlite:{database}"
 operators = {operators}
 "#,
@@ -126,6 +129,9 @@ operators = {operators}
             contract = chain.contract,
             token = chain.usdc,
             deployment_block = chain.deployment_block,
+            market_registry = chain.market.registry,
+            market_escrow = chain.market.escrow,
+            market_block = chain.market_block,
             database = dir.join("indexer.db").display(),
             operators = source(operators[0])?,
         ),
@@ -138,12 +144,17 @@ enabled = true
 rpc_urls = ["{rpc}"]
 contract = "{contract}"
 deployment_block = {deployment_slot}
+market_registry = "{market_registry}"
+market_escrow = "{market_escrow}"
+market_deployment_block = {deployment_slot}
 database_url = "sqlite:{database}"
 operators = {operators}
 "#,
             rpc = chain.rpc_url,
             contract = compute_futures_chain::solana::local::PROGRAM,
             deployment_slot = chain.deployment_slot,
+            market_registry = compute_futures_chain::solana::local::MARKET.registry,
+            market_escrow = compute_futures_chain::solana::local::MARKET.escrow,
             database = dir.join("indexer-solana.db").display(),
             operators = source(operators[1])?,
         ),

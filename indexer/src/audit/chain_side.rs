@@ -61,7 +61,7 @@ impl ChainSide {
         let mut trail = Trail { id, batches: Vec::new(), delegates: Vec::new() };
         let config = FollowConfig::default();
         let mut size = RangeSize::new(&config);
-        let mut ranges = Prefetch::new(Arc::clone(&reader), reader.deployment_block(), latest, config.prefetch);
+        let mut ranges = Prefetch::new(Arc::clone(&reader).into(), reader.deployment_block(), latest, config.prefetch);
         while let Some(range) = ranges.next(&mut size).await {
             for event in range?.events.iter().filter(|event| event.kind.operator_index() == Some(index)) {
                 let floor = |batch| fold.account(id).map_or(0, |row| row.state.discount.at(batch));

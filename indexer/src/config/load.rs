@@ -90,6 +90,7 @@ impl Config {
             ("receipts.timeout_seconds", self.receipts.timeout_seconds),
             ("receipts.max_bytes", self.receipts.max_bytes),
             ("receipts.retry_seconds", self.receipts.retry_seconds),
+            ("market.outcomes_seconds", self.market.outcomes_seconds),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return refuse(format!("{key} is 0; write a number above it"));
@@ -118,7 +119,15 @@ impl NetworkConfig {
                 "{section}.contract is not set; write the address of ComputeFutures, or set {section}.enabled = false"
             ));
         }
-        for (key, address) in [("contract", self.contract), ("token", self.token)] {
+        let market = [("market_registry", self.market_registry), ("market_escrow", self.market_escrow)];
+        let unset: Vec<_> = market.iter().filter(|(_, address)| address.is_zero()).collect();
+        if let [(missing, _)] = unset[..] {
+            return refuse(format!(
+                "{section}.{missing} is not set; a marketplace has both addresses, none has neither"
+            ));
+        }
+        let market = market.into_iter().filter(|_| self.has_market());
+        for (key, address) in [("contract", self.contract), ("token", self.token)].into_iter().chain(market) {
             if Domain::new(self.network, address).is_err() {
                 return refuse(format!("{section}.{key} is {address}, which is no address on {}", self.network));
             }
@@ -206,6 +215,7 @@ mod tests {
         assert!(refusal(|c| c.base.enabled = false).contains("no network"));
         assert!(refusal(|c| c.solana.enabled = true).contains("solana.contract"));
         assert!(refusal(|c| c.follow.prefetch = 0).contains("follow.prefetch"));
+        assert!(refusal(|c| c.market.outcomes_seconds = 0).contains("market.outcomes_seconds"));
     }
 
     #[test]
@@ -221,6 +231,22 @@ mod tests {
         let mut off = with_solana(|c| c.solana.contract = c.base.contract);
         off.solana.enabled = false;
         off.validate().unwrap();
+    }
+
+    #[test]
+    fn a_marketplace_is_named_by_both_addresses_of_its_chain() {
+        let one = Address::repeat_byte(1);
+        let refusal = |change: fn(&mut NetworkConfig, Address)| refusal(|c| change(&mut c.base, one));
+        assert!(refusal(|n, one| n.market_registry = one).contains("base.market_escrow"));
+        assert!(refusal(|n, one| n.market_escrow = one).contains("base.market_registry"));
+        let there = with_solana(|c| {
+            c.solana.market_registry = c.solana.contract;
+            c.solana.market_escrow = c.solana.contract;
+        });
+        there.validate().unwrap();
+        let mut elsewhere = there;
+        elsewhere.solana.market_escrow = one;
+        assert!(elsewhere.validate().unwrap_err().to_string().contains("solana.market_escrow"));
     }
 
     #[test]

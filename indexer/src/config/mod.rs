@@ -23,6 +23,7 @@ pub struct Config {
     pub follow: FollowConfig,
     pub solvency: SolvencyConfig,
     pub receipts: ReceiptsConfig,
+    pub market: MarketConfig,
     pub log: LogConfig,
 }
 
@@ -36,6 +37,7 @@ impl Default for Config {
             follow: FollowConfig::default(),
             solvency: SolvencyConfig::default(),
             receipts: ReceiptsConfig::default(),
+            market: MarketConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -138,6 +140,20 @@ pub struct ReceiptsConfig {
 impl Default for ReceiptsConfig {
     fn default() -> Self {
         Self { concurrency: 4, timeout_seconds: 30, max_bytes: 64 << 20, retry_seconds: 5 }
+    }
+}
+
+/// `[market]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct MarketConfig {
+    pub outcomes_seconds: u64,
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self { outcomes_seconds: 60 }
     }
 }
 

@@ -29,6 +29,12 @@ pub struct NetworkConfig {
     pub token: Address,
     /// On Solana the slot.
     pub deployment_block: u64,
+    /// ProviderRegistry; zero, with the next: no marketplace is followed. On Solana the program.
+    pub market_registry: Address,
+    /// ComputeEscrow; on Solana the program.
+    pub market_escrow: Address,
+    /// On Solana the slot.
+    pub market_deployment_block: u64,
     pub database_url: String,
     /// By operator index (as text: environment variables and TOML keys are text).
     pub operators: BTreeMap<String, OperatorSource>,
@@ -45,6 +51,9 @@ impl NetworkConfig {
             contract: Address::ZERO,
             token: USDC_ON_BASE,
             deployment_block: 0,
+            market_registry: Address::ZERO,
+            market_escrow: Address::ZERO,
+            market_deployment_block: 0,
             database_url: "sqlite:compute-futures-indexer.db".into(),
             operators: BTreeMap::new(),
         }
@@ -61,9 +70,18 @@ impl NetworkConfig {
             contract: nobody.into(),
             token: usdc_mint(Chain::Solana).unwrap_or(nobody).into(),
             deployment_block: 0,
+            market_registry: nobody.into(),
+            market_escrow: nobody.into(),
+            market_deployment_block: 0,
             database_url: "sqlite:compute-futures-indexer-solana.db".into(),
             operators: BTreeMap::new(),
         }
+    }
+
+    /// Whether a marketplace is named.
+    #[must_use]
+    pub fn has_market(&self) -> bool {
+        !self.market_escrow.is_zero()
     }
 
     /// The section it stands in.
@@ -83,6 +101,9 @@ impl fmt::Debug for NetworkConfig {
             .field("contract", &self.contract)
             .field("token", &self.token)
             .field("deployment_block", &self.deployment_block)
+            .field("market_registry", &self.market_registry)
+            .field("market_escrow", &self.market_escrow)
+            .field("market_deployment_block", &self.market_deployment_block)
             .field("database_url", &"hidden")
             .field("operators", &self.operators)
             .finish()

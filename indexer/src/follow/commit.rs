@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use compute_futures_chain::{BlockRef, ChainEvent, Heads};
+use compute_futures_chain::{BlockRef, ChainEvent, EventMeta, Heads, market::MarketEvent};
 use compute_futures_protocol::{AccountId, B256, Terms};
 
 use super::Progress;
 use crate::{
     error::{IndexerError, Result},
     failpoint::failpoint,
+    market,
     project::{AccountRow, BLOCKS, Fold, OperatorRow, touched},
     store::{Bulk, Row, Store, Tx},
 };
@@ -20,8 +21,29 @@ pub struct Range {
     pub end: BlockRef,
     /// Every block of the range that can still be replaced; may be empty in settled history.
     pub blocks: Vec<BlockRef>,
-    /// All events of the range, in order.
+    /// All events of the contract in the range, in order.
     pub events: Vec<ChainEvent>,
+    /// The marketplace's; `None` when none is followed.
+    pub market: Option<Vec<ChainEvent<MarketEvent>>>,
+}
+
+impl Range {
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len() + self.market.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Whether nothing happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn metas(&self) -> impl Iterator<Item = &EventMeta> {
+        let market = self.market.iter().flatten().map(|event| &event.meta);
+        self.events.iter().map(|event| &event.meta).chain(market)
+    }
 }
 
 /// What a commit did.
@@ -52,13 +74,19 @@ pub async fn commit(store: &Store, progress: &Progress, range: Range, heads: &He
     for bulk in folded.bulks {
         tx.insert(bulk).await?;
     }
+    let mut discrepancies = folded.discrepancies.len() as u64;
+    if let Some(events) = &range.market {
+        // Boxed: a large future inside a large one.
+        let blocks = (progress.block_number, range.end.number);
+        discrepancies += Box::pin(market::write(&mut tx, events, blocks, floor)).await?;
+    }
     failpoint!("indexer::mid_range");
     tx.insert(blocks(&range)).await?;
     forget(&mut tx, floor).await?;
     failpoint!("indexer::before_commit");
     tx.commit().await?;
     failpoint!("indexer::after_commit");
-    Ok(Committed { progress: next, accounts: folded.accounts, discrepancies: folded.discrepancies.len() as u64 })
+    Ok(Committed { progress: next, accounts: folded.accounts, discrepancies })
 }
 
 /// The fold, with everything stored about the accounts and operators the events concern.
@@ -93,8 +121,8 @@ fn blocks(range: &Range) -> Bulk {
     for block in range.blocks.iter().chain([&range.end]) {
         known.insert(block.number, (block.hash, block.timestamp, false));
     }
-    for event in &range.events {
-        known.insert(event.meta.block_number, (event.meta.block_hash, event.meta.block_timestamp, true));
+    for meta in range.metas() {
+        known.insert(meta.block_number, (meta.block_hash, meta.block_timestamp, true));
     }
     let mut bulk = Bulk::new(&BLOCKS);
     for (number, (hash, timestamp, has_events)) in known {
@@ -107,5 +135,5 @@ fn blocks(range: &Range) -> Bulk {
 async fn forget(tx: &mut Tx, floor: u64) -> Result<()> {
     tx.execute("DELETE FROM undo WHERE block_number <= $1", &[floor.into()]).await?;
     tx.execute("DELETE FROM blocks WHERE number < $1 AND has_events = 0", &[floor.into()]).await?;
-    Ok(())
+    market::forget(tx, floor).await
 }

@@ -1,12 +1,12 @@
 //! Getting ranges from the chain: several at once while catching up, sized by how many events they hold.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use compute_futures_chain::{BlockRef, ChainError, ChainReader};
+use compute_futures_chain::{BlockRef, ChainError, EventMeta};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Range;
+use super::{Range, Source};
 use crate::{config::FollowConfig, error::Result};
 
 /// Blocks in the first range, before anything is known about their density.
@@ -63,7 +63,7 @@ const SMALLER: u32 = 3;
 
 /// Ranges of settled history, in order, fetched ahead of whoever writes them. Dropping it stops what is under way.
 pub(crate) struct Prefetch {
-    reader: Arc<dyn ChainReader>,
+    source: Source,
     next: u64,
     target: u64,
     prefetch: usize,
@@ -80,8 +80,8 @@ struct Fetch {
 impl Prefetch {
     /// Blocks `from..=target`.
     #[must_use]
-    pub(crate) fn new(reader: Arc<dyn ChainReader>, from: u64, target: u64, prefetch: usize) -> Self {
-        Self { reader, next: from, target, prefetch, failures: 0, under_way: VecDeque::new() }
+    pub(crate) fn new(source: Source, from: u64, target: u64, prefetch: usize) -> Self {
+        Self { source, next: from, target, prefetch, failures: 0, under_way: VecDeque::new() }
     }
 
     /// The next range; `None` when all are done. A range that fails is asked for again in smaller pieces: endpoints that
@@ -97,7 +97,7 @@ impl Prefetch {
             match fetched {
                 Ok(range) => {
                     self.failures = 0;
-                    size.served(blocks, range.events.len());
+                    size.served(blocks, range.len());
                     return Some(Ok(range));
                 }
                 Err(ChainError::Unavailable(reason)) if blocks > 1 && self.failures < SMALLER => {
@@ -116,19 +116,21 @@ impl Prefetch {
         while self.under_way.len() < size.ahead(self.prefetch) && self.next <= self.target {
             let (from, to) = (self.next, self.target.min(self.next + size.blocks() - 1));
             self.next = to + 1;
-            let reader = Arc::clone(&self.reader);
+            let source = self.source.clone();
             // A task of its own: decoding uses another core than folding.
-            let task = AbortOnDropHandle::new(tokio::spawn(async move { settled(&*reader, from, to).await }));
+            let task = AbortOnDropHandle::new(tokio::spawn(async move { settled(&source, from, to).await }));
             self.under_way.push_back(Fetch { from, blocks: to - from + 1, task });
         }
     }
 }
 
 /// A range that cannot be replaced any more.
-async fn settled(reader: &dyn ChainReader, from: u64, to: u64) -> Result<Range, ChainError> {
-    let (events, end) = futures::try_join!(reader.events(from, to), reader.block(to))?;
+async fn settled(source: &Source, from: u64, to: u64) -> Result<Range, ChainError> {
+    let chain = &source.chain;
+    let (events, market, end) =
+        futures::try_join!(chain.events(from, to), source.market_events(from, to), chain.block(to))?;
     let end = end.ok_or_else(|| ChainError::Unavailable(format!("the RPC does not have block {to} yet")))?;
-    Ok(Range { end, blocks: Vec::new(), events })
+    Ok(Range { end, blocks: Vec::new(), events, market })
 }
 
 /// A range that may still be replaced, with its headers; `None` when it was replaced while it was fetched, or does not follow
@@ -137,14 +139,14 @@ async fn settled(reader: &dyn ChainReader, from: u64, to: u64) -> Result<Range, 
 /// Headers come first: then a block that is replaced in between leaves a stored hash that is not the chain's any more, which
 /// the next look finds. The other way round, new headers could stand over old events.
 pub(super) async fn unsettled(
-    reader: &dyn ChainReader,
+    source: &Source,
     parent: &BlockRefHash,
     from: u64,
     to: u64,
     size: &mut RangeSize,
 ) -> Result<Option<Range>, ChainError> {
     let blocks: Vec<Option<BlockRef>> =
-        stream::iter(from..=to).map(|number| reader.block(number)).buffered(HEADERS).try_collect().await?;
+        stream::iter(from..=to).map(|number| source.chain.block(number)).buffered(HEADERS).try_collect().await?;
     let Some(blocks) = blocks.into_iter().collect::<Option<Vec<BlockRef>>>() else {
         return Ok(None);
     };
@@ -158,19 +160,22 @@ pub(super) async fn unsettled(
     let Some(end) = blocks.last().copied() else {
         return Ok(None);
     };
-    let events = match reader.events(from, to).await {
-        Ok(events) => events,
+    let (events, market) = match futures::try_join!(source.chain.events(from, to), source.market_events(from, to)) {
+        Ok(both) => both,
         Err(error) => {
             size.failed();
             return Err(error);
         }
     };
-    size.served(to - from + 1, events.len());
-    let in_place = events.iter().all(|event| {
-        let index = event.meta.block_number.checked_sub(from).and_then(|i| usize::try_from(i).ok());
-        index.and_then(|i| blocks.get(i)).is_some_and(|block| block.hash == event.meta.block_hash)
-    });
-    Ok(in_place.then_some(Range { end, blocks, events }))
+    let stands = |meta: &EventMeta| {
+        let index = meta.block_number.checked_sub(from).and_then(|i| usize::try_from(i).ok());
+        index.and_then(|i| blocks.get(i)).is_some_and(|block| block.hash == meta.block_hash)
+    };
+    let in_place =
+        events.iter().all(|event| stands(&event.meta)) && market.iter().flatten().all(|event| stands(&event.meta));
+    let range = Range { end, blocks, events, market };
+    size.served(to - from + 1, range.len());
+    Ok(in_place.then_some(range))
 }
 
 /// Hash of the block a range must follow.

@@ -9,6 +9,7 @@ use super::Progress;
 use crate::{
     error::{IndexerError, Result},
     failpoint::failpoint,
+    market,
     project::{self, AccountRow, OperatorRow, Position, ROLLED_BACK, UndoKind},
     store::{Store, Tx},
 };
@@ -54,6 +55,7 @@ pub async fn roll_back(store: &Store, progress: &Progress, to: u64) -> Result<(P
     for statement in ROLLED_BACK {
         tx.execute(statement, &[from.into()]).await?;
     }
+    market::roll_back(&mut tx, to).await?;
     tx.execute("DELETE FROM undo WHERE block_number > $1", &[to.into()]).await?;
     tx.execute("DELETE FROM blocks WHERE number > $1", &[to.into()]).await?;
     failpoint!("indexer::mid_rollback");

@@ -112,7 +112,7 @@ fn discrepancy(row: &Row, now: &Now) -> Result<(u64, DiscrepancyAnswer)> {
 }
 
 /// Up to `limit` positions, with everything at each.
-fn whole_positions(mut items: Vec<(u64, DiscrepancyAnswer)>, limit: usize, now: &Now) -> Page<DiscrepancyAnswer> {
+pub(super) fn whole_positions<T>(mut items: Vec<(u64, T)>, limit: usize, now: &Now) -> Page<T> {
     let mut positions: Vec<u64> = items.iter().map(|(position, _)| *position).collect();
     positions.dedup();
     let last = positions.get(limit - 1).copied().filter(|_| positions.len() > limit);

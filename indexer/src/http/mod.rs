@@ -10,6 +10,7 @@ mod history;
 mod input;
 mod limit;
 mod live;
+mod market;
 mod networks;
 mod operators;
 mod receipts;
@@ -29,6 +30,7 @@ use axum::{
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -42,12 +44,17 @@ pub use self::limit::Limits;
 use self::{error::ApiError, subscribers::Subscribers};
 use crate::{config::ServerConfig, error::IndexerError, network::Network};
 
+/// Questions that read many rows answered at once, of all networks.
+const HEAVY: usize = 2;
+
 /// What handlers share.
 #[derive(Clone)]
 pub struct Api {
     networks: Arc<[Network]>,
     subscribers: Arc<Subscribers>,
     heartbeat_seconds: u64,
+    /// Places for questions that read many rows: they wait for each other, and nobody else for them.
+    heavy: Arc<Semaphore>,
     metrics: Option<PrometheusHandle>,
     shutdown: CancellationToken,
 }
@@ -65,6 +72,7 @@ impl Api {
             networks: networks.into(),
             subscribers: Arc::new(Subscribers::new(config)),
             heartbeat_seconds: config.heartbeat_seconds,
+            heavy: Arc::new(Semaphore::new(HEAVY)),
             metrics,
             shutdown,
         }
@@ -116,6 +124,7 @@ fn paths() -> (Router<Api>, OpenApi) {
         .routes(routes!(batches::list))
         .routes(routes!(batches::get))
         .routes(routes!(batches::rows))
+        .merge(market())
         .routes(routes!(networks::list))
         .routes(routes!(totals::totals))
         .routes(routes!(totals::solvency))
@@ -128,6 +137,28 @@ fn paths() -> (Router<Api>, OpenApi) {
     let (_, live) = OpenApiRouter::<Api>::default().routes(routes!(live::events)).split_for_parts();
     document.merge(live);
     (router, document)
+}
+
+/// What belongs to the marketplace.
+fn market() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(market::providers::list))
+        .routes(routes!(market::providers::get))
+        .routes(routes!(market::providers::contents))
+        .routes(routes!(market::metrics::get))
+        .routes(routes!(market::history::of_provider))
+        .routes(routes!(market::escrows::list))
+        .routes(routes!(market::escrows::get))
+        .routes(routes!(market::escrows::agents))
+        .routes(routes!(market::history::of_escrow))
+        .routes(routes!(market::sessions::list))
+        .routes(routes!(market::sessions::get))
+        .routes(routes!(market::receipts::of_session))
+        .routes(routes!(market::receipts::get))
+        .routes(routes!(market::history::of_session))
+        .routes(routes!(market::totals::totals))
+        .routes(routes!(market::totals::solvency))
+        .routes(routes!(market::discrepancies::list))
 }
 
 /// The API as OpenAPI, without a running service.

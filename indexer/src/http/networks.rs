@@ -36,6 +36,9 @@ pub(super) struct NetworkEntry {
     pub contract: String,
     /// USDC; on Solana its mint.
     pub token: String,
+    /// The marketplace, where one is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market: Option<MarketAddresses>,
     /// Whether its answers are fresh.
     pub ready: bool,
     /// Why they are not.
@@ -44,6 +47,16 @@ pub(super) struct NetworkEntry {
     /// How following goes; absent while nothing is stored yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+}
+
+/// A marketplace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MarketAddresses {
+    /// ProviderRegistry; on Solana the program.
+    pub registry: String,
+    /// ComputeEscrow; on Solana the program.
+    pub escrow: String,
 }
 
 /// The networks this indexer follows, and how that goes.
@@ -57,6 +70,10 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<NetworkList>>
             name: network.chain.v1_name(),
             contract: answer::address(network.contract),
             token: answer::address(network.token),
+            market: network.market.map(|market| MarketAddresses {
+                registry: answer::address(market.registry),
+                escrow: answer::address(market.escrow),
+            }),
             ready: reason.is_none(),
             reason,
             // One network's database away must not hide the others.

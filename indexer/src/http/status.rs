@@ -51,6 +51,21 @@ pub(super) struct Status {
     pub documents_refused: u64,
     /// Stored discrepancies.
     pub discrepancies: u64,
+    /// The marketplace, where one is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market: Option<MarketStatus>,
+}
+
+/// What is open on the marketplace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MarketStatus {
+    /// Closed sessions whose receipts are still to be fetched.
+    pub documents_pending: u64,
+    /// Closed sessions whose published receipts do not hold.
+    pub documents_refused: u64,
+    /// Stored discrepancies.
+    pub discrepancies: u64,
 }
 
 /// How following goes, which block answers speak of, and what is open.
@@ -68,6 +83,14 @@ pub(super) async fn of(network: &Network) -> ApiResult<Status> {
     let documents_pending = count("SELECT COUNT(*) AS n FROM documents WHERE state = 0").await?;
     let documents_refused = count("SELECT COUNT(*) AS n FROM documents WHERE state = 2").await?;
     let discrepancies = count("SELECT COUNT(*) AS n FROM discrepancies").await?;
+    let market = match network.market {
+        None => None,
+        Some(_) => Some(MarketStatus {
+            documents_pending: count("SELECT COUNT(*) AS n FROM market_documents WHERE state = 0").await?,
+            documents_refused: count("SELECT COUNT(*) AS n FROM market_documents WHERE state = 2").await?,
+            discrepancies: count("SELECT COUNT(*) AS n FROM market_discrepancies").await?,
+        }),
+    };
     let follow = network.feed.status();
     let head = follow.head.map(|head| head.number);
     Ok(Status {
@@ -85,6 +108,7 @@ pub(super) async fn of(network: &Network) -> ApiResult<Status> {
         documents_pending,
         documents_refused,
         discrepancies,
+        market,
         as_of: (&now).into(),
     })
 }

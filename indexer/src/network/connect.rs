@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use compute_futures_chain::{
-    ChainReader,
-    evm::{EvmConfig, EvmReader},
-    solana::{SolanaConfig, SolanaReader},
+    evm::{EvmConfig, EvmMarket, EvmReader, MarketContracts},
+    market::MarketReader,
+    solana::{MarketPrograms, SolanaConfig, SolanaMarket, SolanaReader},
 };
 use futures::{FutureExt, future::BoxFuture};
 use url::Url;
@@ -13,14 +13,15 @@ use url::Url;
 use crate::{
     config::{FollowConfig, NetworkConfig},
     error::{IndexerError, Result},
+    follow::Source,
 };
 
 /// Tries to reach a chain; may be tried again.
-pub(crate) type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn ChainReader>>> + Send + Sync>;
+pub(crate) type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Source>> + Send + Sync>;
 
 /// A chain that is at hand already.
-pub(crate) fn at_hand(reader: Arc<dyn ChainReader>) -> Connect {
-    Box::new(move || futures::future::ready(Ok(Arc::clone(&reader))).boxed())
+pub(crate) fn at_hand(source: Source) -> Connect {
+    Box::new(move || futures::future::ready(Ok(source.clone())).boxed())
 }
 
 /// The chain of a section.
@@ -37,17 +38,45 @@ pub(crate) fn as_configured(network: &NetworkConfig, follow: &FollowConfig) -> R
         let mut evm = EvmConfig::new(network.network, urls, contract, token);
         evm.deployment_block = Some(network.deployment_block);
         evm.max_log_range = follow.max_range_blocks;
+        let market = match (network.market_registry.evm(), network.market_escrow.evm()) {
+            _ if !network.has_market() => None,
+            (Some(registry), Some(escrow)) => Some(MarketContracts { registry, escrow }),
+            _ => return Err(other("market_escrow")),
+        };
+        let block = network.market_deployment_block;
         return Ok(Box::new(move || {
             let evm = evm.clone();
-            async move { Ok(EvmReader::connect(evm).await? as Arc<dyn ChainReader>) }.boxed()
+            async move {
+                let chain = EvmReader::connect(evm).await?;
+                let market: Option<Arc<dyn MarketReader>> = match market {
+                    None => None,
+                    Some(at) => Some(EvmMarket::connect(Arc::clone(&chain), at, Some(block)).await?),
+                };
+                Ok(Source { chain, market })
+            }
+            .boxed()
         }));
     }
     let program = network.contract.solana().ok_or_else(|| other("contract"))?;
     let mut solana = SolanaConfig::new(network.network, urls, program);
     solana.deployment_slot = network.deployment_block;
+    let market = match (network.market_registry.solana(), network.market_escrow.solana()) {
+        _ if !network.has_market() => None,
+        (Some(registry), Some(escrow)) => Some(MarketPrograms { registry, escrow }),
+        _ => return Err(other("market_escrow")),
+    };
+    let slot = network.market_deployment_block;
     Ok(Box::new(move || {
         let solana = solana.clone();
-        async move { Ok(SolanaReader::connect(solana).await? as Arc<dyn ChainReader>) }.boxed()
+        async move {
+            let chain = SolanaReader::connect(solana).await?;
+            let market: Option<Arc<dyn MarketReader>> = match market {
+                None => None,
+                Some(at) => Some(SolanaMarket::connect(Arc::clone(&chain), at, slot).await?),
+            };
+            Ok(Source { chain, market })
+        }
+        .boxed()
     }))
 }
 

@@ -4,7 +4,9 @@
 mod connect;
 mod task;
 
-use compute_futures_protocol::{Address, Chain, Domain};
+use std::{sync::Arc, time::Duration};
+
+use compute_futures_protocol::{Address, Chain, Domain, market::MarketDomain};
 
 pub(crate) use connect::{Connect, as_configured, at_hand};
 pub(crate) use task::Task;
@@ -13,7 +15,8 @@ use crate::{
     config::{Config, NetworkConfig},
     error::{IndexerError, Result},
     follow::Feed,
-    receipts::Fetcher,
+    market::{MarketAt, OutcomePoller, SessionFetcher},
+    receipts::{self, Fetcher},
     store::Store,
 };
 
@@ -26,6 +29,8 @@ pub struct Network {
     pub contract: Address,
     /// USDC; on Solana its mint.
     pub token: Address,
+    /// The marketplace, where one is followed.
+    pub market: Option<MarketAt>,
     /// Its database, and nobody else's.
     pub store: Store,
     /// How following goes.
@@ -43,8 +48,44 @@ impl Network {
         let domain = Domain::new(network.network, network.contract)
             .map_err(|error| IndexerError::Config(format!("{}.contract: {error}", network.section())))?;
         let fetcher = Fetcher::new(store.clone(), feed.clone(), &config.receipts, &network.operators, domain)?;
-        let opened = Self { chain: network.network, contract: network.contract, token: network.token, store, feed };
-        let task = Task::new(opened.clone(), config.clone(), connect, fetcher);
+        let market = network.has_market().then_some(MarketAt {
+            registry: network.market_registry,
+            escrow: network.market_escrow,
+            deployment_block: network.market_deployment_block,
+        });
+        let (chain, contract, token) = (network.network, network.contract, network.token);
+        let opened = Self { chain, contract, token, market, store, feed };
+        let meters = match opened.market {
+            None => None,
+            Some(at) => Some(Meters::new(&opened, at, config, network)?),
+        };
+        let task = Task::new(opened.clone(), config.clone(), connect, fetcher, meters);
         Ok((opened, task))
+    }
+}
+
+/// What asks the relayers that meter sessions.
+pub(crate) struct Meters {
+    pub(crate) receipts: SessionFetcher,
+    pub(crate) outcomes: OutcomePoller,
+}
+
+impl Meters {
+    fn new(opened: &Network, at: MarketAt, config: &Config, network: &NetworkConfig) -> Result<Self> {
+        let domain = MarketDomain::new(opened.chain, at.escrow)
+            .map_err(|error| IndexerError::Config(format!("{}.market_escrow: {error}", network.section())))?;
+        let sources = Arc::new(receipts::clients(&config.receipts, &network.operators, opened.chain)?);
+        let (store, feed) = (opened.store.clone(), opened.feed.clone());
+        let every = Duration::from_secs(config.market.outcomes_seconds);
+        Ok(Self {
+            receipts: SessionFetcher {
+                store: store.clone(),
+                feed: feed.clone(),
+                config: config.receipts.clone(),
+                domain,
+                sources: Arc::clone(&sources),
+            },
+            outcomes: OutcomePoller { store, feed, every, sources },
+        })
     }
 }

@@ -1,15 +1,15 @@
 //! What runs for one network: reach its database and the chain, follow it, fetch receipts. A failure here is this network's alone.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use compute_futures_chain::ChainReader;
+use compute_futures_protocol::Address;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connect, Network};
+use super::{Connect, Meters, Network};
 use crate::{
     config::Config,
     error::{IndexerError, Result},
-    follow::{Follower, Progress},
+    follow::{Follower, Progress, Source},
     receipts::Fetcher,
 };
 
@@ -24,11 +24,18 @@ pub(crate) struct Task {
     config: Config,
     connect: Connect,
     fetcher: Fetcher,
+    meters: Option<Meters>,
 }
 
 impl Task {
-    pub(super) fn new(network: Network, config: Config, connect: Connect, fetcher: Fetcher) -> Self {
-        Self { network, config, connect, fetcher }
+    pub(super) fn new(
+        network: Network,
+        config: Config,
+        connect: Connect,
+        fetcher: Fetcher,
+        meters: Option<Meters>,
+    ) -> Self {
+        Self { network, config, connect, fetcher, meters }
     }
 
     /// Until told to stop.
@@ -36,7 +43,7 @@ impl Task {
     /// # Errors
     /// What waiting does not mend: the network stays served from what is stored, and says so in its status.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<()> {
-        let Self { network, config, connect, fetcher } = self;
+        let Self { network, config, connect, fetcher, meters } = self;
         let halted = |error: IndexerError| {
             tracing::error!(network = %network.chain, %error, "this network is not followed");
             network.feed.halted(error.to_string());
@@ -50,7 +57,11 @@ impl Task {
             return halted(error);
         }
         // Published receipts do not need the chain.
-        let fetching = tokio::spawn(fetcher.run(stop.clone()));
+        let mut asking = vec![tokio::spawn(fetcher.run(stop.clone()))];
+        if let Some(Meters { receipts, outcomes }) = meters {
+            asking.push(tokio::spawn(receipts.run(stop.clone())));
+            asking.push(tokio::spawn(outcomes.run(stop.clone())));
+        }
         let started = tokio::select! {
             () = stop.cancelled() => Ok(None),
             started = until_it_passes(&network, "the chain", || try_start(&network, &config, &connect)) => started.map(Some),
@@ -60,8 +71,10 @@ impl Task {
             Ok(None) => {}
             Err(error) => return halted(error),
         }
-        if let Err(failure) = fetching.await {
-            tracing::error!(network = %network.chain, %failure, "fetching receipts ended badly");
+        for task in asking {
+            if let Err(failure) = task.await {
+                tracing::error!(network = %network.chain, %failure, "asking relayers ended badly");
+            }
         }
         Ok(())
     }
@@ -90,10 +103,9 @@ async fn until_it_passes<T, F: Future<Output = Result<T>>>(
 
 /// The chain answers, and is the one the database belongs to.
 async fn try_start(network: &Network, config: &Config, connect: &Connect) -> Result<Follower> {
-    let reader = connect().await?;
-    same(network, &*reader)?;
-    let follower =
-        Follower::new(network.store.clone(), Arc::clone(&reader), config.clone(), network.feed.clone()).await?;
+    let source = connect().await?;
+    same(network, &source)?;
+    let follower = Follower::new(network.store.clone(), source, config.clone(), network.feed.clone()).await?;
     network.feed.connected();
     let stored = Progress::load(&network.store).await?.map(|progress| progress.block_number);
     tracing::info!(network = %network.chain, contract = %network.contract, stored, "following");
@@ -101,7 +113,8 @@ async fn try_start(network: &Network, config: &Config, connect: &Connect) -> Res
 }
 
 /// The chain must be the one that is served and that receipts are verified for.
-fn same(network: &Network, reader: &dyn ChainReader) -> Result<()> {
+fn same(network: &Network, source: &Source) -> Result<()> {
+    let reader = &source.chain;
     let differs = |key: &str, configured: String, found: String| {
         Err(IndexerError::Config(format!("{key} of {} is {configured}, the chain's is {found}", network.chain)))
     };
@@ -113,6 +126,14 @@ fn same(network: &Network, reader: &dyn ChainReader) -> Result<()> {
     }
     if reader.token() != network.token {
         return differs("token", network.token.to_string(), reader.token().to_string());
+    }
+    let market = source.market.as_ref().map(|market| (market.registry(), market.escrow_contract()));
+    if market != network.market.map(|market| (market.registry, market.escrow)) {
+        let name = |market: Option<(Address, Address)>| {
+            market.map_or("none".into(), |(registry, escrow)| format!("{registry} and {escrow}"))
+        };
+        let configured = network.market.map(|market| (market.registry, market.escrow));
+        return differs("the marketplace", name(configured), name(market));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use compute_futures_protocol::{BatchDocument, Chain};
 use reqwest::{Client, StatusCode, redirect::Policy};
+use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
 use super::guard::{PublicOnly, is_public};
@@ -21,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// Not there (yet).
-    #[error("the operator does not publish this batch (404)")]
+    #[error("the operator does not publish it (404)")]
     NotFound,
     /// Any other refusal.
     #[error("the operator answered with status {0}")]
@@ -80,10 +81,18 @@ impl DocumentClient {
     /// # Errors
     /// [`FetchError`]; all but [`FetchError::TooLarge`] and [`FetchError::Malformed`] are worth a retry soon.
     pub async fn fetch(&self, operator_index: u32, batch_number: u64) -> Result<BatchDocument, FetchError> {
+        self.get(&format!("receipts/{operator_index}/{batch_number}"), "").await
+    }
+
+    /// What the relayer answers at a path under `/api/v1`, about this network; `query` follows, beginning with `&` or empty.
+    ///
+    /// # Errors
+    /// As [`DocumentClient::fetch`].
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<T, FetchError> {
         let unreachable = |e: reqwest::Error| FetchError::Unreachable(reason(&e));
         let (base, network) = (self.base.as_str().trim_end_matches('/'), self.network.caip2());
-        let path = format!("{base}/api/v1/receipts/{operator_index}/{batch_number}?network={network}");
-        let mut response = self.client.get(path).send().await.map_err(unreachable)?;
+        let url = format!("{base}/api/v1/{path}?network={network}{query}");
+        let mut response = self.client.get(url).send().await.map_err(unreachable)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(FetchError::NotFound),

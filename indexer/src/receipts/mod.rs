@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use compute_futures_protocol::{Address, B256, Domain};
+use compute_futures_protocol::{Address, B256, Chain, Domain};
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Longest pause between two attempts at a document, in seconds.
-const LONGEST_PAUSE: u64 = 3600;
+pub(crate) const LONGEST_PAUSE: u64 = 3600;
 /// How often to look for documents that are due when nothing new is posted.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -93,13 +93,7 @@ impl Fetcher {
         operators: &BTreeMap<String, OperatorSource>,
         domain: Domain,
     ) -> Result<Self> {
-        let source = |(index, source): (&String, &OperatorSource)| {
-            // Checked by `Config::validate`; 0 is nobody's index.
-            let index = index.parse().unwrap_or_default();
-            let timeout = Duration::from_secs(config.timeout_seconds);
-            DocumentClient::new(source, feed.network(), timeout, config.max_bytes).map(|client| (index, client))
-        };
-        let sources = operators.iter().map(source).collect::<Result<_>>()?;
+        let sources = clients(config, operators, feed.network())?;
         Ok(Self { store, feed, config: config.clone(), domain, sources })
     }
 
@@ -179,6 +173,22 @@ impl Fetcher {
     }
 }
 
-fn now() -> u64 {
+/// One client a source, by operator index.
+pub(crate) fn clients(
+    config: &ReceiptsConfig,
+    operators: &BTreeMap<String, OperatorSource>,
+    network: Chain,
+) -> Result<BTreeMap<u32, DocumentClient>> {
+    let source = |(index, source): (&String, &OperatorSource)| {
+        // Checked by `Config::validate`; 0 is nobody's index.
+        let index = index.parse().unwrap_or_default();
+        let timeout = Duration::from_secs(config.timeout_seconds);
+        DocumentClient::new(source, network, timeout, config.max_bytes).map(|client| (index, client))
+    };
+    operators.iter().map(source).collect()
+}
+
+/// Unix seconds.
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,6 +1,6 @@
 //! A row on its way out of SQL, with the domain's types.
 
-use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc, market::SessionId};
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::error::{IndexerError, Result};
@@ -63,6 +63,11 @@ impl Row {
         AccountId::try_from(self.u64(column)?).map_err(|_| corrupt(column))
     }
 
+    /// A session id.
+    pub fn session(&self, column: &str) -> Result<SessionId> {
+        SessionId::try_from(self.u64(column)?).map_err(|_| corrupt(column))
+    }
+
     /// Bytes, or null.
     pub fn opt_bytes(&self, column: &str) -> Result<Option<Vec<u8>>> {
         Ok(get!(self, column))
@@ -76,6 +81,22 @@ impl Row {
     /// A hash.
     pub fn b256(&self, column: &str) -> Result<B256> {
         B256::try_from(self.bytes(column)?.as_slice()).map_err(|_| corrupt(column))
+    }
+
+    /// A hash, or null.
+    pub fn opt_b256(&self, column: &str) -> Result<Option<B256>> {
+        match self.opt_bytes(column)? {
+            None => Ok(None),
+            Some(bytes) => B256::try_from(bytes.as_slice()).map(Some).map_err(|_| corrupt(column)),
+        }
+    }
+
+    /// A transaction, or null.
+    pub fn opt_transaction(&self, column: &str) -> Result<Option<TransactionId>> {
+        match self.opt_bytes(column)? {
+            None => Ok(None),
+            Some(bytes) => TransactionId::try_from(bytes.as_slice()).map(Some).map_err(|_| corrupt(column)),
+        }
     }
 
     /// A transaction.

@@ -1,6 +1,6 @@
 //! The three kinds of value a column holds, and how the domain's types become them.
 
-use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc};
+use compute_futures_protocol::{AccountId, Address, B256, TransactionId, Usdc, market::SessionId};
 use sqlx::{Postgres, Sqlite, postgres::PgArguments, query::Query, sqlite::SqliteArguments};
 
 /// A value on its way into SQL. Typed even when null: PostgreSQL wants to know.
@@ -78,6 +78,12 @@ impl From<AccountId> for Value {
     }
 }
 
+impl From<SessionId> for Value {
+    fn from(v: SessionId) -> Self {
+        v.get().into()
+    }
+}
+
 impl From<Option<u64>> for Value {
     fn from(v: Option<u64>) -> Self {
         Self::Int(v.map(u64::cast_signed))
@@ -87,6 +93,18 @@ impl From<Option<u64>> for Value {
 impl From<B256> for Value {
     fn from(v: B256) -> Self {
         Self::Bytes(Some(v.to_vec()))
+    }
+}
+
+impl From<Option<B256>> for Value {
+    fn from(v: Option<B256>) -> Self {
+        Self::Bytes(v.map(|hash| hash.to_vec()))
+    }
+}
+
+impl From<Option<TransactionId>> for Value {
+    fn from(v: Option<TransactionId>) -> Self {
+        Self::Bytes(v.map(|id| id.to_vec()))
     }
 }
 

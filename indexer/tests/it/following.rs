@@ -448,7 +448,7 @@ async fn a_stale_cursor_writes_nothing() {
     let store = Store::open(&databases.fresh().await, 2).await.unwrap();
     let progress = bind(&store, &*fake).await.unwrap();
     let heads = fake.heads().await.unwrap();
-    let range = || Range { end: heads.latest, blocks: vec![heads.latest], events: Vec::new() };
+    let range = || Range { end: heads.latest, blocks: vec![heads.latest], events: Vec::new(), market: None };
     let first = commit(&store, &progress, range(), &heads, 0).await.unwrap();
     let second = commit(&store, &progress, range(), &heads, 0).await;
     assert!(matches!(second, Err(IndexerError::CursorMoved)), "{second:?}");

@@ -118,7 +118,8 @@ pub async fn every_path(databases: &Databases, chain: Chain) {
             .replace("{operatorIndex}", "1")
             .replace("{batchNumber}", "1")
             .replace("{hash}", &format!("0x{}", "11".repeat(32)));
-        if real.ends_with("/events") {
+        // The marketplace has a test of its own.
+        if real.ends_with("/events") || real.contains("/market/") {
             continue;
         }
         let (status, body) = app.get(&real).await;

@@ -4,6 +4,11 @@
 mod audit;
 mod following;
 mod http;
+mod market;
+mod market_http;
+mod market_lies;
+mod market_real;
+mod market_receipts;
 mod networks;
 mod postgres;
 mod real;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use compute_futures_chain::{ChainError, ChainReader};
-use compute_futures_indexer::{Config, IndexerError, Options, run, run_on};
+use compute_futures_indexer::{Config, IndexerError, Options, follow::Source, run, run_on};
 use compute_futures_protocol::{AccountId, Chain, Usdc};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +39,8 @@ fn open_account(fake: &FakeChain, micros: u64) -> AccountId {
     account.unwrap()
 }
 
-fn chains(fakes: &[&Arc<FakeChain>]) -> Vec<Arc<dyn ChainReader>> {
-    fakes.iter().map(|fake| Arc::clone(fake) as Arc<dyn ChainReader>).collect()
+fn chains(fakes: &[&Arc<FakeChain>]) -> Vec<Source> {
+    fakes.iter().map(|fake| Source::from(Arc::clone(fake) as Arc<dyn ChainReader>)).collect()
 }
 
 async fn in_sync(app: &App, chain: Chain) -> Value {

@@ -3,6 +3,7 @@
 use super::{
     following::{random_life, two_followers},
     http::{certainty, every_name, every_path, live_balance, paging},
+    market, market_http, market_receipts,
     networks::two_networks,
     receipts::{proofs, replaced},
     support::{CHAINS, databases::Databases},
@@ -16,7 +17,14 @@ async fn the_suite_holds_on_postgresql() {
     for chain in CHAINS {
         for seed in 0..3 {
             random_life(&databases, chain, seed).await;
+            market::random_life(&databases, chain, seed).await;
         }
+        market_receipts::verified(&databases, chain).await;
+        market_receipts::replaced(&databases, chain).await;
+        market_receipts::measured(&databases, chain).await;
+        market_receipts::outcomes(&databases, chain).await;
+        market_http::budget(&databases, chain).await;
+        market_http::paging(&databases, chain).await;
         every_name(&databases, chain).await;
         every_path(&databases, chain).await;
         paging(&databases, chain).await;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use compute_futures_chain::ChainReader;
-use compute_futures_indexer::{Config, Options, Result, run_on};
+use compute_futures_indexer::{Config, Options, Result, follow::Source, run_on};
 use compute_futures_protocol::Chain;
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -22,9 +22,10 @@ impl App {
     }
 
     /// Over several chains, in the order of the configuration's networks.
-    pub async fn start_on(chains: Vec<Arc<dyn ChainReader>>, config: Config) -> Self {
+    pub async fn start_on(chains: Vec<impl Into<Source>>, config: Config) -> Self {
         let (on_bound, bound) = oneshot::channel();
         let stop = CancellationToken::new();
+        let chains = chains.into_iter().map(Into::into).collect();
         let options = Options { on_bound: Some(on_bound), metrics: None };
         let task = tokio::spawn(run_on(config, chains, options, stop.clone()));
         let address = bound.await.expect("the indexer starts");

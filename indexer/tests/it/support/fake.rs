@@ -13,13 +13,17 @@ use async_trait::async_trait;
 use compute_futures_chain::solana::usdc_mint;
 use compute_futures_chain::{
     AccountOnChain, BlockRef, ChainError, ChainEvent, ChainReader, EventKind, EventMeta, Heads, OperatorOnChain,
+    market::MarketEvent,
 };
 use compute_futures_protocol::{
     AccountId, Address, B256, Chain, DepositTerms, Domain, EvmAddress, SolanaAddress, Terms, TransactionId, Usdc,
     keccak256, signer_among,
 };
 
-use super::world::{Dice, World, somebody};
+use super::{
+    market::{Market, escrow_contract},
+    world::{Dice, World, somebody},
+};
 
 pub const CONTRACT: EvmAddress = address!("0x00000000000000000000000000000000000000c0");
 pub const PROGRAM: SolanaAddress = SolanaAddress::from_str_const("5jnhrJfXCuMBJvXDa8HKtCY4wMpjVXRXvoVHaPzzQq3g");
@@ -30,6 +34,8 @@ pub const GENESIS_TIME: u64 = 1_790_000_000;
 struct Block {
     header: BlockRef,
     events: Vec<ChainEvent>,
+    market_events: Vec<ChainEvent<MarketEvent>>,
+    market: Market,
     /// The state after it.
     world: World,
 }
@@ -49,6 +55,7 @@ pub struct FakeChain {
     pub payments: Mutex<HashSet<(Address, B256)>>,
     /// Payments that only the chain's history knows of.
     pub old_payments: Mutex<HashSet<(Address, B256)>>,
+    pub market_deployed: u64,
     salt: AtomicU64,
 }
 
@@ -58,7 +65,13 @@ impl FakeChain {
     }
 
     pub fn on(chain: Chain, finalized_depth: u64) -> Self {
-        let genesis = Block { header: header(0, B256::ZERO, 0), events: Vec::new(), world: World::on(chain) };
+        let genesis = Block {
+            header: header(0, B256::ZERO, 0),
+            events: Vec::new(),
+            market_events: Vec::new(),
+            market: Market::default(),
+            world: World::on(chain),
+        };
         Self {
             chain,
             distort: Mutex::default(),
@@ -69,31 +82,49 @@ impl FakeChain {
             missing_tokens: AtomicU64::new(0),
             payments: Mutex::default(),
             old_payments: Mutex::default(),
+            market_deployed: 1,
             salt: AtomicU64::new(0),
         }
     }
 
     /// Mines a block with what `act` does to the world.
     pub fn mine(&self, act: impl FnOnce(&mut World, &mut Vec<EventKind>)) -> u64 {
+        self.mine_both(act, |_, _, _| {})
+    }
+
+    /// Mines a block with what `act` does to the marketplace; it is told the block's time.
+    pub fn trade(&self, act: impl FnOnce(u64, &mut Market, &mut Vec<MarketEvent>)) -> u64 {
+        self.mine_both(|_, _| {}, act)
+    }
+
+    fn mine_both(
+        &self,
+        act: impl FnOnce(&mut World, &mut Vec<EventKind>),
+        trade: impl FnOnce(u64, &mut Market, &mut Vec<MarketEvent>),
+    ) -> u64 {
         let mut blocks = self.blocks.lock().unwrap();
         let parent = blocks.last().unwrap();
         let mut world = parent.world.clone();
         let header = header(parent.header.number + 1, parent.header.hash, self.salt.fetch_add(1, Ordering::Relaxed));
-        let mut kinds = Vec::new();
+        let mut market = parent.market.clone();
+        let (mut kinds, mut traded) = (Vec::new(), Vec::new());
         act(&mut world, &mut kinds);
-        let event = |(index, kind): (usize, EventKind)| ChainEvent {
-            meta: EventMeta {
-                block_number: header.number,
-                block_hash: header.hash,
-                block_timestamp: header.timestamp,
-                transaction: transaction(self.chain, header.hash, u8::try_from(index % 3).unwrap()),
-                // Other contracts log too.
-                log_index: index as u64 * 2 + 1,
-            },
-            kind,
+        trade(header.timestamp, &mut market, &mut traded);
+        let meta = |index: usize| EventMeta {
+            block_number: header.number,
+            block_hash: header.hash,
+            block_timestamp: header.timestamp,
+            transaction: transaction(self.chain, header.hash, u8::try_from(index % 3).unwrap()),
+            // Other contracts log too.
+            log_index: index as u64 * 2 + 1,
         };
+        // Solana counts the marketplace's events alone.
+        let before = if self.chain.evm_chain_id().is_some() { kinds.len() } else { 0 };
+        let event = |(index, kind)| ChainEvent { meta: meta(index + before), kind };
+        let market_events = traded.into_iter().enumerate().map(event).collect();
+        let event = |(index, kind)| ChainEvent { meta: meta(index), kind };
         let events = kinds.into_iter().enumerate().map(event).collect();
-        blocks.push(Block { header, events, world });
+        blocks.push(Block { header, events, market_events, market, world });
         header.number
     }
 
@@ -104,6 +135,7 @@ impl FakeChain {
         skipped.header.number += 1;
         skipped.header.parent_hash = skipped.header.hash;
         skipped.events.clear();
+        skipped.market_events.clear();
         blocks.push(skipped);
     }
 
@@ -113,13 +145,41 @@ impl FakeChain {
             if self.chain.evm_chain_id().is_none() && dice.roll(4) == 0 {
                 (0..=dice.roll(3)).for_each(|_| self.skip());
             }
-            self.mine(|world, events| {
-                let time = GENESIS_TIME + dice.roll(1000);
-                for _ in 0..dice.roll(4) {
-                    world.act(dice, time, events);
-                }
-            });
+            self.mine(|world, events| some(dice, world, events));
         }
+    }
+
+    /// As [`FakeChain::mine_random`], with what happens on the marketplace.
+    pub fn trade_random(&self, dice: &mut Dice, blocks: u64) {
+        for _ in 0..blocks {
+            if self.chain.evm_chain_id().is_none() && dice.roll(4) == 0 {
+                (0..=dice.roll(3)).for_each(|_| self.skip());
+            }
+            let mut second = Dice(dice.roll(u64::MAX));
+            let trade = |now, market: &mut Market, events: &mut Vec<MarketEvent>| {
+                for _ in 0..second.roll(6) {
+                    market.act(self.chain, &mut second, now, events);
+                }
+            };
+            self.mine_both(|world, events| some(dice, world, events), trade);
+        }
+    }
+
+    pub fn market(&self) -> Market {
+        self.blocks.lock().unwrap().last().unwrap().market.clone()
+    }
+
+    pub async fn market_events(&self, from: u64, to: u64) -> Result<Vec<ChainEvent<MarketEvent>>, ChainError> {
+        self.up()?;
+        tokio::task::yield_now().await;
+        let blocks = self.blocks.lock().unwrap();
+        let wanted = blocks.iter().filter(|block| (from..=to).contains(&block.header.number));
+        Ok(wanted.flat_map(|block| block.market_events.iter().cloned()).collect())
+    }
+
+    /// Changes what the chain says happened on the marketplace, behind the model's back.
+    pub fn tamper_market(&self, change: impl Fn(&mut ChainEvent<MarketEvent>)) {
+        self.blocks.lock().unwrap().iter_mut().flat_map(|block| &mut block.market_events).for_each(change);
     }
 
     /// Takes the newest blocks away.
@@ -144,6 +204,14 @@ impl FakeChain {
 
     fn up(&self) -> Result<(), ChainError> {
         if self.down.load(Ordering::Relaxed) { Err(ChainError::Unavailable("down for a test".into())) } else { Ok(()) }
+    }
+}
+
+/// Up to three verbs of the contract.
+fn some(dice: &mut Dice, world: &mut World, events: &mut Vec<EventKind>) {
+    let time = GENESIS_TIME + dice.roll(1000);
+    for _ in 0..dice.roll(4) {
+        world.act(dice, time, events);
     }
 }
 
@@ -257,13 +325,16 @@ impl ChainReader for FakeChain {
         Ok(None)
     }
 
-    async fn token_balance(&self, _: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
+    async fn token_balance(&self, holder: Address, block: Option<u64>) -> Result<Usdc, ChainError> {
         self.up()?;
         let number = block.unwrap_or_else(|| self.height());
         let blocks = self.blocks.lock().unwrap();
         let block = blocks
             .get(usize::try_from(number).unwrap())
             .ok_or_else(|| ChainError::Inconsistent("no such block".into()))?;
+        if holder == escrow_contract(self.chain) {
+            return Ok(Usdc::from_micros(block.market.balance - self.missing_tokens.load(Ordering::Relaxed)));
+        }
         Ok(Usdc::from_micros(block.world.balance - self.missing_tokens.load(Ordering::Relaxed)))
     }
 

@@ -3,6 +3,8 @@
 pub mod app;
 pub mod databases;
 pub mod fake;
+pub mod market;
+pub mod meter;
 pub mod payment;
 pub mod scenario;
 pub mod world;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::{
     Config, NetworkConfig,
-    follow::{Feed, Follower},
+    follow::{Feed, Follower, Source},
     store::{Row, Store},
 };
 use compute_futures_protocol::Chain;
@@ -65,13 +67,23 @@ pub async fn catch_up(store: &Store, chain: &Arc<dyn ChainReader>) {
 }
 
 pub async fn follower(store: &Store, chain: &Arc<dyn ChainReader>) -> Follower {
-    Follower::new(store.clone(), Arc::clone(chain), config(), Feed::new(chain.chain())).await.unwrap()
+    follower_of(store, Source::from(Arc::clone(chain))).await
+}
+
+pub async fn follower_of(store: &Store, source: Source) -> Follower {
+    let feed = Feed::new(source.chain.chain());
+    Follower::new(store.clone(), source, config(), feed).await.unwrap()
+}
+
+/// As [`catch_up`], with the marketplace.
+pub async fn catch_up_both(store: &Store, source: &Source) {
+    follower_of(store, source.clone()).await.catch_up().await.unwrap();
 }
 
 /// Every projection table, as text, in a fixed order. What depends on when one looked (undo, pruned blocks, attempts, the time
 /// of a check) is left out; it has tests of its own.
 pub async fn dump(store: &Store) -> Vec<String> {
-    const TABLES: [(&str, &str); 17] = [
+    const TABLES: [(&str, &str); 25] = [
         ("accounts", "SELECT * FROM accounts ORDER BY id"),
         ("operators", "SELECT * FROM operators ORDER BY id"),
         ("terms", "SELECT * FROM terms ORDER BY position"),
@@ -88,6 +100,14 @@ pub async fn dump(store: &Store) -> Vec<String> {
         ("withdrawals", "SELECT * FROM withdrawals ORDER BY position"),
         ("discrepancies", "SELECT * FROM discrepancies ORDER BY position, code"),
         ("documents", "SELECT position, operator_index, batch_number FROM documents ORDER BY position"),
+        ("market", "SELECT registry, escrow, deployment_block FROM market"),
+        ("market_providers", "SELECT * FROM market_providers ORDER BY id"),
+        ("market_escrows", "SELECT * FROM market_escrows ORDER BY id"),
+        ("market_agents", "SELECT * FROM market_agents ORDER BY escrow_id, agent"),
+        ("market_sessions", "SELECT * FROM market_sessions ORDER BY id"),
+        ("market_contents", "SELECT * FROM market_contents ORDER BY position"),
+        ("market_events", "SELECT * FROM market_events ORDER BY position"),
+        ("market_documents", "SELECT position, session_id, meter FROM market_documents ORDER BY position"),
         ("blocks", "SELECT * FROM blocks WHERE has_events = 1 ORDER BY number"),
     ];
     let mut lines = Vec::new();
