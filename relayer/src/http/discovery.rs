@@ -116,8 +116,11 @@ fn extensions(endpoint: &Endpoint) -> Value {
     if endpoint.schemes.names().is_empty() {
         return json!({});
     }
-    let mut extensions =
-        json!({ "bazaar": super::extensions::bazaar(endpoint), "payment-identifier": {}, "offer-receipt": {} });
+    let mut extensions = json!({ "bazaar": super::extensions::bazaar(endpoint), "offer-receipt": {} });
+    // An order on a session has a nonce of its own.
+    if endpoint.price != Price::Session {
+        extensions["payment-identifier"] = json!({});
+    }
     if endpoint.sign_in {
         extensions[super::siwx::EXTENSION] = json!({});
     }
@@ -138,6 +141,7 @@ fn price(price: Price, catalog: &Catalog, gates: &crate::config::GatesConfig) ->
             "atLeastMicroUsdc": gates.batch.micros().to_string(),
             "quote": "POST /api/v1/compute/estimate",
         }),
+        Price::Session => json!({ "kind": "session", "prices": "GET /api/v1/market/providers" }),
     }
 }
 

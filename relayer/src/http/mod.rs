@@ -18,6 +18,7 @@ mod health;
 mod job_status;
 mod limit;
 mod llms;
+pub mod market;
 mod models;
 mod observe;
 mod offer_receipt;
@@ -92,6 +93,8 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::SponsorSubmit => post(futures::sponsored::submit),
         Id::Receipts => get(receipts::batch),
         Id::RateCard => get(rate_cards::card),
+        Id::MarketInference => post(market::inference),
+        Id::MarketOutcomes => get(market::outcomes),
         Id::ChatCompletions => post(openai::chat),
         Id::OpenAiEmbeddings => post(openai::embeddings),
         Id::OpenAiImages => post(openai::images),
