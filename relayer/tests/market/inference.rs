@@ -118,7 +118,7 @@ async fn an_order_is_good_for_what_it_says_and_nothing_else() {
     world.infer(&forged(&|order| order.escrow += 1)).await.expect(400, "invalid_request");
     let unknown = compute_futures_protocol::market::SessionId::new(world.escrow, 99);
     world.infer(&forged(&|order| order.session = unknown)).await.expect(404, "unknown_session");
-    world.infer(&forged(&|order| order.body["model"] = json!("n"))).await.expect(400, "model_not_offered");
+    world.infer(&forged(&|order| order.body["model"] = json!("n"))).await.expect(404, "unknown_model");
     world.infer(&forged(&|order| order.body["providerId"] = json!(id + 1))).await.expect(400, "invalid_request");
     let low = world.infer(&forged(&|order| order.max_cost = usdc(9))).await.expect(402, "max_cost_too_low");
     assert_eq!(low.body["extra"]["needed"], "13");

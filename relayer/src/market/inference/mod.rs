@@ -235,7 +235,13 @@ impl Run {
             };
             match self.at(&place, &hold).await {
                 Ok(charged) => return Ok((Answer::unpack(&charged.answer), String::new())),
-                Err(Failed::Here(error)) => return Err(error),
+                Err(Failed::Here(error)) => {
+                    // Nothing, when it ended; what cannot be released now is once this process has ended.
+                    if let Err(again) = self.market.fail(&hold, "not_charged", None).await {
+                        tracing::warn!(%again, "a hold could not be released");
+                    }
+                    return Err(error);
+                }
                 Err(Failed::There(error)) => {
                     tried.insert(provider);
                     let answer = failure(provider, &error);
@@ -295,13 +301,7 @@ impl Run {
         let execution = Execution { output_hash: draft.hash()?, metered, cost, latency_ms, claim };
         match market.charge(hold, &execution, move |signed| stored(draft, &signed)).await {
             Ok(charged) => Ok(charged),
-            Err(ChargeError::Ledger(error)) => {
-                // Whatever was written is whole; a hold that still stands is released once this process has ended.
-                if let Err(again) = market.fail(hold, "not_charged", None).await {
-                    tracing::warn!(%again, "a hold could not be released");
-                }
-                Err(ApiError::from(error).into())
-            }
+            Err(ChargeError::Ledger(error)) => Err(error.into()),
             Err(error @ (ChargeError::GivenUp | ChargeError::SessionEnded(_))) => {
                 tracing::error!(provider, session = %place.session.id, %error, "an answer came to nothing");
                 Err(order::not_open(&error.to_string()).into())

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use compute_futures_protocol::market::{ProviderContent, SessionCall};
-use compute_futures_protocol::{B256, SignatureError, Usdc, signer_among};
+use compute_futures_protocol::{Address, B256, SignatureError, Usdc, signer_among};
 use serde_json::json;
 use url::Url;
 
 use super::chat::Chat;
 use super::payment::{Payload, payment_required};
 use crate::error::{ApiError, ApiResult};
-use crate::ledger::now_ms;
+use crate::ledger::{LedgerError, now_ms};
 use crate::market::meter::NewCall;
 use crate::market::routing::{self, Candidate, Fit, Misfit};
 use crate::market::{Market, Session};
@@ -64,7 +64,11 @@ impl Order {
         let digest = call.digest(&market.domain);
         match signer_among(digest, &signature, &[call.agent]) {
             Ok(_) => return Ok(Self { call, digest }),
-            Err(_) if gate.is_signed_by_contract(call.agent, digest, &signature).await? => {
+            // The chain is asked for agents that there are: anyone can name any address.
+            Err(_)
+                if market.knows_agent(call.agent, call.escrow_id).await?
+                    && gate.is_signed_by_contract(call.agent, digest, &signature).await? =>
+            {
                 return Ok(Self { call, digest });
             }
             Err(SignatureError::Stranger(_)) => Err("the order is not signed by its agent".to_owned()),
@@ -221,6 +225,18 @@ impl Order {
     }
 }
 
+impl Market {
+    /// Whether an agent ever had a session in an escrow that named this meter.
+    async fn knows_agent(&self, agent: Address, escrow: u32) -> Result<bool, LedgerError> {
+        let found = sqlx::query("SELECT id FROM market_sessions WHERE agent = $1 AND escrow = $2 LIMIT 1")
+            .bind(agent.to_vec())
+            .bind(i64::from(escrow))
+            .fetch_optional(&self.ledger.db.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+}
+
 /// 404.
 pub(crate) fn unknown_session(id: compute_futures_protocol::market::SessionId) -> ApiError {
     ApiError::not_found(
@@ -251,8 +267,8 @@ fn not_callable(provider: u32, why: &str) -> ApiError {
 /// Why a request does not fit a provider, for whoever asked.
 pub(crate) fn misfit(why: Misfit, model: &str, max_cost: Usdc) -> ApiError {
     match why {
-        Misfit::NoModel => ApiError::bad_request(
-            "model_not_offered",
+        Misfit::NoModel => ApiError::not_found(
+            "unknown_model",
             format!("{model:?} is not a model that this can run on"),
             "use a model of the session's provider: GET /api/v1/market/providers lists them",
         ),
@@ -278,8 +294,6 @@ pub(crate) fn misfit(why: Misfit, model: &str, max_cost: Usdc) -> ApiError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use compute_futures_protocol::Address;
-
     use super::*;
 
     #[test]
