@@ -10,8 +10,10 @@
 mod closing;
 mod content;
 mod follow;
+mod health;
 mod keeper;
 mod project;
+mod relay;
 mod sessions;
 
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use compute_futures_protocol::{Address, Chain, Signer};
 
 pub use content::StoredProvider;
 pub(crate) use follow::followed;
+pub use health::Health;
 pub use keeper::Keeper;
+pub use relay::Relayed;
 pub use sessions::{ChainStatus, MAX_RECEIPTS, Session, SessionState, StoredReceipt};
 
 use crate::config::MarketConfig;
