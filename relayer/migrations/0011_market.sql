@@ -116,3 +116,6 @@ CREATE TABLE market_calls (
 );
 CREATE UNIQUE INDEX market_calls_sequence ON market_calls (session, sequence) WHERE sequence IS NOT NULL;
 CREATE INDEX market_calls_open ON market_calls (created_ms) WHERE state = 'open';
+
+-- What was brought on chain for others in the last hour is counted.
+CREATE INDEX outbox_created ON outbox (created_ms);

@@ -46,9 +46,11 @@ macro_rules! nothing_under_way {
 impl Closer {
     /// One look at everything. `chain_time`: that of the newest block followed, unix seconds.
     pub(crate) async fn round(&self, chain_time: u64) -> Result<(), LedgerError> {
+        // Past its deadline by either clock, a session can be closed no more.
+        let now = chain_time.max(now_ms() / 1000);
         self.end_calls().await?;
-        self.close().await?;
-        self.close_again().await?;
+        self.close(now).await?;
+        self.close_again(now).await?;
         self.lapse(chain_time).await
     }
 
@@ -77,16 +79,16 @@ impl Closer {
     }
 
     /// Signs what the sessions cost whose calls have ended, and queues them to be closed together.
-    async fn close(&self) -> Result<(), LedgerError> {
+    async fn close(&self, now: u64) -> Result<(), LedgerError> {
         loop {
             // A call that never ends must not cost its provider all the others: at half the margin they are paid without it.
-            let soon = (now_ms() / 1000).saturating_add(self.settings.close_margin_seconds / 2);
+            let soon = now.saturating_add(self.settings.close_margin_seconds / 2);
             let ids = self
                 .ids(
                     "SELECT id FROM market_sessions WHERE chain_status = 'open' AND state = 'closing' \
                      AND (held = 0 OR void = 1 OR deadline <= $1) AND deadline >= $2 ORDER BY id LIMIT $3",
                     int(soon),
-                    int(now_ms() / 1000),
+                    int(now),
                 )
                 .await?;
             if ids.is_empty() {
@@ -159,7 +161,7 @@ impl Closer {
     }
 
     /// Sessions whose row was rejected, or whose transaction was refused: each alone, so that nothing of another stands in its way.
-    async fn close_again(&self) -> Result<(), LedgerError> {
+    async fn close_again(&self, now: u64) -> Result<(), LedgerError> {
         let ids = self
             .ids(
                 concat!(
@@ -167,7 +169,7 @@ impl Closer {
                     nothing_under_way!(),
                     " ORDER BY id LIMIT $3"
                 ),
-                int(now_ms() / 1000),
+                int(now),
                 int(now_ms()),
             )
             .await?;

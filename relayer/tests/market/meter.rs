@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compute_futures_chain::market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain};
+use compute_futures_chain::market::{
+    EscrowOnChain, MarketAction, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, UnsignedVerb,
+};
 use compute_futures_chain::{ChainError, ChainEvent, EventRange};
 use compute_futures_protocol::market::{
     AgentState, EscrowTerms, MarketDomain, ProviderContent, SessionCost, SessionId,
@@ -95,6 +97,9 @@ impl MarketReader for NoChain {
     async fn escrow_of_deposit_address(&self, _: Address) -> Result<Option<u32>, ChainError> {
         away()
     }
+    async fn unsigned(&self, _: Address, _: &MarketAction) -> Result<UnsignedVerb, ChainError> {
+        away()
+    }
     async fn verify_receipt(&self, _: &SessionCost, _: B256, _: &[B256]) -> Result<bool, ChainError> {
         away()
     }
@@ -113,6 +118,7 @@ struct Relayer {
     market: Market,
     ledger: Ledger,
     stop: CancellationToken,
+    settling: tokio::task::JoinHandle<()>,
 }
 
 impl Books {
@@ -145,12 +151,12 @@ impl Books {
             }
         };
         let stop = CancellationToken::new();
-        let idle = SettlementConfig { poll_ms: 60_000, ..SettlementConfig::default() };
-        let (settlement, _) =
+        let idle = SettlementConfig { poll_ms: 60_000, flush_seconds: 1, ..SettlementConfig::default() };
+        let (settlement, settling) =
             Settlement::start(ledger.clone(), chain.clone(), chain, idle, stop.clone()).await.unwrap();
         let market =
             Market::new(Arc::new(NoChain), ledger.clone(), settlement, Arc::new(MarketConfig::default())).unwrap();
-        Relayer { market, ledger, stop }
+        Relayer { market, ledger, stop, settling }
     }
 
     async fn sql(&self, text: &'static str, session: SessionId, number: u64) {
@@ -198,9 +204,11 @@ impl Relayer {
         Ok(charged.receipt.sequence)
     }
 
-    /// As kill -9: the lease stays behind, and so do holds.
-    async fn killed(self) {
+    /// The process ends, whatever it still holds.
+    async fn ends(self) {
         self.stop.cancel();
+        self.settling.await.unwrap();
+        self.ledger.close().await;
     }
 }
 
@@ -278,7 +286,7 @@ async fn a_hold_ends_once_as_a_receipt_or_as_nothing() {
         assert_eq!(market.session(session).await.unwrap().unwrap().held, usdc(75));
         assert_eq!(relayer.charge(&again, 75).await.unwrap(), 2);
         assert_eq!(adds_up(market, session).await.len(), 2);
-        relayer.killed().await;
+        relayer.ends().await;
     })
     .await;
 }
@@ -311,7 +319,7 @@ async fn a_session_that_ended_is_not_charged() {
         books.sql("UPDATE market_sessions SET receipts = $2 WHERE id = $1", full, 4_095).await;
         relayer.held(call(full, 6, 0)).await;
         assert_eq!(relayer.market.reserve(call(full, 7, 0)).await.unwrap(), Reservation::Refused(Refusal::Full));
-        relayer.killed().await;
+        relayer.ends().await;
     })
     .await;
 }
@@ -331,8 +339,7 @@ async fn a_restart_releases_what_dead_calls_held() {
             alive.held(call(session, 3, 40)).await;
             assert_eq!(alive.market.release_orphans().await.unwrap(), 0, "both live");
         }
-        dead.ledger.close().await;
-        dead.killed().await;
+        dead.ends().await;
         let successor = books.relayer().await;
         let market = &successor.market;
         assert_eq!(market.release_orphans().await.unwrap(), 1);
@@ -342,16 +349,15 @@ async fn a_restart_releases_what_dead_calls_held() {
         let again = successor.held(call(session, 1, 30)).await;
         assert!(matches!(successor.charge(&left, 30).await, Err(ChargeError::GivenUp)), "a ghost is not paid");
         successor.charge(&again, 30).await.unwrap();
-        if let Some(alive) = &alive {
+        if let Some(alive) = alive {
             let Reservation::Known(Known::Running) = alive.market.reserve(call(session, 3, 40)).await.unwrap() else {
                 panic!()
             };
-            alive.stop.cancel();
-            alive.ledger.close().await;
+            alive.ends().await;
             assert_eq!(market.release_orphans().await.unwrap(), 1);
         }
         assert_eq!(adds_up(market, session).await.len(), 2);
-        successor.killed().await;
+        successor.ends().await;
     })
     .await;
 }
@@ -361,12 +367,12 @@ async fn a_restart_releases_what_dead_calls_held() {
 async fn receipts_add_up_whatever_happens_at_once() {
     each(async |books| {
         let first = Arc::new(books.relayer().await);
-        let second = if books.on_postgres { Arc::new(books.relayer().await) } else { Arc::clone(&first) };
+        let second = if books.on_postgres { Some(Arc::new(books.relayer().await)) } else { None };
         let sessions = [books.session(1, 2_000).await, books.session(2, 700).await, books.session(3, 90).await];
         let seed = u64::from(rand::random::<u32>());
         println!("seed {seed}");
         let tasks = (0..12_u64).map(|task| {
-            let relayer = Arc::clone(if task % 2 == 0 { &first } else { &second });
+            let relayer = Arc::clone(second.as_ref().filter(|_| task % 2 == 0).unwrap_or(&first));
             tokio::spawn(async move {
                 let mut random = StdRng::seed_from_u64(seed + task);
                 let mut answered = HashMap::new();
@@ -408,11 +414,9 @@ async fn receipts_add_up_whatever_happens_at_once() {
         for task in tasks.collect::<Vec<_>>() {
             answered += task.await.unwrap();
         }
-        for relayer in [&first, &second] {
-            relayer.stop.cancel();
-            relayer.ledger.close().await;
+        for relayer in [Some(first), second].into_iter().flatten() {
+            Arc::into_inner(relayer).unwrap().ends().await;
         }
-        drop((first, second));
         let successor = books.relayer().await;
         successor.market.release_orphans().await.unwrap();
         let mut receipts = Vec::new();
@@ -424,7 +428,7 @@ async fn receipts_add_up_whatever_happens_at_once() {
         executions.sort_unstable();
         executions.dedup();
         assert_eq!(executions.len(), receipts.len(), "each order was charged once");
-        successor.killed().await;
+        successor.ends().await;
     })
     .await;
 }
@@ -473,7 +477,7 @@ async fn what_was_seen_is_counted() {
         let (input, output): (String, String) = (cases[0].get(1), cases[0].get(2));
         assert_eq!((input, output.as_str()), (u64::MAX.to_string(), "3"));
         assert_eq!((cases[0].get::<i64, _>(3), cases[0].get::<i64, _>(4)), (2, 5));
-        relayer.killed().await;
+        relayer.ends().await;
     })
     .await;
 }

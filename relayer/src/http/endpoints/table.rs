@@ -3,10 +3,9 @@
 use compute_futures_protocol::JobKind;
 
 use super::super::futures::sponsored;
-use super::super::market;
 use super::super::shapes::{self, jobs};
+use super::market;
 use super::{Endpoint, GateName, Id, Method, Param, Price, Schemes, Shape, free, paid};
-use crate::market::inference::chat;
 
 const JOB_ID: Param = Param {
     name: "jobId",
@@ -305,6 +304,23 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Some(Shape::of::<sponsored::SponsorAnswer>()),
     )
     .takes(Shape::of::<sponsored::SponsorRequest>()),
+    market::PROVIDERS,
+    market::PROVIDER,
+    market::QUOTE,
+    market::OPEN,
+    market::SESSION_OF,
+    market::CLOSE,
+    market::RECEIPTS,
+    market::RECEIPT,
+    market::INFERENCE,
+    market::OUTCOMES,
+    market::CREATE,
+    market::SWEEP,
+    market::ESCROW_OF,
+    market::FUND,
+    market::AGENTS,
+    market::REFUND,
+    market::EXPIRE,
     free(
         Id::Receipts,
         Method::Get,
@@ -340,39 +356,6 @@ pub const ENDPOINTS: &[Endpoint] = &[
         required: true,
         description: "keccak256 of the answer's bytes, 0x and 64 hex digits: `rateCardHash` of the terms.",
     }]),
-    paid(
-        Id::MarketInference,
-        Method::Post,
-        "/api/v1/market/inference",
-        "Chat with a provider of the marketplace, on the budget of a session; the answer carries the meter's receipt",
-        Price::Session,
-        Schemes::Escrow,
-        Shape::of::<chat::InferenceAnswer>(),
-    )
-    .takes(Shape::of::<chat::InferenceRequest>()),
-    free(
-        Id::MarketOutcomes,
-        Method::Get,
-        "/api/v1/market/providers/{id}/outcomes",
-        "What this meter saw of a provider of the marketplace: calls and probes, hour by hour",
-        Some(Shape::of::<market::OutcomesAnswer>()),
-    )
-    .with(&[
-        Param { name: "id", in_path: true, required: true, description: "The provider's id." },
-        Param {
-            name: "network",
-            in_path: false,
-            required: false,
-            description: "CAIP-2 name of the network; needed where several are served.",
-        },
-        Param {
-            name: "from",
-            in_path: false,
-            required: false,
-            description: "First hour, counted since 1970. Left out: 30 days before `to`.",
-        },
-        Param { name: "to", in_path: false, required: false, description: "Last hour. Left out: this one." },
-    ]),
     paid(
         Id::ChatCompletions,
         Method::Post,

@@ -7,6 +7,6 @@ use crate::http::state::AppState;
 use crate::payment::PaidRequest;
 
 /// Answers 402 with what the request may cost, or carries out the order that comes with it.
-pub(in crate::http) async fn inference(State(state): State<AppState>, request: PaidRequest) -> Response {
+pub async fn inference(State(state): State<AppState>, request: PaidRequest) -> Response {
     Box::pin(crate::market::inference::serve(&state, &request)).await
 }

@@ -5,12 +5,13 @@ use axum::extract::{Path, State, rejection::PathRejection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::at;
+use super::providers::known;
 use crate::error::ApiResult;
 use crate::http::paid::{invalid, query};
 use crate::http::state::AppState;
 use crate::ledger::now_ms;
 use crate::market::outcomes::Outcomes;
-use crate::market::unknown_provider;
 use crate::payment::PaidRequest;
 
 const EXAMPLE: &str = "?network=…&from=495000&to=495023, in hours since 1970";
@@ -38,7 +39,7 @@ pub struct OutcomesAnswer {
 ///
 /// # Errors
 /// 400 for hours that are none, or too many; 404 `unknown_provider`, `market_not_served`.
-pub(in crate::http) async fn outcomes(
+pub async fn outcomes(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
     request: PaidRequest,
@@ -59,11 +60,8 @@ pub(in crate::http) async fn outcomes(
     if from > to || to - from >= MOST {
         return Err(invalid(format!("`from` to `to` are not 1 to {MOST} hours"), format!("use {EXAMPLE}")));
     }
-    let network = state.networks.named(network.as_deref())?;
-    let market = network.market()?;
-    if market.provider(id).await?.is_none() {
-        return Err(unknown_provider(id));
-    }
+    let (_, market) = at(&state, network.as_deref())?;
+    known(&market, id).await?;
     Ok(Json(OutcomesAnswer { outcomes: market.outcomes(id, from, to).await? }))
 }
 
