@@ -6,4 +6,5 @@ mod closing;
 mod escrows;
 mod opening;
 mod reorgs;
+mod sign_in;
 mod world;
