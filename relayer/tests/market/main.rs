@@ -12,5 +12,6 @@ mod opening;
 mod provider;
 mod reorgs;
 mod serving;
+mod sign_in;
 mod solana;
 mod world;
