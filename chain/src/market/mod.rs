@@ -9,4 +9,4 @@ mod reader;
 pub use action::{MarketAction, SignedCost};
 pub use event::{MarketEvent, SessionRejection};
 pub(crate) use reader::require_fitting;
-pub use reader::{EscrowOnChain, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+pub use reader::{EscrowOnChain, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, UnsignedVerb};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use compute_futures_chain::{
     ChainError, ChainEvent, EventRange,
-    market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionRejection},
+    market::{
+        EscrowOnChain, MarketAction, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionRejection,
+        UnsignedVerb,
+    },
 };
 use compute_futures_indexer::follow::Source;
 use compute_futures_protocol::{
@@ -442,6 +445,10 @@ impl MarketReader for FakeMarket {
     }
 
     async fn escrow_of_deposit_address(&self, _: Address) -> Result<Option<u32>, ChainError> {
+        unasked()
+    }
+
+    async fn unsigned(&self, _: Address, _: &MarketAction) -> Result<UnsignedVerb, ChainError> {
         unasked()
     }
 
