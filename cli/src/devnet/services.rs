@@ -91,6 +91,8 @@ flush_seconds = 10
 
 [market]
 close_interval_seconds = 2
+close_margin_seconds = 60
+provider_timeout_seconds = 30
 allow_loopback = true
 
 [terms]

@@ -138,3 +138,23 @@ async fn a_row_that_is_rejected_blocks_no_other() {
     assert_eq!(w.chain_market.earnings(w.provider).await.unwrap(), usdc(50));
     w.stop().await;
 }
+
+/// A stop between signing and the chain, and a node that forgot the transaction: closed all the same, once (I-5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_signed_before_a_stop_is_closed_after_it() {
+    let mut w = World::evm(Kind::Sqlite, patient()).await.unwrap();
+    let id = w.open(1_000_000, 3_000).await;
+    w.charge(id, 90).await;
+    w.evm_node().set_automine(false).await.unwrap();
+    assert_eq!(w.close(id, AGENT).await.0, 202);
+    let signed = w.until(id, |session| session["receiptsRoot"].is_string()).await;
+    w.stop().await;
+    w.evm_node().drop_waiting_transactions().await.unwrap();
+    w.evm_node().set_automine(true).await.unwrap();
+    w.config.settlement.rebroadcast_seconds = 1;
+    w.boot().await;
+    let closed = w.until(id, |session| session["status"] == "closed").await;
+    assert_eq!((&closed["cost"], &closed["receiptsRoot"]), (&"90".into(), &signed["receiptsRoot"]));
+    assert_eq!(w.chain_market.earnings(w.provider).await.unwrap(), usdc(90));
+    w.stop().await;
+}
