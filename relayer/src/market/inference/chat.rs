@@ -362,6 +362,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: body.to_string().into(),
             request_hash: B256::ZERO,
+            proven: crate::payment::gate::Proven::default(),
         };
         Chat::read(
             &request,

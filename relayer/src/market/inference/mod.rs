@@ -150,13 +150,18 @@ async fn paid(state: &AppState, request: &PaidRequest, chat: &Chat, presented: P
     let started = Instant::now();
     while let Some(known) = market.known(order.call.execution_id(), order.digest).await? {
         match again(market, known).await? {
-            Some(answer) => return Ok(delivered(answer)),
+            Some(answer) => {
+                request.proven.mark();
+                return Ok(delivered(answer));
+            }
             None if started.elapsed() > IN_PROGRESS_WAIT => return Err(in_progress()),
             None => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
     order.check_validity(now_ms() / 1000)?;
     let places = Box::pin(order.places(market, chat)).await?;
+    // Anyone can sign as somebody: an agent with a session that could pay is somebody who pays.
+    request.proven.mark();
     let (market, chat) = (market.clone(), chat.clone());
     let answer = detached(async move { Run { market, chat, order }.anywhere(places).await }).await?;
     Ok(delivered(answer))
