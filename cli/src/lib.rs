@@ -14,6 +14,7 @@ pub mod market_args;
 mod mcp;
 mod output;
 mod proxy;
+mod serve;
 mod shutdown;
 
 use std::process::ExitCode;

@@ -14,7 +14,6 @@ mod refund;
 mod run;
 mod service;
 mod session;
-mod session_close;
 mod sponsored;
 mod verify;
 

@@ -7,8 +7,8 @@ use compute_futures_protocol::market::{SessionCost, SessionId, SessionStatus};
 use compute_futures_protocol::{B256, Usdc};
 use serde_json::{Value, json};
 
-use super::events::{Done, post_market};
-use super::market::{result_of, signed_of};
+use super::super::events::{Done, post_market};
+use super::super::market::{result_of, signed_of};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::CloseArgs;

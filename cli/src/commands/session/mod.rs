@@ -1,5 +1,7 @@
 //! `session …`: an escrow's budget, spent with a provider.
 
+mod close;
+
 use compute_futures_chain::market::{MarketAction, MarketEvent, SessionOnChain};
 use compute_futures_protocol::market::{OpenSession, SessionId, SessionRequest, SessionStatus};
 use compute_futures_protocol::{Bytes, Usdc};
@@ -8,7 +10,6 @@ use serde_json::json;
 
 use super::events::{Done, post_market};
 use super::market::{after, escrow, provider, result_of, signed_of};
-use super::session_close;
 use crate::args::SessionCommand;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -33,7 +34,7 @@ pub(super) async fn run(context: &Context, command: SessionCommand) -> Outcome<(
             }
             None => open(context, args).await,
         },
-        SessionCommand::Close(args) => session_close::run(context, args).await,
+        SessionCommand::Close(args) => close::run(context, args).await,
         SessionCommand::Lapse { sessions } => lapse(context, sessions).await,
         SessionCommand::Show { session } => show(context, session).await,
     }
@@ -121,11 +122,11 @@ async fn lapse(context: &Context, sessions: Vec<SessionId>) -> Outcome<()> {
     let mut result = result_of(&done);
     result["lapsed"] =
         json!(released.iter().map(|(id, amount)| json!({"sessionId": id, "released": amount})).collect::<Vec<_>>());
-    result["rejected"] = session_close::rejected(&done);
+    result["rejected"] = close::rejected(&done);
     context.output.result(&result, || {
         let mut rows: Vec<(String, String)> =
             released.iter().map(|(id, amount)| (id.to_string(), format!("lapsed, {amount} USDC released"))).collect();
-        rows.extend(session_close::rejections(&done));
+        rows.extend(close::rejections(&done));
         rows.push(("transaction".into(), done.transaction.to_string()));
         facts(rows)
     });

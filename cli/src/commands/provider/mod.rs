@@ -101,6 +101,7 @@ pub(super) async fn run(context: &Context, command: ProviderCommand) -> Outcome<
         ProviderCommand::Retire { provider } => retire(context, provider).await,
         ProviderCommand::Show { provider } => show(context, provider).await,
         ProviderCommand::Withdraw { provider, amount, to } => withdraw(context, provider, amount, to).await,
+        ProviderCommand::Serve(args) => crate::serve::run(context, args).await,
     }
 }
 
