@@ -15,6 +15,7 @@ mod mcp;
 mod output;
 mod proxy;
 mod serve;
+pub mod session_args;
 mod shutdown;
 
 use std::process::ExitCode;

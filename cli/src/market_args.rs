@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use compute_futures_protocol::market::SessionId;
-use compute_futures_protocol::{Address, B256, Usdc, parse_address};
+use clap::{Args, Subcommand, ValueEnum};
+use compute_futures_protocol::{Address, Usdc, parse_address};
 use url::Url;
 
 /// `provider …`
@@ -47,8 +46,73 @@ pub enum ProviderCommand {
         #[arg(long, value_parser = parse_address)]
         to: Option<Address>,
     },
+    /// Providers that can be chosen, with prices and how well they answer, as the relayer sees them.
+    List(ListArgs),
+    /// What an indexer has seen of a provider: requests, tokens, earnings, latency, uptime.
+    Metrics {
+        /// The provider's id.
+        provider: u32,
+        /// Length of one entry of the series.
+        #[arg(long, value_enum, default_value_t = Interval::Day)]
+        interval: Interval,
+        /// From this second on (Unix seconds); default: thirty days ago.
+        #[arg(long)]
+        from: Option<u64>,
+        /// Up to this second (Unix seconds); default: now.
+        #[arg(long)]
+        to: Option<u64>,
+    },
     /// Serve inference to the sessions of the marketplace, in front of any server that speaks OpenAI's API.
     Serve(ServeArgs),
+}
+
+/// `provider list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only those that serve this model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// At most this much for 1,000 tokens read, in USDC.
+    #[arg(long)]
+    pub max_input_price: Option<Usdc>,
+    /// At most this much for 1,000 tokens written, in USDC.
+    #[arg(long)]
+    pub max_output_price: Option<Usdc>,
+    /// At most so many milliseconds to the whole answer, on average.
+    #[arg(long)]
+    pub max_latency_ms: Option<u32>,
+    /// At least so many percent of the last thirty days.
+    #[arg(long)]
+    pub min_uptime: Option<String>,
+    /// Only those with this feature.
+    #[arg(long)]
+    pub feature: Option<String>,
+    /// In which order.
+    #[arg(long, value_enum)]
+    pub sort: Option<Sort>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// Orders of a list of providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Cheapest first.
+    Price,
+    /// Fastest first.
+    Latency,
+    /// Most reliable first.
+    Uptime,
+}
+
+/// Lengths of entries of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Interval {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
 }
 
 /// `provider serve`
@@ -185,7 +249,7 @@ pub enum EscrowCommand {
 /// Who pays the gas of a funding.
 #[derive(Debug, Args)]
 pub struct GasArgs {
-    /// Sign only; the relayer pays the gas. With --payer-of-gas another key does.
+    /// Sign only; the relayer pays the gas (Base). With --payer-of-gas another key of yours does.
     #[arg(long)]
     pub gasless: bool,
     /// Where the key is that pays the gas (as --key), while --key signs for the USDC.
@@ -254,81 +318,8 @@ pub struct CreateArgs {
     pub gas: GasArgs,
 }
 
-/// `session …`
-#[derive(Debug, Subcommand)]
-pub enum SessionCommand {
-    /// Open a session: its limit is reserved.
-    Open(OpenArgs),
-    /// Close a session at its cost, signed by its meter; several signed ones in one transaction.
-    Close(CloseArgs),
-    /// After their deadline: give the reservations of sessions nobody closed back to their escrows.
-    Lapse {
-        /// The sessions' ids.
-        #[arg(required = true)]
-        sessions: Vec<SessionId>,
-    },
-    /// A session, and what happened to it.
-    Show {
-        /// The session's id.
-        session: SessionId,
-    },
-}
-
-/// `session open`
-#[derive(Debug, Args)]
-pub struct OpenArgs {
-    /// The escrow that pays.
-    #[arg(required_unless_present = "signed")]
-    pub escrow: Option<u32>,
-    /// Who serves (its id), at the prices it publishes now.
-    #[arg(long, required_unless_present = "signed")]
-    pub provider: Option<u32>,
-    /// Most the session may cost, in USDC.
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "signed")]
-    pub limit: Option<Usdc>,
-    /// How long it can be closed: 90s, 45m, 12h or 30d from now.
-    #[arg(long = "for", value_parser = duration, value_name = "DURATION", default_value = "1h")]
-    pub lasts: Duration,
-    /// Who will sign the cost; default: the meter that the escrow names.
-    #[arg(long, value_parser = parse_address)]
-    pub meter: Option<Address>,
-    /// Refuse when the provider's content is another than this one (its hash, see `provider show`).
-    #[arg(long)]
-    pub content: Option<B256>,
-    /// Only sign it as the agent and print it; anyone can bring it with --signed.
-    #[arg(long)]
-    pub sign: bool,
-    /// Bring an opening that its agent signed: a file, `-` reads standard input.
-    #[arg(long, conflicts_with_all = ["escrow", "provider", "limit", "meter", "content", "sign"], value_name = "PATH")]
-    pub signed: Option<PathBuf>,
-}
-
-/// `session close`
-#[derive(Debug, Args)]
-pub struct CloseArgs {
-    /// The session; the key is its meter's.
-    #[arg(required_unless_present = "signed")]
-    pub session: Option<SessionId>,
-    /// What it cost, in USDC.
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "signed")]
-    pub cost: Option<Usdc>,
-    /// How many receipts there are.
-    #[arg(long, default_value_t = 0)]
-    pub receipts: u32,
-    /// Merkle root of the receipts; default: zero, for none.
-    #[arg(long)]
-    pub root: Option<B256>,
-    /// Only sign it as the meter and print it; anyone can bring it with --signed.
-    #[arg(long)]
-    pub sign: bool,
-    /// Bring a cost that its meter signed; several times for several in one transaction, where no bad one blocks the others (on Solana
-    /// the key must then be their meter's).
-    #[arg(long, conflicts_with_all = ["session", "cost", "receipts", "root", "sign"], value_name = "PATH")]
-    pub signed: Vec<PathBuf>,
-}
-
 /// `90s`, `45m`, `12h`, `30d`; a plain number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write 90s, 45m, 12h or 30d");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match &text[digits.len()..] {

@@ -11,6 +11,8 @@ mod error;
 mod exact;
 mod receipts;
 mod relayer;
+mod session;
+mod sign_in;
 
 pub use answer::Answer;
 pub use budget::{Budget, Hold};
@@ -20,3 +22,5 @@ pub use error::ClientError;
 pub use exact::ExactPayer;
 pub use receipts::{CheckedReceipt, receipt_of};
 pub use relayer::{Relayer, Request};
+pub use session::{SessionBudget, SessionOffer, SessionPaid, SessionPayer, SignedSessionReceipt};
+pub use sign_in::sign_in;

@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::{demo, devnet, mcp, proxy};
 pub(crate) use deposit::pay as pay_deposit;
 pub(crate) use run::payer;
+pub(crate) use session::{Inference, ask_to_close, open_by_relayer};
 pub(crate) use verify::of as verify_receipt;
 
 /// Runs one command.

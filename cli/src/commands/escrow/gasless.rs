@@ -1,10 +1,8 @@
 //! Money for an escrow from a wallet that pays no gas: it signs, somebody else brings it. On Base what is signed is an EIP-3009
 //! authorisation whose nonce says what the money is for; on Solana both sign one transaction.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use compute_futures_chain::Action;
 use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_protocol::market::{EscrowTerms, FundingAuthorization};
@@ -13,13 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::events::{Done, post_as};
-use crate::client::{ClientError, Request};
+use crate::client::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::GasArgs;
 
 /// How long a signature can be brought.
 const VALID_SECONDS: u64 = 3_600;
+/// How long the relayer may take to have it on chain.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What the money is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -157,7 +158,7 @@ async fn fund_on_solana(context: &Context, gas: &GasArgs, funding: Funding) -> O
         return Err(Failure::new(
             "usage",
             "on Solana who pays the fee signs the same transaction: nothing can be signed ahead",
-            "--gasless --payer-of-gas KEY, or --gasless alone for the relayer to pay",
+            "--gasless --payer-of-gas KEY: both sign here",
         ));
     }
     let verb = Action::Market(funding.verb());
@@ -170,17 +171,28 @@ async fn fund_on_solana(context: &Context, gas: &GasArgs, funding: Funding) -> O
         let sponsored = Action::Sponsored { owner: owner.address(), verb: Box::new(verb), transaction };
         return Ok(Brought::Here(post_as(context, payer, sponsored).await?));
     }
-    let mut body = funding.body(context.chain().caip2());
-    let offer = relay(context, &funding, &body).await?;
-    let offered = offer["transaction"].as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| {
-        ClientError::BadAnswer { url: funding.path(), reason: "it offers no transaction to sign".into() }
-    })?;
-    let transaction = ours.countersign(&verb, &offered).await?;
-    body["transaction"] = json!(STANDARD.encode(&transaction));
-    Ok(Brought::ByRelayer(relay(context, &funding, &body).await?))
+    Err(Failure::new(
+        "not_sponsored",
+        "the relayer pays for no escrows of others on Solana",
+        "name a key that pays: --payer-of-gas SOURCE",
+    ))
 }
 
+/// Until it is on chain: the same request again tells.
 async fn relay(context: &Context, funding: &Funding, body: &Value) -> Outcome<Value> {
-    let request = Request::post(funding.path(), body);
-    Ok(context.relayer()?.send(&request, &Default::default()).await?.success()?.body)
+    let (relayer, request, started) = (context.relayer()?, Request::post(funding.path(), body), Instant::now());
+    loop {
+        let answer = relayer.send(&request, &Default::default()).await?.success()?;
+        if answer.status != 202 {
+            return Ok(answer.body);
+        }
+        if started.elapsed() >= PATIENCE {
+            return Err(Failure::new(
+                "pending",
+                "the relayer has posted it, and it is not confirmed yet",
+                "look in a moment: compute-futures escrow show",
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -1,6 +1,8 @@
 //! The marketplace on a devnet, through the binary: budgets by every way in, and a provider that serves the sessions of its meter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod ordering;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -49,6 +51,7 @@ async fn the_marketplace_over_the_command_line() {
     for side in devnet.sides() {
         budgets(&side).await;
         serving(&side).await;
+        ordering::ordering(&side).await;
     }
 }
 
