@@ -48,13 +48,16 @@ impl Look for Chained {
     }
 }
 
+/// What the server behind was asked: whether it saw the order, and the body.
+type Asked = Arc<Mutex<Vec<(Option<String>, Bytes)>>>;
+
 /// A provider before a server that does what `answer` says.
 struct World {
     base: String,
     domain: MarketDomain,
     meter: Signer,
     looks: Arc<AtomicU64>,
-    asked: Arc<Mutex<Vec<(Option<String>, Bytes)>>>,
+    asked: Asked,
 }
 
 async fn listen(app: Router) -> String {
@@ -93,7 +96,7 @@ impl World {
     }
 
     async fn with((domain, meter): (MarketDomain, Signer), rate: u32, answer: fn() -> Response) -> Self {
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked = Asked::default();
         let seen = asked.clone();
         let behind = Router::new().fallback(async move |request: Request| {
             let order = request.headers().get("session-call").map(|_| "an order".to_owned());
@@ -105,13 +108,7 @@ impl World {
         Self::of(Upstream::new(&args(upstream)).unwrap(), domain, meter, rate, asked).await
     }
 
-    async fn of(
-        upstream: Upstream,
-        domain: MarketDomain,
-        meter: Signer,
-        rate: u32,
-        asked: Arc<Mutex<Vec<(Option<String>, Bytes)>>>,
-    ) -> Self {
+    async fn of(upstream: Upstream, domain: MarketDomain, meter: Signer, rate: u32, asked: Asked) -> Self {
         let looks = Arc::new(AtomicU64::new(0));
         let serving = Serving {
             output: Output::new(true),

@@ -208,6 +208,38 @@ mod tests {
         answer
     }
 
+    /// The same digests as in TypeScript (clients/typescript/test/session.test.ts).
+    #[test]
+    fn digests_are_those_of_the_other_client() {
+        let word = B256::repeat_byte;
+        let call = SessionCall {
+            escrow_id: 1,
+            session_id: SessionId::new(1, 2),
+            agent: Address::Solana(compute_futures_protocol::SolanaAddress::new([3; 32])),
+            request_hash: word(4),
+            max_cost: Usdc::from_micros(5),
+            nonce: word(6),
+            valid_before: 7,
+        };
+        let digest = "0x3102daa135302a14a2f64095a398a04ce26fa83a640aecdd95156425c587720c";
+        assert_eq!(call.digest(&budget().domain).to_string(), digest);
+        let receipt = SessionReceipt {
+            session_id: SessionId::new(1, 2).unwrap(),
+            sequence: 1,
+            execution_id: word(1),
+            model_hash: word(2),
+            request_hash: word(3),
+            output_hash: word(4),
+            input_tokens: 5,
+            output_tokens: 6,
+            cost: Usdc::from_micros(7),
+            latency_ms: 8,
+            issued_at: 9,
+        };
+        let digest = "0x457f3eb7fdb88ee2dfa31a0b58ba76ee166a2228c21c435c7d9fcad9d6000c0d";
+        assert_eq!(receipt.digest(&budget().domain).to_string(), digest);
+    }
+
     #[test]
     fn an_order_is_signed_for_what_is_trusted_only() {
         let offer = |change: fn(&mut Value)| {
