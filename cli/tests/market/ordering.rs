@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{AGENT, CONTENT, CREATOR, METER, PROVIDER, STRANGER, number, text};
-use crate::support::Side;
+use crate::support::{Mcp, Side};
 
 /// What the relayer lies about.
 #[derive(Clone, Copy, PartialEq)]
@@ -259,9 +259,11 @@ pub(crate) async fn ordering(net: &Side<'_>) {
     signer_among(signed.digest(&relayer.domain), &signature, &[net.key(AGENT).address()]).unwrap();
     assert_eq!(refused(STRANGER, &relayed), "not_agent");
 
+    as_tools(net, &relayer, &url, &escrow, &session);
+
     // Receipts, before and after the session is closed on chain.
     let before = ok(STRANGER, &["session", "receipts", &session]);
-    assert_eq!((&before["checked"]["signatures"], &before["checked"]["onChain"]), (&json!(2), &json!(false)));
+    assert_eq!((&before["checked"]["signatures"], &before["checked"]["onChain"]), (&json!(3), &json!(false)));
     let asked = ok(AGENT, &["session", "close", &session, "--ask"]);
     assert_eq!(text(&asked, "/status"), "closing");
     let proof = relayer.last("close");
@@ -269,7 +271,7 @@ pub(crate) async fn ordering(net: &Side<'_>) {
     let digests: Vec<_> =
         relayer.receipts.lock().unwrap().iter().map(|(receipt, _)| receipt.digest(&relayer.domain)).collect();
     let root = ReceiptTree::new(&digests).unwrap().root().to_string();
-    net.ok(METER, &["session", "close", &session, "--cost", "0.0008", "--receipts", "2", "--root", &root]);
+    net.ok(METER, &["session", "close", &session, "--cost", "0.0012", "--receipts", "3", "--root", &root]);
     assert_eq!(ok(STRANGER, &["session", "receipts", &session])["checked"]["onChain"], true);
     relayer.lie(Lie::Documents);
     assert_eq!(refused(STRANGER, &["session", "receipts", &session]), "receipts_do_not_hold");
@@ -284,4 +286,33 @@ pub(crate) async fn ordering(net: &Side<'_>) {
     ok(STRANGER, &["provider", "metrics", &provider, "--interval", "hour", "--from", "1", "--to", "2"]);
     assert_eq!(relayer.last("metrics")["query"]["interval"], "hour");
     assert_eq!(refused(STRANGER, &["provider", "metrics", &provider, "--from", "2", "--to", "2"]), "usage");
+}
+
+/// The same as tools, within what the run may spend.
+fn as_tools(net: &Side<'_>, relayer: &Relayer, url: &str, escrow: &str, session: &str) {
+    let mut mcp = Mcp::start(net, AGENT, &["--relayer", url, "mcp", "--limit", "0.0006"]);
+    let escrow: u32 = escrow.parse().unwrap();
+    let providers = mcp.ok("market_providers", json!({ "model": "m", "maxOutputPrice": "300" }));
+    assert_eq!(providers["providers"][0]["providerId"], json!(relayer.provider));
+    assert_eq!(relayer.last("providers")["maxOutputPrice"], "300");
+    let run = json!({ "escrow": escrow, "session": session, "model": "m", "prompt": "Hello." });
+    relayer.lie(Lie::Answer);
+    let before = relayer.receipts.lock().unwrap().len();
+    let mut liar = Mcp::start(net, AGENT, &["--relayer", url, "mcp", "--limit", "0.0004"]);
+    assert_eq!(liar.refused("market_run", run.clone()), "bad_receipt");
+    assert_eq!(liar.refused("market_run", run.clone()), "session_limit", "its charge is unknown: all of it counts");
+    relayer.lie(Lie::None);
+    let answer = mcp.ok("market_run", run.clone());
+    assert_eq!(answer.pointer("/choices/0/message/content"), Some(&json!("Metered.")), "{answer}");
+    assert_eq!((&answer["session"]["spentUsdc"], &answer["session"]["leftUsdc"]), (&json!("0.0004"), &json!("0.0002")));
+    assert_eq!(mcp.refused("market_run", run.clone()), "session_limit");
+    let dear = json!({ "escrow": escrow, "model": "m", "limit": "0.0003" });
+    assert_eq!(mcp.refused("market_open", dear), "session_limit", "no more is reserved than may be spent");
+    let opened = mcp.ok("market_open", json!({ "escrow": escrow, "model": "m", "limit": "0.0002" }));
+    assert_eq!(text(&opened, "/limit"), "200");
+    assert_eq!(mcp.refused("market_open", json!({ "escrow": escrow, "limit": "0.0001" })), "usage");
+    assert_eq!(mcp.refused("market_run", json!({ "escrow": escrow, "model": "m" })), "usage");
+    assert_eq!(mcp.refused("market_session", json!({ "session": "7" })), "invalid_session_id");
+    assert_eq!(text(&mcp.ok("market_close", json!({ "session": session })), "/status"), "closing");
+    assert_eq!(relayer.receipts.lock().unwrap().len(), before + 1);
 }

@@ -1,14 +1,15 @@
 //! A devnet of its own for a test file, and the verbs on it, through the binary, as a user types them.
 #![allow(dead_code)] // each test file uses its own part
 
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use compute_futures_cli::devnet::DevnetFile;
 use compute_futures_cli::keys::Key;
 use compute_futures_protocol::Chain;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_compute-futures");
@@ -130,4 +131,70 @@ impl Drop for Devnet {
 
 pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value:#}"))
+}
+
+/// A client of `compute-futures mcp` over standard input and output.
+pub struct Mcp {
+    process: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    id: u32,
+}
+
+impl Mcp {
+    /// Starts the server as the devnet's `key`-th agent.
+    pub fn start(net: &Side<'_>, key: usize, args: &[&str]) -> Self {
+        let mut process = Command::new(BINARY)
+            .args(["--network", net.network, "--key", &format!("devnet:{key}"), "--devnet"])
+            .arg(net.net.file())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let mut mcp = Self { process, input, lines: BufReader::new(output).lines(), id: 0 };
+        let client = json!({ "name": "test", "version": "1" });
+        mcp.ask("initialize", json!({ "protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": client }));
+        writeln!(mcp.input, "{}", json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).unwrap();
+        mcp
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.id += 1;
+        let request = json!({ "jsonrpc": "2.0", "id": self.id, "method": method, "params": params });
+        writeln!(self.input, "{request}").unwrap();
+        loop {
+            let line: Value = serde_json::from_str(&self.lines.next().expect("an answer").unwrap()).unwrap();
+            if line["id"] == self.id {
+                return line["result"].clone();
+            }
+        }
+    }
+
+    fn call(&mut self, tool: &str, arguments: Value) -> (bool, Value) {
+        let result = self.ask("tools/call", json!({ "name": tool, "arguments": arguments }));
+        (result["isError"] != true, result["structuredContent"].clone())
+    }
+
+    /// A call that must succeed.
+    pub fn ok(&mut self, tool: &str, arguments: Value) -> Value {
+        let (ok, answer) = self.call(tool, arguments);
+        assert!(ok, "{tool}: {answer}");
+        answer
+    }
+
+    /// The code of a call that must be refused.
+    pub fn refused(&mut self, tool: &str, arguments: Value) -> String {
+        let (ok, answer) = self.call(tool, arguments);
+        assert!(!ok && answer["hint"].is_string(), "{tool}: {answer}");
+        answer["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Mcp {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

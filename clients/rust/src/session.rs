@@ -1,4 +1,4 @@
-//! The x402 scheme `compute-escrow`: an agent's signed order against a session's budget is the payment (docs/x402-scheme.md).
+//! The x402 scheme `compute-escrow`: an agent's signed order against a session's budget is the payment (docs/marketplace.md).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
