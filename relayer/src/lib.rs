@@ -2,6 +2,7 @@
 //!
 //! One request: [`http`] → [`payment`] (402 or proof) → [`ledger`] (hold) → [`jobs`] and [`providers`] → [`ledger`] (charge and
 //! receipt) → answer. In the background [`follow`] reads the chain into the ledger and [`settlement`] posts batches.
+//! [`market`] meters sessions of the marketplace.
 //! [`network`] brings up what belongs to one chain, [`startup`] wires it together.
 
 pub mod catalog;
@@ -12,6 +13,7 @@ pub mod follow;
 pub mod http;
 pub mod jobs;
 pub mod ledger;
+pub mod market;
 pub mod network;
 pub mod outbound;
 pub mod payment;

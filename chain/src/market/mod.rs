@@ -8,4 +8,4 @@ mod reader;
 
 pub use action::{MarketAction, SignedCost};
 pub use event::{MarketEvent, SessionRejection};
-pub use reader::{EscrowOnChain, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+pub use reader::{EscrowOnChain, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, UnsignedVerb};

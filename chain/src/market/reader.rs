@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use compute_futures_protocol::market::{
     AgentState, EscrowState, EscrowTerms, MarketDomain, ProviderContent, SessionCost, SessionId, SessionStatus,
 };
-use compute_futures_protocol::{Address, B256, Chain, Usdc};
+use compute_futures_protocol::{Address, B256, Bytes, Chain, Usdc};
 use futures::stream::BoxStream;
 
-use super::MarketEvent;
+use super::{MarketAction, MarketEvent};
 use crate::{ChainError, ChainEvent, EventRange};
 
 /// A provider as the registry holds it now.
@@ -54,6 +54,20 @@ pub struct SessionTerms {
     pub meter: Address,
     pub limit: Usdc,
     pub deadline: u64,
+}
+
+/// A verb as the wallet of its sender signs it: for keys that are elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnsignedVerb {
+    /// A call on an EVM chain; no verb sends ether.
+    Call {
+        /// The contract.
+        to: Address,
+        /// Call data.
+        data: Bytes,
+    },
+    /// A v0 transaction on Solana with the sender as fee payer and no signature in it. Its blockhash lives about a minute.
+    Transaction(Bytes),
 }
 
 /// Reads one deployment of ProviderRegistry and ComputeEscrow. Heads and blocks are the [`crate::ChainReader`]'s it was made of; failover
@@ -106,6 +120,11 @@ pub trait MarketReader: Send + Sync + 'static {
     fn deposit_address(&self, terms: &EscrowTerms) -> Result<Address, ChainError>;
     /// The escrow a deposit address feeds, once swept.
     async fn escrow_of_deposit_address(&self, address: Address) -> Result<Option<u32>, ChainError>;
+    /// A verb as its sender signs it.
+    ///
+    /// # Errors
+    /// [`ChainError::Rejected`] when the chain has no such verb; on Solana also [`ChainError::Reverted`] when it would be refused now.
+    async fn unsigned(&self, sender: Address, verb: &MarketAction) -> Result<UnsignedVerb, ChainError>;
     /// Whether a receipt (its digest) is of the closed session that cost this (I-7).
     async fn verify_receipt(&self, cost: &SessionCost, receipt_hash: B256, proof: &[B256]) -> Result<bool, ChainError>;
 }

@@ -30,6 +30,9 @@ rpc_urls = ["{rpc}"]
 contract = "{contract}"
 token = "{token}"
 deployment_block = {deployment_block}
+market_registry = "{registry}"
+market_escrow = "{escrow}"
+market_deployment_block = {market_block}
 poll_interval_ms = 200
 operator_key = {{ file = {operator:?} }}
 facilitator_key = {{ file = {facilitator:?} }}
@@ -39,6 +42,9 @@ ledger_url = "sqlite://{ledger}"
             contract = chain.contract,
             token = chain.usdc,
             deployment_block = chain.deployment_block,
+            registry = chain.market.registry,
+            escrow = chain.market.escrow,
+            market_block = chain.market_block,
             operator = secret(&keys.join("operator.key"), &chain.keys[OPERATOR_KEY])?,
             facilitator = secret(&keys.join("facilitator.key"), &chain.keys[FACILITATOR_KEY])?,
             ledger = dir.join("relayer.db").display(),
@@ -52,6 +58,9 @@ enabled = true
 rpc_urls = ["{rpc}"]
 contract = "{contract}"
 deployment_block = {deployment_slot}
+market_registry = "{registry}"
+market_escrow = "{escrow}"
+market_deployment_block = {deployment_slot}
 poll_interval_ms = 200
 operator_key = {{ file = {operator:?} }}
 facilitator_key = {{ file = {facilitator:?} }}
@@ -60,6 +69,8 @@ ledger_url = "sqlite://{ledger}"
             rpc = chain.rpc_url,
             contract = compute_futures_chain::solana::local::PROGRAM,
             deployment_slot = chain.deployment_slot,
+            registry = compute_futures_chain::solana::local::MARKET.registry,
+            escrow = compute_futures_chain::solana::local::MARKET.escrow,
             operator = secret(&keys.join("solana-operator.json"), &keypair_file(OPERATOR_KEY)?)?,
             facilitator = secret(&keys.join("solana-facilitator.json"), &keypair_file(FACILITATOR_KEY)?)?,
             ledger = dir.join("relayer-solana.db").display(),
@@ -77,6 +88,10 @@ free_requests_per_second = 0
 [settlement]
 max_age_seconds = {max_age}
 flush_seconds = 10
+
+[market]
+close_interval_seconds = 2
+allow_loopback = true
 
 [terms]
 refund_delay_seconds = {refund_delay}

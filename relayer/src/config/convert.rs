@@ -30,6 +30,9 @@ pub struct NetworkSettings<'a> {
     pub facilitator_token_env: &'a str,
     pub pay_to: Address,
     pub ledger_url: &'a str,
+    pub market_registry: Address,
+    pub market_escrow: Address,
+    pub market_deployment_block: u64,
     /// Wei per gas, or micro-lamports per compute unit.
     pub max_fee: u128,
     pub max_rows: u64,
@@ -51,10 +54,21 @@ macro_rules! settings {
             facilitator_token_env: &$config.facilitator_token_env,
             pay_to: $config.pay_to,
             ledger_url: &$config.ledger_url,
+            market_registry: $config.market_registry,
+            market_escrow: $config.market_escrow,
+            market_deployment_block: $config.market_deployment_block,
             max_fee: $max_fee,
             max_rows: $config.max_rows,
         }
     };
+}
+
+impl NetworkSettings<'_> {
+    /// Whether a marketplace is named on this network.
+    #[must_use]
+    pub fn has_market(&self) -> bool {
+        !self.market_escrow.is_zero()
+    }
 }
 
 fn invalid(text: String) -> ConfigError {

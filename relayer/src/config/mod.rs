@@ -20,8 +20,8 @@ pub use load::{ConfigError, ENV_PREFIX};
 pub use networks::{BaseConfig, SolanaConfig};
 pub use sections::{
     AdminConfig, CatalogConfig, FacilitatorConfig, GatesConfig, JobsConfig, LedgerConfig, LimitsConfig, LogConfig,
-    LogFormat, ModelConfig, OutputsConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig, SettlementConfig,
-    TermsConfig, TierConfig,
+    LogFormat, MarketConfig, ModelConfig, OutputsConfig, ProviderConfig, ProviderKind, RouteConfig, ServerConfig,
+    SettlementConfig, TermsConfig, TierConfig,
 };
 
 /// Every setting of the relayer.
@@ -35,6 +35,7 @@ pub struct Config {
     pub ledger: LedgerConfig,
     pub settlement: SettlementConfig,
     pub facilitator: FacilitatorConfig,
+    pub market: MarketConfig,
     pub terms: TermsConfig,
     pub gates: GatesConfig,
     pub limits: LimitsConfig,
@@ -56,6 +57,7 @@ impl Default for Config {
             ledger: LedgerConfig::default(),
             settlement: SettlementConfig::default(),
             facilitator: FacilitatorConfig::default(),
+            market: MarketConfig::default(),
             terms: TermsConfig::default(),
             gates: GatesConfig::default(),
             limits: LimitsConfig::default(),

@@ -70,6 +70,12 @@ section! {
         max_fee_gwei: u64 = 50,
         /// Post when this many rows wait; an account is one row, rarely two.
         max_rows: u64 = 200,
+        /// ProviderRegistry of the marketplace.
+        market_registry: Address = Address::ZERO,
+        /// ComputeEscrow of the marketplace that this relayer meters sessions of, with the operator's key. The zero address: no marketplace here.
+        market_escrow: Address = Address::ZERO,
+        /// The block it was deployed in: following it starts here. 0: searched for, which needs an RPC with old state.
+        market_deployment_block: u64 = 0,
     }
 }
 
@@ -135,6 +141,12 @@ section! {
         /// Post when this many rows wait; an account is one row, rarely two. A transaction holds some 50; jobs of more accounts than
         /// that wait for the next batch.
         max_rows: u64 = 40,
+        /// The provider-registry program of the marketplace.
+        market_registry: Address = NO_SOLANA_ADDRESS,
+        /// The compute-escrow program of the marketplace that this relayer meters sessions of, with the operator's key. Zero: no marketplace here.
+        market_escrow: Address = NO_SOLANA_ADDRESS,
+        /// The slot of its deployment: following it starts here.
+        market_deployment_block: u64 = 0,
     }
 }
 

@@ -25,6 +25,7 @@ pub fn render(config: &Config) -> String {
         ledger,
         settlement,
         facilitator,
+        market,
         terms,
         gates,
         limits,

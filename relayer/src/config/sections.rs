@@ -362,3 +362,39 @@ section! {
         directory: String = String::new(),
     }
 }
+
+section! {
+    /// The marketplace: metering sessions of agents with providers that registered on chain. Where it is, each network says itself
+    /// (market_registry, market_escrow); the meter is the operator's key.
+    pub struct MarketConfig {
+        /// Seconds without a call after which a session is closed at what it cost so far.
+        idle_seconds: u64 = 600,
+        /// A session takes no calls in its last seconds, this many: in them it is closed. Past its deadline nobody is paid.
+        close_margin_seconds: u64 = 300,
+        /// Seconds between two looks for sessions to close; those found together are closed in one transaction.
+        close_interval_seconds: u64 = 30,
+        /// Seconds between two looks at whether a provider answers.
+        probe_seconds: u64 = 60,
+        /// Seconds that a provider may take for a whole answer. Keep it below close_margin_seconds.
+        provider_timeout_seconds: u64 = 120,
+        /// How far the output tokens that a provider claims may exceed those counted here, in percent, before the count is paid instead.
+        usage_tolerance_percent: u64 = 10,
+        /// Weight of the price when a provider is chosen; only its share in all three counts.
+        route_weight_price: u64 = 60,
+        /// Weight of the time it takes to answer.
+        route_weight_latency: u64 = 20,
+        /// Weight of how often it answered.
+        route_weight_uptime: u64 = 20,
+        /// Smallest limit (USDC) of a session whose opening this relayer brings on chain for an agent: whoever makes it pay fees holds that
+        /// much of its own.
+        #[serde(with = "usdc::decimal")]
+        relay_minimum: Usdc = Usdc::from_micros(100_000),
+        /// Most transactions an hour that this relayer brings on chain for others: openings, creations, fundings, sweeps, expiries.
+        relays_per_hour: u64 = 600,
+        /// Most of them for one escrow or address.
+        relays_per_hour_each: u64 = 60,
+        /// Call providers anywhere, over http and on this machine too. For development only: by default only public https addresses are
+        /// called.
+        allow_loopback: bool = false,
+    }
+}

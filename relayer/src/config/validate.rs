@@ -18,6 +18,7 @@ impl Config {
         self.check_server(&mut problems);
         self.check_networks(&mut problems);
         self.check_money(&mut problems);
+        self.check_market(&mut problems);
         self.check_models(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
     }
@@ -110,6 +111,30 @@ impl Config {
         }
     }
 
+    fn check_market(&self, problems: &mut Vec<String>) {
+        let market = &self.market;
+        let mut check = |ok: bool, text: &str| {
+            if !ok {
+                problems.push(format!("market.{text}"));
+            }
+        };
+        check(market.close_interval_seconds > 0, "close_interval_seconds is 0; sessions are looked at once in a while");
+        check(
+            market.provider_timeout_seconds > 0 && market.provider_timeout_seconds < market.close_margin_seconds,
+            "provider_timeout_seconds must be above 0 and below close_margin_seconds; else a session could end before a call in flight",
+        );
+        check(
+            market.close_margin_seconds >= 2 * market.close_interval_seconds,
+            "close_margin_seconds is less than twice close_interval_seconds; sessions would lapse before they are closed",
+        );
+        check(market.probe_seconds > 0, "probe_seconds is 0; providers would be asked without a pause");
+        let weights = [market.route_weight_price, market.route_weight_latency, market.route_weight_uptime];
+        check(
+            weights.iter().all(|weight| *weight <= 1_000) && weights.iter().any(|weight| *weight > 0),
+            "route_weight_* are 0 to 1000, and one of them above 0",
+        );
+    }
+
     fn check_models(&self, problems: &mut Vec<String>) {
         let mut names = HashSet::new();
         for provider in &self.providers {
@@ -180,6 +205,15 @@ fn check_network(network: &NetworkSettings<'_>, problems: &mut Vec<String>) {
     check(
         network.pay_to.is_zero() || network.pay_to.is_on(network.chain),
         "pay_to is an address of another chain; leave it out to be paid at the operator's address",
+    );
+    check(
+        network.market_registry.is_zero() == network.market_escrow.is_zero(),
+        "market_registry and market_escrow belong together; set both, or none for no marketplace",
+    );
+    check(
+        !network.has_market()
+            || network.market_registry.is_on(network.chain) && network.market_escrow.is_on(network.chain),
+        "market_registry or market_escrow is an address of another chain",
     );
     let ledger = network.ledger_url;
     check(

@@ -18,6 +18,7 @@ mod health;
 mod job_status;
 mod limit;
 mod llms;
+pub mod market;
 mod models;
 mod observe;
 mod offer_receipt;
@@ -90,6 +91,21 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::Pricing => get(futures::pricing),
         Id::SponsorOffer => post(futures::sponsored::offer),
         Id::SponsorSubmit => post(futures::sponsored::submit),
+        Id::MarketProviders => get(market::providers),
+        Id::MarketProvider => get(market::provider),
+        Id::MarketQuote => post(market::quote),
+        Id::MarketOpen => post(market::open),
+        Id::MarketSession => get(market::session),
+        Id::MarketClose => post(market::close),
+        Id::MarketReceipts => get(market::receipts),
+        Id::MarketReceipt => get(market::receipt),
+        Id::EscrowCreate => post(market::create),
+        Id::EscrowSweep => post(market::sweep),
+        Id::Escrow => get(market::escrow),
+        Id::EscrowFund => post(market::fund),
+        Id::EscrowAgents => post(market::agents),
+        Id::EscrowRefund => post(market::refund),
+        Id::EscrowExpire => post(market::expire),
         Id::Receipts => get(receipts::batch),
         Id::RateCard => get(rate_cards::card),
         Id::ChatCompletions => post(openai::chat),

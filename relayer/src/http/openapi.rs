@@ -34,6 +34,7 @@ pub fn build() -> OpenApi {
     let error = Shape::of::<shapes::Error>();
     register(&mut components, error);
     register(&mut components, pending());
+    register(&mut components, relayed());
     let openai_error = openai_error();
     register(&mut components, openai_error);
     let mut paths = PathsBuilder::new();
@@ -109,7 +110,19 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         ok
     };
     operation = operation.response("200", ok.build());
-    if matches!(endpoint.id, Id::Deposit | Id::Refund | Id::SponsorSubmit) {
+    if matches!(endpoint.id, Id::EscrowCreate | Id::EscrowFund | Id::EscrowSweep | Id::EscrowExpire) {
+        let done = ResponseBuilder::new()
+            .description("Brought on chain")
+            .content("application/json", ContentBuilder::new().schema(Some(refer(relayed()))).build());
+        operation = operation.response("201", done.build());
+    }
+    if endpoint.id == Id::MarketOpen {
+        let done = ResponseBuilder::new()
+            .description("Opened")
+            .content("application/json", ContentBuilder::new().schema(endpoint.output.map(refer)).build());
+        operation = operation.response("201", done.build());
+    }
+    if goes_on(endpoint.id) {
         let later = "Taken, and not done on chain yet: it goes on by itself. The identical request shows the end and is not charged again";
         operation = operation.response("202", ResponseBuilder::new().description(later).build());
     }
@@ -142,6 +155,26 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         operation = operation.extensions(Some(ExtensionsBuilder::new().add("x-payment", payment).build()));
     }
     operation.response("default", refused("An error, with what to do about it"))
+}
+
+/// Whether it may be answered 202 before it is done on chain.
+const fn goes_on(id: Id) -> bool {
+    matches!(
+        id,
+        Id::Deposit
+            | Id::Refund
+            | Id::SponsorSubmit
+            | Id::MarketOpen
+            | Id::MarketClose
+            | Id::EscrowCreate
+            | Id::EscrowFund
+            | Id::EscrowSweep
+            | Id::EscrowExpire
+    )
+}
+
+fn relayed() -> Shape {
+    Shape::of::<super::market::shapes::RelayedTransaction>()
 }
 
 fn pending() -> Shape {
@@ -179,6 +212,8 @@ fn tag(path: &str) -> &'static str {
         "compute futures"
     } else if path.starts_with("/api/v1/compute") {
         "compute"
+    } else if path.starts_with("/api/v1/market") {
+        "marketplace"
     } else if path.starts_with("/api/v1/gpu") {
         "gpu"
     } else if path.starts_with("/v1/") {

@@ -82,6 +82,24 @@ async fn signed_in(
     Ok(service.work(&payer).await?.answer.render(None))
 }
 
+/// The wallet that signed in for this request, where nothing can be paid instead.
+///
+/// # Errors
+/// 401: without the header with what to sign in `extra`, else with what is wrong with it.
+pub(super) async fn signer_of(state: &AppState, request: &PaidRequest) -> ApiResult<Address> {
+    let Some(proof) = request.headers.get(HEADER) else {
+        let path = request.target.split('?').next().unwrap_or_default();
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "sign_in_needed",
+            "this is for certain wallets only, and nobody has signed in",
+            "sign the fields in `extra` and send them with the signature in the header SIGN-IN-WITH-X, in base64",
+        )
+        .with_extra(json!({ EXTENSION: declaration(state, path) })));
+    };
+    Ok(verify(state, request, proof).await?.address)
+}
+
 /// The fields of a sign-in message, and its signature.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -29,7 +29,7 @@ pub(super) async fn start(
     let (verify, settle) =
         (Duration::from_secs(timeouts.verify_timeout_seconds), Duration::from_secs(timeouts.settle_timeout_seconds));
     match connection {
-        Connection::Evm(reader, _) => {
+        Connection::Evm(reader, ..) => {
             let token = reader.token().evm().context("base.token")?;
             let asset = Asset::Evm(config.base.token_domain(token));
             if let Some(facilitator) = remote(settings, verify, settle)? {
@@ -52,7 +52,7 @@ pub(super) async fn start(
             .map_err(|error| anyhow!("the embedded facilitator does not start: {error}"))?;
             Ok(Started { facilitator, asset })
         }
-        Connection::Solana(reader, _) => {
+        Connection::Solana(reader, ..) => {
             let (solana, mint) = (&config.solana, reader.token().solana().context("solana.token")?);
             if let Some(facilitator) = remote(settings, verify, settle)? {
                 let fee_payer = facilitator.fee_payer(solana.network).await.map_err(anyhow::Error::msg)?;

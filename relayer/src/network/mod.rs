@@ -18,6 +18,7 @@ use crate::jobs::Artifacts;
 use crate::jobs::artifacts::Kept;
 use crate::jobs::queue::StoredJob;
 use crate::ledger::{Ledger, OperatorIdentity};
+use crate::market::Market;
 use crate::payment::gates::no_network;
 use crate::payment::{Gate, Gates};
 use crate::settlement::Settlement;
@@ -34,6 +35,8 @@ pub struct Network {
     pub gate: Gate,
     /// Files that its jobs made.
     pub artifacts: Artifacts,
+    /// The marketplace, where one is named.
+    pub market: Option<Market>,
     /// Who we are on it.
     pub operator: OperatorIdentity,
     /// Blocks behind the newest one from which on it counts as not ready.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use compute_futures_chain::evm::{EvmReader, EvmWriter};
-use compute_futures_chain::solana::{FeeLimits, SolanaReader, SolanaWriter};
+use compute_futures_chain::evm::{EvmMarket, EvmReader, EvmWriter, MarketContracts};
+use compute_futures_chain::market::MarketReader;
+use compute_futures_chain::solana::{FeeLimits, MarketPrograms, SolanaMarket, SolanaReader, SolanaWriter};
 use compute_futures_chain::{ChainError, ChainReader, ChainWriter};
 use compute_futures_protocol::{Chain, Signer, Terms};
 use tokio::sync::mpsc;
@@ -22,6 +23,7 @@ use crate::http::futures::sweeper;
 use crate::jobs::Artifacts;
 use crate::jobs::queue::Worker;
 use crate::ledger::{Ledger, LedgerError, OperatorIdentity};
+use crate::market::{Keeper, Market};
 use crate::payment::{Gate, PaymentSettings, recover};
 use crate::settlement::Settlement;
 
@@ -55,36 +57,65 @@ pub(crate) type Reports = mpsc::UnboundedSender<(Chain, Progress)>;
 
 /// A reader and a writer of one kind of chain.
 pub(super) enum Connection {
-    Evm(Arc<EvmReader>, Arc<EvmWriter>),
-    Solana(Arc<SolanaReader>, Arc<SolanaWriter>),
+    Evm(Arc<EvmReader>, Arc<EvmWriter>, Option<Arc<EvmMarket>>),
+    Solana(Arc<SolanaReader>, Arc<SolanaWriter>, Option<Arc<SolanaMarket>>),
 }
 
 impl Connection {
-    async fn open(config: &Config, plan: &Plan) -> anyhow::Result<Self> {
+    async fn open(config: &Config, plan: &Plan, settings: &NetworkSettings<'_>) -> anyhow::Result<Self> {
         let signer = Signer::clone(&plan.operator);
+        let block = settings.market_deployment_block;
         if plan.chain.evm_chain_id().is_some() {
             let reader = EvmReader::connect(config.base.evm()?).await?;
-            let writer = EvmWriter::new(Arc::clone(&reader), signer).context("operator_key")?;
-            return Ok(Self::Evm(reader, Arc::new(writer)));
+            let mut writer = EvmWriter::new(Arc::clone(&reader), signer).context("operator_key")?;
+            let market = match (settings.market_registry.evm(), settings.market_escrow.evm()) {
+                (Some(registry), Some(escrow)) if settings.has_market() => {
+                    let at = MarketContracts { registry, escrow };
+                    let market = EvmMarket::connect(Arc::clone(&reader), at, (block > 0).then_some(block));
+                    Some(market.await.context("market_escrow")?)
+                }
+                _ => None,
+            };
+            if let Some(market) = &market {
+                writer = writer.with_market(Arc::clone(market));
+            }
+            return Ok(Self::Evm(reader, Arc::new(writer), market));
         }
         let reader = SolanaReader::connect(config.solana.rpc()?).await?;
         let writer = SolanaWriter::new(Arc::clone(&reader), signer).context("operator_key")?;
         let limits = FeeLimits { micro_lamports: config.solana.max_fee_micro_lamports, ..FeeLimits::default() };
-        let writer = writer.with_limits(limits).with_sponsored_priority(config.solana.sponsored_priority());
-        Ok(Self::Solana(reader, Arc::new(writer)))
+        let mut writer = writer.with_limits(limits).with_sponsored_priority(config.solana.sponsored_priority());
+        let market = match (settings.market_registry.solana(), settings.market_escrow.solana()) {
+            (Some(registry), Some(escrow)) if settings.has_market() => {
+                let market = SolanaMarket::connect(Arc::clone(&reader), MarketPrograms { registry, escrow }, block);
+                Some(market.await.context("market_escrow")?)
+            }
+            _ => None,
+        };
+        if let Some(market) = &market {
+            writer = writer.with_market(Arc::clone(market));
+        }
+        Ok(Self::Solana(reader, Arc::new(writer), market))
+    }
+
+    fn market(&self) -> Option<Arc<dyn MarketReader>> {
+        match self {
+            Self::Evm(_, _, market) => market.clone().map(|market| market as _),
+            Self::Solana(_, _, market) => market.clone().map(|market| market as _),
+        }
     }
 
     fn reader(&self) -> Arc<dyn ChainReader> {
         match self {
-            Self::Evm(reader, _) => Arc::clone(reader) as _,
-            Self::Solana(reader, _) => Arc::clone(reader) as _,
+            Self::Evm(reader, ..) => Arc::clone(reader) as _,
+            Self::Solana(reader, ..) => Arc::clone(reader) as _,
         }
     }
 
     fn writer(&self) -> Arc<dyn ChainWriter> {
         match self {
-            Self::Evm(_, writer) => Arc::clone(writer) as _,
-            Self::Solana(_, writer) => Arc::clone(writer) as _,
+            Self::Evm(_, writer, _) => Arc::clone(writer) as _,
+            Self::Solana(_, writer, _) => Arc::clone(writer) as _,
         }
     }
 }
@@ -172,7 +203,7 @@ fn judge(error: anyhow::Error) -> Progress {
 async fn launch(app: &AppState, plan: &Plan) -> anyhow::Result<Launched> {
     let config = &app.config;
     let settings = config.network(plan.chain).ok_or_else(|| anyhow!("{} is not enabled", plan.chain))?;
-    let connection = Connection::open(config, plan).await.context(settings.section)?;
+    let connection = Connection::open(config, plan, &settings).await.context(settings.section)?;
     let reader = connection.reader();
     let may_set = config.terms.set_on_start;
     let operator_index = operator::index(&*reader, &*connection.writer(), &plan.terms, may_set).await?;
@@ -224,7 +255,11 @@ async fn launch(app: &AppState, plan: &Plan) -> anyhow::Result<Launched> {
         outputs.directory = format!("{}/{}", outputs.directory, plan.chain.v1_name());
     }
     let artifacts = Artifacts::new(ledger.clone(), outputs, app.public_url.clone());
+    let market = connection
+        .market()
+        .map(|market| Market::new(market, ledger.clone(), settlement.clone(), Arc::new(config.market.clone())));
     let network = Arc::new(Network {
+        market,
         reader,
         ledger,
         settlement,
@@ -249,14 +284,14 @@ async fn settle(
     let stop = CancellationToken::new();
     // Should this attempt be given up, nothing of it goes on.
     let guard = stop.clone().drop_guard();
-    let (settlement, settling) = Settlement::start(
-        ledger.clone(),
-        connection.reader(),
-        connection.writer(),
-        app.config.settlement(settings),
-        stop.clone(),
-    )
-    .await?;
+    let config = app.config.settlement(settings);
+    let keeper = connection.market().map(|market| {
+        let settings = Arc::new(app.config.market.clone());
+        Keeper::new(ledger.clone(), connection.reader(), market, config.follow.clone(), settings)
+    });
+    let (reader, writer) = (connection.reader(), connection.writer());
+    let (settlement, settling) =
+        Settlement::start_with(ledger.clone(), reader, writer, config, keeper, stop.clone()).await?;
     let may_set = app.config.terms.set_on_start;
     let offered = operator::offer_terms(&*connection.reader(), &settlement, operator_index, &plan.terms, may_set).await;
     if let Err(error) = offered {

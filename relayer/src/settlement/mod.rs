@@ -13,7 +13,7 @@ mod config;
 mod error;
 mod leader;
 pub(crate) mod outbox;
-mod purpose;
+pub(crate) mod purpose;
 mod reconcile;
 mod refund;
 mod runner;
@@ -42,6 +42,7 @@ pub use status::{BatchInFlight, SettlementStatus};
 use crate::follow::request_flush;
 use crate::ledger::sql::{Columns, int};
 use crate::ledger::{Ledger, LedgerError};
+use crate::market::Keeper;
 
 /// Longest pause between two looks at the database while somebody waits.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,6 +96,24 @@ impl Settlement {
         config: SettlementConfig,
         shutdown: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), SettlementError> {
+        Self::start_with(ledger, reader, writer, config, None, shutdown).await
+    }
+
+    /// The same, looking after a marketplace as well: `writer` must know it.
+    ///
+    /// # Errors
+    /// As [`Settlement::start`]; and when the ledger belongs to another marketplace.
+    pub async fn start_with(
+        ledger: Ledger,
+        reader: Arc<dyn ChainReader>,
+        writer: Arc<dyn ChainWriter>,
+        config: SettlementConfig,
+        mut market: Option<Keeper>,
+        shutdown: CancellationToken,
+    ) -> Result<(Self, JoinHandle<()>), SettlementError> {
+        if let Some(market) = &mut market {
+            market.prepare(writer.max_session_rows()).await?;
+        }
         let leads = Arc::<AtomicBool>::default();
         let settlement = Self {
             ledger: ledger.clone(),
@@ -110,7 +129,7 @@ impl Settlement {
             checked => checked?,
         }
         let task = tokio::spawn(
-            runner::run(ledger.clone(), reader, writer, config, leads, shutdown)
+            runner::run(ledger.clone(), reader, writer, config, market, leads, shutdown)
                 .instrument(tracing::info_span!("settlement", network = ledger.network())),
         );
         Ok((settlement, task))
@@ -142,6 +161,15 @@ impl Settlement {
                 }
             }
         }
+    }
+
+    /// Whether the contract would take an action of ours as things are: asked before something is done for others.
+    ///
+    /// # Errors
+    /// [`SettlementError::Chain`]: why not, or that nobody knows.
+    pub async fn would_pass(&self, action: &Action) -> Result<(), SettlementError> {
+        self.writer.estimate(action).await?;
+        Ok(())
     }
 
     /// Waits until the event of a submitted action was seen.

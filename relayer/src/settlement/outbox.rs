@@ -3,6 +3,9 @@
 //! An action is stored before it is signed, a signed transaction before it is broadcast, and only an event confirms it. So at
 //! every moment a restart finds either nothing, or all it needs to go on without doing anything twice (I-5).
 
+use std::collections::BTreeSet;
+
+use compute_futures_chain::market::MarketEvent;
 use compute_futures_chain::{Action, ChainEvent, Fees, SignedTransaction, Validity};
 use compute_futures_protocol::{Bytes, TransactionId};
 use sqlx::AnyConnection;
@@ -345,16 +348,71 @@ pub(crate) async fn confirm(connection: &mut AnyConnection, events: &[ChainEvent
     Ok(())
 }
 
-/// A reorg took the confirming blocks away. The same bytes are broadcast again at once.
+/// Transactions signed for the marketplace's actions that are not confirmed.
+pub(crate) async fn market_transactions(
+    connection: &mut AnyConnection,
+) -> Result<BTreeSet<TransactionId>, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT hash FROM outbox_attempts WHERE purpose IN \
+         (SELECT purpose FROM outbox WHERE purpose LIKE 'market-%' AND state <> 'confirmed')",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Columns::of(row).transaction()).collect()
+}
+
+/// Confirms the marketplace's actions that these events belong to, as [`confirm`] does.
+pub(crate) async fn confirm_market(
+    connection: &mut AnyConnection,
+    events: &[ChainEvent<MarketEvent>],
+) -> Result<(), LedgerError> {
+    let rows = sqlx::query(
+        "SELECT purpose, subject FROM outbox WHERE purpose LIKE 'market-%' AND state <> 'confirmed' ORDER BY position",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &rows {
+        let mut columns = Columns::of(row);
+        let (purpose, subject) = (columns.text()?, columns.text()?);
+        let attempts = attempts(connection, &Purpose::stored(purpose.clone())).await?;
+        let is_it = |event: &&ChainEvent<MarketEvent>| {
+            attempts.iter().any(|attempt| attempt.transaction.id == event.meta.transaction)
+                || !subject.is_empty() && purpose::subject_of_market(&event.kind).as_deref() == Some(subject.as_str())
+        };
+        if let Some(event) = events.iter().find(is_it) {
+            set_confirmed(connection, &purpose, event.meta.transaction, event.meta.block_number).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A reorg took the confirming blocks away. The same bytes are broadcast again at once. The marketplace's actions are confirmed by events
+/// of their own, and only [`unconfirm_market`] takes that back.
 pub(crate) async fn unconfirm(connection: &mut AnyConnection, above: i64) -> Result<(), LedgerError> {
     for statement in [
         "UPDATE outbox_attempts SET broadcast_ms = NULL WHERE purpose IN \
-         (SELECT purpose FROM outbox WHERE state = 'confirmed' AND confirmed_block > $1)",
+         (SELECT purpose FROM outbox WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose NOT LIKE 'market-%')",
         "UPDATE outbox SET state = 'sent', confirmed_tx = NULL, confirmed_block = NULL \
-         WHERE state = 'confirmed' AND confirmed_block > $1 \
+         WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose NOT LIKE 'market-%' \
          AND (nonce IS NOT NULL OR valid_until IS NOT NULL)",
         "UPDATE outbox SET state = 'queued', confirmed_tx = NULL, confirmed_block = NULL \
-         WHERE state = 'confirmed' AND confirmed_block > $1",
+         WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose NOT LIKE 'market-%'",
+    ] {
+        sqlx::query(statement).bind(above).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// As [`unconfirm`], of the marketplace's actions: they have a follower of their own, which may find that another block still stands.
+pub(crate) async fn unconfirm_market(connection: &mut AnyConnection, above: i64) -> Result<(), LedgerError> {
+    for statement in [
+        "UPDATE outbox_attempts SET broadcast_ms = NULL WHERE purpose IN \
+         (SELECT purpose FROM outbox WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose LIKE 'market-%')",
+        "UPDATE outbox SET state = 'sent', confirmed_tx = NULL, confirmed_block = NULL \
+         WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose LIKE 'market-%' \
+         AND (nonce IS NOT NULL OR valid_until IS NOT NULL)",
+        "UPDATE outbox SET state = 'queued', confirmed_tx = NULL, confirmed_block = NULL \
+         WHERE state = 'confirmed' AND confirmed_block > $1 AND purpose LIKE 'market-%'",
     ] {
         sqlx::query(statement).bind(above).execute(&mut *connection).await?;
     }

@@ -1,6 +1,8 @@
 //! Why an action is sent. The same purpose is never sent twice.
 
+use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_chain::{Action, EventKind};
+use compute_futures_protocol::market::SessionId;
 use compute_futures_protocol::{AccountId, Address, B256, Usdc};
 
 /// Idempotency key of a chain action.
@@ -80,8 +82,31 @@ pub(crate) fn subject_of(action: &Action, deposit_address: impl FnOnce() -> Opti
         Action::RaiseCeiling { account, .. } | Action::RaiseCeilingWithSignature { account, .. } => {
             format!("ceiling:{account}")
         }
+        Action::Market(MarketAction::CloseSession { close }) => of_session(close.cost.session_id),
+        Action::Market(MarketAction::LapseSession { session }) => of_session(*session),
+        Action::Market(MarketAction::Expire { escrow_id }) => of_escrow(*escrow_id),
         Action::Sweep { .. } => deposit_address().map_or_else(String::new, |address| format!("sweep:{address}")),
         _ => String::new(),
+    }
+}
+
+fn of_session(session: SessionId) -> String {
+    format!("market-session:{session}")
+}
+
+fn of_escrow(escrow_id: u32) -> String {
+    format!("market-expired:{escrow_id}")
+}
+
+/// The subject that one of the marketplace's events confirms: whoever closed, lapsed or emptied it, it is done. Batches are confirmed by
+/// their transaction, for they have rows of many sessions.
+pub(crate) fn subject_of_market(event: &MarketEvent) -> Option<String> {
+    match event {
+        MarketEvent::SessionClosed { session, .. } | MarketEvent::SessionLapsed { session, .. } => {
+            Some(of_session(*session))
+        }
+        MarketEvent::EscrowExpired { escrow_id, .. } => Some(of_escrow(*escrow_id)),
+        _ => None,
     }
 }
 
@@ -109,5 +134,12 @@ pub(crate) fn satisfies(event: &EventKind, action: &Action) -> bool {
 
 /// Whether a mined transaction of this action leaves no event to wait for.
 pub(crate) const fn has_no_event(action: &Action) -> bool {
-    matches!(action, Action::Noop | Action::Approve { .. } | Action::Transfer { .. } | Action::Recover { .. })
+    matches!(
+        action,
+        Action::Noop
+            | Action::Approve { .. }
+            | Action::Transfer { .. }
+            | Action::Recover { .. }
+            | Action::Market(MarketAction::Approve { .. } | MarketAction::OpenDepositAddress { .. })
+    )
 }

@@ -12,6 +12,7 @@ use super::sender::Sender;
 use super::{SettlementConfig, SettlementError, reconcile, refund, seal, status};
 use crate::follow::{Follower, Step};
 use crate::ledger::{Ledger, now_ms};
+use crate::market::Keeper;
 
 /// Longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -25,6 +26,7 @@ struct Runner {
     follower: Follower,
     sender: Sender,
     config: SettlementConfig,
+    market: Option<Keeper>,
     /// Whether ledger and chain were found to agree since the start.
     reconciled: bool,
 }
@@ -35,6 +37,7 @@ pub(crate) async fn run(
     reader: Arc<dyn ChainReader>,
     writer: Arc<dyn ChainWriter>,
     mut config: SettlementConfig,
+    market: Option<Keeper>,
     leads: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
@@ -52,6 +55,7 @@ pub(crate) async fn run(
             lost: tokio::sync::Mutex::default(),
         },
         config: config.clone(),
+        market,
         reconciled: false,
     };
     let mut failures = 0_u32;
@@ -108,7 +112,18 @@ impl Runner {
         self.follow().await?;
         refund::round(&self.ledger).await?;
         self.batch(force).await?;
+        // No new closings before a stop: it would wait for them.
+        self.market(force.is_none()).await;
         self.sender.round().await
+    }
+
+    /// Whatever is wrong with the marketplace, charges go on to the chain.
+    async fn market(&mut self, close: bool) {
+        let Some(market) = &mut self.market else { return };
+        if let Err(error) = market.round(close).await {
+            metrics::counter!("relayer_market_errors_total", "network" => self.ledger.network()).increment(1);
+            tracing::warn!(%error, "the marketplace could not be looked after; retrying");
+        }
     }
 
     async fn follow(&self) -> Result<(), SettlementError> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use compute_futures_chain::{
-    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, TransactionOutcome, Validity,
+    Action, ChainError, ChainReader, ChainWriter, Fees, Lifetime, Progress, Rejection, TransactionOutcome, Validity,
 };
 use tokio::sync::Mutex;
 
@@ -90,6 +90,11 @@ impl Sender {
             Ok(gas) => gas.saturating_mul(GAS_MARGIN_PERCENT) / 100,
             Err(ChainError::Reverted { name, detail }) => {
                 self.refused(entry, &format!("{name} {detail}")).await?;
+                return Ok(false);
+            }
+            // Others may have had a part in it: what can never be sent must not stand in the way of charges.
+            Err(error) if matches!(entry.action, Action::Market(_)) && error.rejection() == Some(Rejection::Other) => {
+                self.refused(entry, &error.to_string()).await?;
                 return Ok(false);
             }
             Err(error) => return Err(error.into()),
@@ -224,7 +229,12 @@ impl Sender {
                 noticed
             }
         };
-        let followed = cursor(&self.ledger).await?.map_or(0, |cursor| cursor.number);
+        let followed = if matches!(entry.action, Action::Market(_)) {
+            let mut connection = self.ledger.db.pool.acquire().await.map_err(LedgerError::from)?;
+            crate::market::followed(&mut connection).await?
+        } else {
+            cursor(&self.ledger).await?.map_or(0, |cursor| cursor.number)
+        };
         if now.saturating_sub(since) < self.config.rebroadcast_seconds || followed < head {
             return Ok(());
         }

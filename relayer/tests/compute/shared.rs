@@ -227,6 +227,7 @@ async fn serve(url: String, chain: Arc<TokenChain>, cloud: Arc<Cloud>) -> (Route
         Arc::clone(&reader),
     );
     let network = Network {
+        market: None,
         reader,
         ledger: ledger.clone(),
         settlement,

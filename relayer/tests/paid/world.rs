@@ -274,6 +274,7 @@ impl World {
         let gate = Gate::new(settings, ledger.clone(), facilitator, Arc::clone(&reader));
         let artifacts = Artifacts::new(ledger.clone(), config.outputs.clone(), "http://relayer.test".into());
         let network = Network {
+            market: None,
             reader,
             ledger: ledger.clone(),
             settlement,

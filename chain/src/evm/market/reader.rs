@@ -15,7 +15,9 @@ use super::super::bindings::{ComputeEscrow as escrow, ProviderRegistry as regist
 use super::super::evm;
 use super::super::reader::{non_zero, usdc};
 use super::EvmMarket;
-use crate::market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+use crate::market::{
+    EscrowOnChain, MarketAction, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, UnsignedVerb,
+};
 use crate::{ChainError, ChainEvent, ChainReader, EventRange};
 
 /// An indexed number as a topic.
@@ -175,6 +177,11 @@ impl MarketReader for EvmMarket {
         let call = escrow::escrowOfDepositAddressCall { depositAddress_: address };
         let id = self.reader.view(self.escrow_address(), call).await?;
         Ok(Some(id).filter(|id| *id != 0))
+    }
+
+    async fn unsigned(&self, _: Address, verb: &MarketAction) -> Result<UnsignedVerb, ChainError> {
+        let (to, data) = self.encode(verb)?;
+        Ok(UnsignedVerb::Call { to: to.into(), data })
     }
 
     async fn verify_receipt(&self, cost: &SessionCost, receipt_hash: B256, proof: &[B256]) -> Result<bool, ChainError> {

@@ -7,10 +7,16 @@ use compute_futures_protocol::market::{
 use compute_futures_protocol::{Address, B256, Chain, SolanaAddress, Usdc, verify};
 use futures::stream::BoxStream;
 
+use super::super::instruction::compute_budget;
+use super::super::message::{Instruction, compile};
+use super::super::plan::Roles;
 use super::super::solana;
+use super::super::writer::with_headroom;
 use super::SolanaMarket;
 use super::state::{self, Escrow, Provider, Session};
-use crate::market::{EscrowOnChain, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms};
+use crate::market::{
+    EscrowOnChain, MarketAction, MarketEvent, MarketReader, ProviderOnChain, SessionOnChain, SessionTerms, UnsignedVerb,
+};
 use crate::{ChainError, ChainEvent, ChainReader, EventRange};
 
 impl SolanaMarket {
@@ -175,6 +181,18 @@ impl MarketReader for SolanaMarket {
     async fn escrow_of_deposit_address(&self, address: Address) -> Result<Option<u32>, ChainError> {
         let Some(address) = address.solana() else { return Ok(None) };
         Ok(self.escrow_state(&address, state::fed_escrow).await?.flatten())
+    }
+
+    /// Run first, which tells the compute units. No price is offered for its place in a block: wallets add what is asked just then.
+    async fn unsigned(&self, sender: Address, verb: &MarketAction) -> Result<UnsignedVerb, ChainError> {
+        let me = solana(sender)?;
+        let plan = self.plan(Roles { payer: me, actor: me }, verb).await?;
+        let simulated = self.reader.simulate(&compile(me, &plan, B256::ZERO).unsigned()?).await?;
+        let units = u32::try_from(with_headroom(simulated.units()?)).unwrap_or(u32::MAX);
+        let [limit, _] = compute_budget(units, 0);
+        let (blockhash, _) = self.reader.newest_blockhash().await?;
+        let all: Vec<Instruction> = [limit].into_iter().chain(plan).collect();
+        Ok(UnsignedVerb::Transaction(compile(me, &all, blockhash).unsigned()?.into()))
     }
 
     /// By the root that the session was closed with. The program itself would want a proof that the session is among all of its

@@ -28,6 +28,39 @@ pub(super) fn of(endpoint: &Endpoint) -> Value {
         Id::Deposit => json!({ "depositor": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "50" }),
         Id::Execute => json!({ "futuresId": "CFE-ABC12345", "type": "text-inference", "messages": messages }),
         Id::Refund => json!({ "futuresId": "CFE-ABC12345" }),
+        Id::MarketQuote => json!({
+            "escrowId": 1, "agent": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "model": "llama-3.3-70b", "limit": "5000000",
+        }),
+        Id::EscrowCreate => json!({ "terms": terms(), "amount": "100000000" }),
+        Id::EscrowSweep => json!({ "terms": terms(), "relay": true }),
+        Id::EscrowFund => json!({ "payer": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "50000000" }),
+        Id::EscrowAgents => json!({ "agent": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "allowed": true }),
+        Id::EscrowRefund => json!({ "amount": "5000000" }),
+        Id::EscrowExpire => json!({ "relay": true }),
+        Id::MarketOpen => json!({
+            "open": {
+                "escrowId": 1,
+                "agent": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+                "nonce": 0,
+                "providerId": 1,
+                "contentHash": "0x0000000000000000000000000000000000000000000000000000000000000000",
+                "meter": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+                "limit": "5000000",
+                "deadline": "1801728000",
+            },
+            "signature": "0x00",
+        }),
         _ => json!({}),
     }
+}
+
+fn terms() -> Value {
+    json!({
+        "creator": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "expiry": "1801728000",
+        "sessionLimit": "10000000",
+        "meter": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+        "openToAll": false,
+        "agents": ["0x90F79bf6EB2c4f870365E785982E1f101E93b906"],
+    })
 }

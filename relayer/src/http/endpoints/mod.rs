@@ -2,6 +2,7 @@
 //! extension of a 402.
 
 mod example;
+mod market;
 mod table;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,21 @@ pub enum Id {
     Pricing,
     SponsorOffer,
     SponsorSubmit,
+    MarketProviders,
+    MarketProvider,
+    MarketQuote,
+    MarketOpen,
+    MarketSession,
+    MarketClose,
+    MarketReceipts,
+    MarketReceipt,
+    EscrowCreate,
+    EscrowSweep,
+    Escrow,
+    EscrowFund,
+    EscrowAgents,
+    EscrowRefund,
+    EscrowExpire,
     Receipts,
     RateCard,
     ChatCompletions,

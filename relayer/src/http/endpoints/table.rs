@@ -4,6 +4,7 @@ use compute_futures_protocol::JobKind;
 
 use super::super::futures::sponsored;
 use super::super::shapes::{self, jobs};
+use super::market;
 use super::{Endpoint, GateName, Id, Method, Param, Price, Schemes, Shape, free, paid};
 
 const JOB_ID: Param = Param {
@@ -303,6 +304,21 @@ pub const ENDPOINTS: &[Endpoint] = &[
         Some(Shape::of::<sponsored::SponsorAnswer>()),
     )
     .takes(Shape::of::<sponsored::SponsorRequest>()),
+    market::PROVIDERS,
+    market::PROVIDER,
+    market::QUOTE,
+    market::OPEN,
+    market::SESSION_OF,
+    market::CLOSE,
+    market::RECEIPTS,
+    market::RECEIPT,
+    market::CREATE,
+    market::SWEEP,
+    market::ESCROW_OF,
+    market::FUND,
+    market::AGENTS,
+    market::REFUND,
+    market::EXPIRE,
     free(
         Id::Receipts,
         Method::Get,

@@ -70,6 +70,12 @@ impl<'r> Columns<'r> {
         u16::try_from(value).map_err(|_| LedgerError::Corrupt(format!("{value} where a basis-point figure belongs")))
     }
 
+    /// A number of 32 bits.
+    pub(crate) fn number(&mut self) -> Result<u32, LedgerError> {
+        let value = self.int()?;
+        u32::try_from(value).map_err(|_| LedgerError::Corrupt(format!("{value} where a number of 32 bits belongs")))
+    }
+
     pub(crate) fn status(&mut self) -> Result<u16, LedgerError> {
         self.small()
     }
