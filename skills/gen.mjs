@@ -25,7 +25,7 @@ function type(schema) {
 /** What a field is for: its own words, or those of one of its forms. */
 const about = (field) => field.description ?? resolve(field).description ?? (field.oneOf ?? field.anyOf ?? []).find((form) => form.description)?.description;
 
-const PRICES = { free: 'Free', fixed: 'A fixed price', 'by-model': 'By model and size', batch: 'What its jobs cost, less a tenth', variable: 'By what is asked for' };
+const PRICES = { free: 'Free', fixed: 'A fixed price', 'by-model': 'By model and size', 'by-provider': 'By provider', batch: 'What its jobs cost, less a tenth', variable: 'By what is asked for' };
 
 /** How a call is paid. */
 function payment({ 'x-payment': paid }) {

@@ -90,9 +90,12 @@ async fn every_body(world: &World) {
     }
 }
 
+/// Filters of a list: any text is a name that nobody has, and a percentage may have a fraction.
+const FILTERS: [&str; 3] = ["model", "feature", "minUptime"];
+
 async fn every_parameter(world: &World) {
     for endpoint in ENDPOINTS {
-        for param in endpoint.params {
+        for param in endpoint.params.iter().filter(|param| !FILTERS.contains(&param.name)) {
             for value in ["", "x", "-1", "1.5", "1e3", "0x", "99999999999999999999", "%00", "%ff", "'%20OR%201=1--"] {
                 let path = if param.in_path {
                     endpoint.path.replace(&format!("{{{}}}", param.name), if value.is_empty() { "%20" } else { value })

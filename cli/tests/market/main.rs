@@ -1,6 +1,7 @@
 //! The marketplace on a devnet, through the binary: budgets by every way in, and a provider that serves the sessions of its meter.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod metering;
 mod ordering;
 #[path = "../support/mod.rs"]
 mod support;
@@ -52,6 +53,7 @@ async fn the_marketplace_over_the_command_line() {
         budgets(&side).await;
         serving(&side).await;
         ordering::ordering(&side).await;
+        metering::metering(&side).await;
     }
 }
 

@@ -5,10 +5,11 @@ use compute_futures_protocol::{JobKind, Terms, Usdc};
 use serde_json::{Value, json};
 
 use super::{
-    endpoints::{ENDPOINTS, Endpoint, Price, Shape},
+    endpoints::{ENDPOINTS, Endpoint, Price, Schemes, Shape},
     state::AppState,
 };
 use crate::catalog::Catalog;
+use crate::market::inference::COMPUTE_ESCROW;
 use crate::network::Network;
 use crate::payment::Asset;
 
@@ -17,6 +18,16 @@ pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
     let terms = app.config.terms(app.catalog.rate_card_hash());
     let present: Vec<_> = app.networks.present().collect();
     let networks: Vec<&str> = present.iter().map(|network| network.chain().caip2()).collect();
+    let metered = present.iter().filter(|network| network.market.is_some());
+    let markets: Vec<&str> = metered.map(|network| network.chain().caip2()).collect();
+    let at = |endpoint: &Endpoint| if endpoint.schemes == Schemes::Escrow { &markets } else { &networks };
+    let endpoints: Vec<Value> = ENDPOINTS
+        .iter()
+        .map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, at(endpoint)))
+        .collect();
+    let schemes = [Schemes::ExactAndCredit, Schemes::Escrow].into_iter().flat_map(|schemes| schemes.names());
+    let schemes: Vec<&str> =
+        schemes.copied().filter(|scheme| *scheme != COMPUTE_ESCROW || !markets.is_empty()).collect();
     let deployments: Vec<Value> = present.iter().map(|network| deployment(network)).collect();
     let mut catalogue = json!({
         "x402Version": 2,
@@ -26,9 +37,9 @@ pub(super) async fn x402(State(app): State<AppState>) -> Json<Value> {
         "url": app.public_url,
         "openapi": format!("{}/openapi.json", app.public_url),
         "networks": networks,
-        "schemes": ["exact", "compute-futures"],
+        "schemes": schemes,
         "terms": terms_json(&terms, &app.public_url),
-        "endpoints": ENDPOINTS.iter().map(|endpoint| describe(endpoint, &app.public_url, &app.catalog, &app.config.gates, &networks)).collect::<Vec<_>>(),
+        "endpoints": endpoints,
     });
     // For readers that know one network only.
     if let Some(first) = deployments.first() {
@@ -50,6 +61,11 @@ fn deployment(network: &Network) -> Value {
         "usdc": network.reader.token().to_string(),
         "operator": { "index": settings.operator_index, "address": settings.operator.to_string(), "payTo": settings.pay_to.to_string() },
     });
+    if let Some(market) = &network.market {
+        deployment["providerRegistry"] = json!(market.reader.registry().to_string());
+        deployment["computeEscrow"] = json!(market.domain.contract().to_string());
+        deployment["meter"] = json!(market.meter_address().to_string());
+    }
     if let Asset::Solana { fee_payer, .. } = &settings.token {
         deployment["feePayer"] = json!(fee_payer);
     }
@@ -116,8 +132,11 @@ fn extensions(endpoint: &Endpoint) -> Value {
     if endpoint.schemes.names().is_empty() {
         return json!({});
     }
-    let mut extensions =
-        json!({ "bazaar": super::extensions::bazaar(endpoint), "payment-identifier": {}, "offer-receipt": {} });
+    let mut extensions = json!({ "bazaar": super::extensions::bazaar(endpoint), "offer-receipt": {} });
+    // An order on a session has a nonce of its own.
+    if endpoint.price != Price::Session {
+        extensions["payment-identifier"] = json!({});
+    }
     if endpoint.sign_in {
         extensions[super::siwx::EXTENSION] = json!({});
     }
@@ -138,6 +157,7 @@ fn price(price: Price, catalog: &Catalog, gates: &crate::config::GatesConfig) ->
             "atLeastMicroUsdc": gates.batch.micros().to_string(),
             "quote": "POST /api/v1/compute/estimate",
         }),
+        Price::Session => json!({ "kind": "session", "prices": "GET /api/v1/market/providers" }),
     }
 }
 
@@ -191,6 +211,7 @@ fn resolve(schema: &mut Value, known: &std::collections::HashMap<String, Value>)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::endpoints::Id;
     use super::*;
     use crate::config::Config;
 
@@ -208,7 +229,9 @@ mod tests {
                 "{}",
                 endpoint.path
             );
-            assert_eq!(endpoint.method.as_str() == "POST", endpoint.input.is_some(), "{}", endpoint.path);
+            // To close a session its path and who signed in say all.
+            let takes_a_body = endpoint.method.as_str() == "POST" && endpoint.id != Id::MarketClose;
+            assert_eq!(takes_a_body, endpoint.input.is_some(), "{}", endpoint.path);
         }
         let prices: Vec<_> = ENDPOINTS
             .iter()

@@ -41,6 +41,7 @@ fn text(state: &AppState) -> String {
             Price::Gate(gate) => format!("${}", gate.price(gates)),
             Price::Job(_) | Price::AnyJob => "by model".to_owned(),
             Price::Batch => "the jobs less 10%".to_owned(),
+            Price::Session => "by provider, from a session".to_owned(),
         };
         // Writing to a string does not fail.
         let _ = writeln!(page, "- {} {} ({price}): {}", endpoint.method.as_str(), endpoint.path, endpoint.summary);

@@ -108,6 +108,8 @@ fn handler(id: Id) -> MethodRouter<AppState> {
         Id::EscrowExpire => post(market::expire),
         Id::Receipts => get(receipts::batch),
         Id::RateCard => get(rate_cards::card),
+        Id::MarketInference => post(market::inference),
+        Id::MarketOutcomes => get(market::outcomes),
         Id::ChatCompletions => post(openai::chat),
         Id::OpenAiEmbeddings => post(openai::embeddings),
         Id::OpenAiImages => post(openai::images),

@@ -149,6 +149,7 @@ fn operation(endpoint: &Endpoint, error: Shape) -> OperationBuilder {
         );
         let price = match endpoint.price {
             Price::Gate(_) => "fixed",
+            Price::Session => "by-provider",
             Price::Free | Price::Job(_) | Price::AnyJob | Price::Batch => "by-model",
         };
         let payment = serde_json::json!({ "schemes": endpoint.schemes.names(), "price": price });

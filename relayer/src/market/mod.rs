@@ -10,10 +10,15 @@
 mod closing;
 mod content;
 mod follow;
-mod health;
+pub mod inference;
 mod keeper;
+pub mod meter;
+pub mod outcomes;
+pub mod probe;
 mod project;
+pub mod provider_client;
 mod relay;
+pub mod routing;
 mod sessions;
 
 use std::sync::Arc;
@@ -24,12 +29,14 @@ use compute_futures_protocol::{Address, Chain, Signer};
 
 pub use content::StoredProvider;
 pub(crate) use follow::followed;
-pub use health::Health;
 pub use keeper::Keeper;
+pub use outcomes::Health;
+pub use probe::Serving;
 pub use relay::Relayed;
 pub use sessions::{ChainStatus, MAX_RECEIPTS, Session, SessionState, StoredReceipt};
 
 use crate::config::MarketConfig;
+use crate::error::ApiError;
 use crate::ledger::Ledger;
 use crate::settlement::Settlement;
 
@@ -48,6 +55,8 @@ pub struct Market {
     pub settlement: Settlement,
     /// The settings.
     pub settings: Arc<MarketConfig>,
+    /// Providers, as they are called and seen.
+    pub serving: Arc<Serving>,
 }
 
 impl std::fmt::Debug for Market {
@@ -58,15 +67,18 @@ impl std::fmt::Debug for Market {
 
 impl Market {
     /// The marketplace that `reader` reads, metered by the ledger's operator.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
     pub fn new(
         reader: Arc<dyn MarketReader>,
         ledger: Ledger,
         settlement: Settlement,
         settings: Arc<MarketConfig>,
-    ) -> Self {
+    ) -> reqwest::Result<Self> {
         let (domain, meter) = (reader.domain(), Arc::clone(&ledger.identity().signer));
-        Self { reader, domain, meter, ledger, settlement, settings }
+        let serving = Serving::new(&settings)?;
+        Ok(Self { reader, domain, meter, ledger, settlement, settings, serving })
     }
 
     /// Which chain it is on.
@@ -80,4 +92,22 @@ impl Market {
     pub fn meter_address(&self) -> Address {
         self.meter.address()
     }
+}
+
+/// 404: no marketplace is named on this network.
+pub(crate) fn not_served() -> ApiError {
+    ApiError::not_found(
+        "market_not_served",
+        "this relayer serves no marketplace here",
+        "name another `network`, or ask a relayer that is named as the meter of your sessions",
+    )
+}
+
+/// 404.
+pub(crate) fn unknown_provider(id: u32) -> ApiError {
+    ApiError::not_found(
+        "unknown_provider",
+        format!("provider {id} is not known here"),
+        "GET /api/v1/market/providers lists those that are; one of the last seconds appears once its block is seen",
+    )
 }

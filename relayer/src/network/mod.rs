@@ -55,6 +55,14 @@ impl Network {
     pub const fn chain(&self) -> Chain {
         self.operator.chain
     }
+
+    /// Its marketplace.
+    ///
+    /// # Errors
+    /// 404 `market_not_served`.
+    pub(crate) fn market(&self) -> ApiResult<&Market> {
+        self.market.as_ref().ok_or_else(crate::market::not_served)
+    }
 }
 
 /// One network that is served, from its place in the settings on.

@@ -23,7 +23,7 @@ use crate::http::futures::sweeper;
 use crate::jobs::Artifacts;
 use crate::jobs::queue::Worker;
 use crate::ledger::{Ledger, LedgerError, OperatorIdentity};
-use crate::market::{Keeper, Market};
+use crate::market::{Keeper, Market, probe};
 use crate::payment::{Gate, PaymentSettings, recover};
 use crate::settlement::Settlement;
 
@@ -141,11 +141,14 @@ pub(crate) async fn run(app: AppState, plan: Plan, report: Reports, stop: Cancel
     );
     let _ = report.send((plan.chain, Progress::Ready));
     let at = app.on(Arc::clone(&network));
-    let background = [
+    let mut background = vec![
         tokio::spawn(recover::run(network.gate.clone(), stop.clone())),
         tokio::spawn(sweeper::run(at, stop.clone())),
         tokio::spawn(worker.run(stop.clone())),
     ];
+    if let Some(market) = &network.market {
+        background.push(tokio::spawn(probe::run(market.clone(), stop.clone())));
+    }
     stop.cancelled().await;
     for task in background {
         // A task that panicked has been logged, and must not keep the rest from stopping in order.
@@ -257,7 +260,9 @@ async fn launch(app: &AppState, plan: &Plan) -> anyhow::Result<Launched> {
     let artifacts = Artifacts::new(ledger.clone(), outputs, app.public_url.clone());
     let market = connection
         .market()
-        .map(|market| Market::new(market, ledger.clone(), settlement.clone(), Arc::new(config.market.clone())));
+        .map(|market| Market::new(market, ledger.clone(), settlement.clone(), Arc::new(config.market.clone())))
+        .transpose()
+        .context("market")?;
     let network = Arc::new(Network {
         market,
         reader,

@@ -42,7 +42,7 @@ impl Settlement<'_> {
     }
 }
 
-fn base64_header<T: Serialize>(value: &T) -> HeaderValue {
+pub(crate) fn base64_header<T: Serialize>(value: &T) -> HeaderValue {
     // Both steps only fail on values that cannot occur here: non-string keys, and characters outside base64.
     let json = serde_json::to_vec(value).unwrap_or_default();
     HeaderValue::from_maybe_shared(Bytes::from(BASE64.encode(json))).unwrap_or_else(|_| HeaderValue::from_static(""))

@@ -28,6 +28,7 @@ pub(super) fn of(endpoint: &Endpoint) -> Value {
         Id::Deposit => json!({ "depositor": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "50" }),
         Id::Execute => json!({ "futuresId": "CFE-ABC12345", "type": "text-inference", "messages": messages }),
         Id::Refund => json!({ "futuresId": "CFE-ABC12345" }),
+        Id::MarketInference => json!({ "model": "llama-3.3-70b", "messages": messages, "maxTokens": 256 }),
         Id::MarketQuote => json!({
             "escrowId": 1, "agent": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "model": "llama-3.3-70b", "limit": "5000000",
         }),

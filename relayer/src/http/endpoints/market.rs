@@ -1,7 +1,8 @@
 //! The marketplace's endpoints.
 
 use super::super::market::shapes as market;
-use super::{Endpoint, Id, Method, Param, Shape, free};
+use super::{Endpoint, Id, Method, Param, Price, Schemes, Shape, free, paid};
+use crate::market::inference::chat;
 
 const NETWORK: Param = Param {
     name: "network",
@@ -181,3 +182,28 @@ pub(super) const EXPIRE: Endpoint = free(
 )
 .with(&[ESCROW])
 .takes(Shape::of::<market::ExpireRequest>());
+
+pub(super) const INFERENCE: Endpoint = paid(
+    Id::MarketInference,
+    Method::Post,
+    "/api/v1/market/inference",
+    "Chat with a provider, on the budget of a session; the answer carries the meter's receipt",
+    Price::Session,
+    Schemes::Escrow,
+    Shape::of::<chat::InferenceAnswer>(),
+)
+.takes(Shape::of::<chat::InferenceRequest>());
+
+pub(super) const OUTCOMES: Endpoint = free(
+    Id::MarketOutcomes,
+    Method::Get,
+    "/api/v1/market/providers/{id}/outcomes",
+    "What this meter saw of a provider: calls and probes, hour by hour",
+    Some(Shape::of::<super::super::market::OutcomesAnswer>()),
+)
+.with(&[
+    PROVIDER_ID,
+    NETWORK,
+    filter("from", "First hour, counted since 1970; 30 days before `to` when left out."),
+    filter("to", "Last hour; this one when left out."),
+]);

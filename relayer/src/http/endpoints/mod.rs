@@ -14,6 +14,7 @@ use utoipa::{
 };
 
 use crate::config::GatesConfig;
+use crate::market::inference::COMPUTE_ESCROW;
 pub use table::ENDPOINTS;
 
 /// Which endpoint; the router gives each its handler (`super::handler`, exhaustive).
@@ -62,6 +63,8 @@ pub enum Id {
     EscrowExpire,
     Receipts,
     RateCard,
+    MarketInference,
+    MarketOutcomes,
     ChatCompletions,
     OpenAiEmbeddings,
     OpenAiImages,
@@ -122,6 +125,8 @@ pub enum Price {
     Batch,
     /// What the job costs that the body names.
     AnyJob,
+    /// What a provider of the marketplace asks for, on the budget of a session.
+    Session,
 }
 
 /// How a call may be paid.
@@ -131,6 +136,8 @@ pub enum Schemes {
     None,
     Exact,
     ExactAndCredit,
+    /// An agent's order on a session of the marketplace.
+    Escrow,
 }
 
 impl Schemes {
@@ -141,6 +148,7 @@ impl Schemes {
             Self::None => &[],
             Self::Exact => &["exact"],
             Self::ExactAndCredit => &["exact", "compute-futures"],
+            Self::Escrow => &[COMPUTE_ESCROW],
         }
     }
 }
@@ -334,7 +342,7 @@ pub fn gate_prices(gates: &GatesConfig) -> BTreeMap<String, Usdc> {
         .filter_map(|endpoint| match endpoint.price {
             Price::Gate(gate) => Some((endpoint.key(), gate.price(gates))),
             Price::Batch => Some((endpoint.key(), gates.batch)),
-            Price::Free | Price::Job(_) | Price::AnyJob => None,
+            Price::Free | Price::Job(_) | Price::AnyJob | Price::Session => None,
         })
         .collect()
 }

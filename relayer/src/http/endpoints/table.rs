@@ -312,6 +312,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     market::CLOSE,
     market::RECEIPTS,
     market::RECEIPT,
+    market::INFERENCE,
+    market::OUTCOMES,
     market::CREATE,
     market::SWEEP,
     market::ESCROW_OF,

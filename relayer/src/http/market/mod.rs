@@ -6,7 +6,9 @@
 mod errors;
 mod escrows;
 mod escrows_relayed;
+mod inference;
 mod open;
+mod outcomes;
 mod providers;
 mod quote;
 mod receipts;
@@ -16,7 +18,9 @@ mod typed_data;
 
 pub use escrows::{agents, escrow, expire, refund, sweep};
 pub use escrows_relayed::{create, fund};
+pub use inference::inference;
 pub use open::open;
+pub use outcomes::{OutcomesAnswer, outcomes};
 pub use providers::{provider, providers};
 pub use quote::quote;
 pub use receipts::{receipt, receipts};
@@ -54,13 +58,7 @@ async fn turn() -> ApiResult<SemaphorePermit<'static>> {
 /// 404 `market_not_served`; 400 and 503 as for every network.
 pub fn at(state: &AppState, network: Option<&str>) -> ApiResult<(At, Market)> {
     let at = state.on(state.networks.named(network)?);
-    let Some(market) = at.market.clone() else {
-        return Err(ApiError::not_found(
-            "market_not_served",
-            format!("this relayer serves no marketplace on {}", at.chain()),
-            "name another `network`, or ask a relayer that is named as the meter of your sessions",
-        ));
-    };
+    let market = at.market()?.clone();
     Ok((at, market))
 }
 

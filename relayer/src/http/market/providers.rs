@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use compute_futures_protocol::Usdc;
-use compute_futures_protocol::market::{Model, ProviderContent};
+use compute_futures_protocol::market::Model;
 use serde::Deserialize;
 
 use super::shapes::{Provider, ProviderHealth, ProviderList};
@@ -14,8 +14,8 @@ use super::{at, number};
 use crate::error::{ApiError, ApiResult};
 use crate::http::paid::{invalid, query};
 use crate::http::state::AppState;
-use crate::market::{Health, Market, StoredProvider};
-use crate::outbound::Reach;
+use crate::market::routing::{self, Candidate, Wants};
+use crate::market::{Health, Market, StoredProvider, unknown_provider};
 use crate::payment::PaidRequest;
 
 const EXAMPLE: &str =
@@ -79,7 +79,7 @@ pub async fn providers(State(state): State<AppState>, request: PaidRequest) -> A
     match wanted.query.sort.as_deref() {
         Some("price") => found.sort_by_key(|(price, ..)| *price),
         Some("latency") => found.sort_by_key(|(_, health, _)| health.average_latency_ms.unwrap_or(u64::MAX)),
-        Some("uptime") => found.sort_by_key(|(_, health, _)| Reverse(health.uptime)),
+        Some("uptime") => found.sort_by_key(|(_, health, _)| Reverse(health.uptime_bps)),
         _ => {}
     }
     let next_cursor = (found.len() > start.saturating_add(limit)).then(|| (start + limit).to_string());
@@ -123,7 +123,7 @@ impl Wanted {
         if query.r#type.as_deref().is_some_and(|wanted| !is_type(wanted))
             || query.feature.as_ref().is_some_and(|feature| !content.features.contains(feature))
             || self.latency.is_some_and(|most| health.average_latency_ms.is_none_or(|latency| latency > most))
-            || self.uptime.is_some_and(|least| health.uptime.is_none_or(|uptime| uptime < least))
+            || self.uptime.is_some_and(|least| health.uptime_bps.is_none_or(|uptime| uptime < u64::from(least)))
         {
             return None;
         }
@@ -169,25 +169,18 @@ pub(super) async fn found(market: &Market, id: u32) -> ApiResult<Provider> {
 /// # Errors
 /// 404 `unknown_provider`.
 pub(super) async fn known(market: &Market, id: u32) -> ApiResult<StoredProvider> {
-    market.provider(id).await?.ok_or_else(|| {
-        ApiError::not_found(
-            "unknown_provider",
-            format!("there is no provider {id} on {}", market.chain()),
-            "GET /api/v1/market/providers lists them; a fresh one appears with its block",
-        )
-    })
+    market.provider(id).await?.ok_or_else(|| unknown_provider(id))
 }
 
 /// Why it could not be called from here; nothing is asked for it.
 pub(super) fn uncallable(market: &Market, provider: &StoredProvider) -> Option<String> {
-    let reach = if market.settings.allow_loopback { Reach::Anywhere } else { Reach::Public };
     match &provider.content {
         _ if provider.retired => Some("it is retired".into()),
         None => Some("what it publishes is no text".into()),
-        Some(content) => match content.endpoint.parse() {
-            Err(_) => Some("its endpoint is not a URL".into()),
-            Ok(url) => reach.check(&url).err().map(|_| "its endpoint is not a public https address".into()),
-        },
+        Some(content) => {
+            let why = market.serving.client.callable(&content.endpoint).err();
+            why.map(|why| format!("its endpoint cannot be used: {why}"))
+        }
     }
 }
 
@@ -201,34 +194,32 @@ fn view(market: &Market, provider: StoredProvider, health: &Health) -> Provider 
         content_hash: provider.content_hash,
         content: provider.content,
         health: ProviderHealth {
-            status: match health.healthy {
-                Some(true) => "healthy",
-                Some(false) => "unhealthy",
-                None => "unknown",
-            },
-            uptime: health.uptime.map(|uptime| format!("{}.{:02}", uptime / 100, uptime % 100)),
+            status: health.standing,
+            uptime: health.uptime_percent(),
             average_latency_ms: health.average_latency_ms,
             p95_latency_ms: health.p95_latency_ms,
             requests: health.requests,
-            last_seen: health.last_seen,
+            last_seen: health.last_seen_ms.map(|ms| ms / 1000),
         },
         callable: why.is_none(),
         why,
     }
 }
 
-/// The cheapest provider that serves a model and can be called.
-pub(super) async fn cheapest(market: &Market, model: &str, input: u64, output: u64) -> ApiResult<StoredProvider> {
-    let cost = |content: &ProviderContent| content.cost(model, input, output);
-    let mut found: Vec<(Usdc, StoredProvider)> = market
-        .providers()
-        .await?
-        .into_iter()
-        .filter(|provider| uncallable(market, provider).is_none())
-        .filter_map(|provider| Some((cost(provider.content.as_ref()?)?, provider)))
+/// The provider that routing chooses for a request of this size.
+pub(super) async fn best(market: &Market, model: &str, input: u64, output: u64) -> ApiResult<StoredProvider> {
+    let (providers, health) = (market.providers().await?, market.health().await?);
+    let candidates: Vec<Candidate<'_>> = providers
+        .iter()
+        .filter_map(|provider| {
+            let health = health.get(&provider.id).copied().unwrap_or_default();
+            let callable = uncallable(market, provider).is_none();
+            Some(Candidate { id: u64::from(provider.id), content: provider.content.as_ref()?, callable, health })
+        })
         .collect();
-    found.sort_by_key(|(cost, provider)| (*cost, provider.id));
-    found.into_iter().next().map(|(_, provider)| provider).ok_or_else(|| {
+    let wants = Wants { model, input_likely: input, input_most: input, output, max_cost: None };
+    let chosen = routing::choose(&candidates, &wants, &market.weights()).map(|chosen| chosen.id);
+    providers.into_iter().find(|provider| Some(u64::from(provider.id)) == chosen).ok_or_else(|| {
         ApiError::not_found(
             "no_provider",
             "no provider serves that model here",

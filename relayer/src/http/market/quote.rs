@@ -127,7 +127,7 @@ async fn chosen(market: &Market, body: &QuoteRequest, output: u64) -> ApiResult<
                 )),
             }
         }
-        (None, Some(model)) => providers::cheapest(market, model, INPUT_TOKENS, output).await,
+        (None, Some(model)) => providers::best(market, model, INPUT_TOKENS, output).await,
         (None, None) => Err(invalid("neither `providerId` nor `model` is named", format!("send {EXAMPLE}"))),
     }
 }

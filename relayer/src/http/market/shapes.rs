@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::market::outcomes::Standing;
+
 /// How a provider does, as this relayer measured it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderHealth {
-    /// `healthy`, `unhealthy` or `unknown`.
+    /// Whether it is believed to answer.
     #[schema(example = "healthy")]
-    pub status: &'static str,
+    pub status: Standing,
     /// Percent of calls and probes of the last 30 days that it answered.
     #[schema(example = "99.87")]
     pub uptime: Option<String>,
