@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use compute_futures_protocol::{Address, Chain, Usdc, parse_address};
 use url::Url;
 
-pub use crate::market_args::{EscrowCommand, ProviderCommand, SessionCommand};
+pub use crate::market_args::{EscrowCommand, ProviderCommand};
+pub use crate::session_args::SessionCommand;
 
 /// Prepaid compute on Base and Solana: deposit USDC, run jobs against it, verify every charge, take the rest back.
 #[derive(Debug, Parser)]

@@ -122,7 +122,15 @@ impl Context {
     /// # Errors
     /// When it cannot be read; the message says how to give one.
     pub(crate) fn key(&self) -> Outcome<keys::Key> {
-        keys::load(&self.global.key, self.chain(), self.devnet.as_ref())
+        self.key_of(&self.global.key)
+    }
+
+    /// Another key than the user's own, by where it is.
+    ///
+    /// # Errors
+    /// As [`Context::key`].
+    pub(crate) fn key_of(&self, source: &str) -> Outcome<keys::Key> {
+        keys::load(source, self.chain(), self.devnet.as_ref())
     }
 
     /// Address of the user's key.

@@ -14,6 +14,8 @@ pub mod market_args;
 mod mcp;
 mod output;
 mod proxy;
+mod serve;
+pub mod session_args;
 mod shutdown;
 
 use std::process::ExitCode;

@@ -1,11 +1,14 @@
 //! The marketplace's verbs and flags, documented where they are declared.
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use compute_futures_protocol::market::SessionId;
-use compute_futures_protocol::{Address, B256, Usdc, parse_address};
+use clap::{Args, Subcommand, ValueEnum};
+use compute_futures_protocol::{Address, Usdc, parse_address};
+use url::Url;
 
 /// `provider …`
 #[derive(Debug, Subcommand)]
@@ -43,6 +46,132 @@ pub enum ProviderCommand {
         #[arg(long, value_parser = parse_address)]
         to: Option<Address>,
     },
+    /// Providers that can be chosen, with prices and how well they answer, as the relayer sees them.
+    List(ListArgs),
+    /// What an indexer has seen of a provider: requests, tokens, earnings, latency, uptime.
+    Metrics {
+        /// The provider's id.
+        provider: u32,
+        /// Length of one entry of the series.
+        #[arg(long, value_enum, default_value_t = Interval::Day)]
+        interval: Interval,
+        /// From this second on (Unix seconds); default: thirty days ago.
+        #[arg(long)]
+        from: Option<u64>,
+        /// Up to this second (Unix seconds); default: now.
+        #[arg(long)]
+        to: Option<u64>,
+    },
+    /// Serve inference to the sessions of the marketplace, in front of any server that speaks OpenAI's API.
+    Serve(ServeArgs),
+}
+
+/// `provider list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only those that serve this model.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// At most this much for 1,000 tokens read, in USDC.
+    #[arg(long)]
+    pub max_input_price: Option<Usdc>,
+    /// At most this much for 1,000 tokens written, in USDC.
+    #[arg(long)]
+    pub max_output_price: Option<Usdc>,
+    /// At most so many milliseconds to the whole answer, on average.
+    #[arg(long)]
+    pub max_latency_ms: Option<u32>,
+    /// At least so many percent of the last thirty days.
+    #[arg(long)]
+    pub min_uptime: Option<String>,
+    /// Only those with this feature.
+    #[arg(long)]
+    pub feature: Option<String>,
+    /// In which order.
+    #[arg(long, value_enum)]
+    pub sort: Option<Sort>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// Orders of a list of providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Cheapest first.
+    Price,
+    /// Fastest first.
+    Latency,
+    /// Most reliable first.
+    Uptime,
+}
+
+/// Lengths of entries of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Interval {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+}
+
+/// `provider serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The provider's id.
+    #[arg(long)]
+    pub provider: u32,
+    /// The server that does the work, by its base URL (up to and including /v1); `local`: sentences picked from the text by the
+    /// summariser built in here, to try things out.
+    #[arg(long, value_name = "URL")]
+    pub upstream: UpstreamArg,
+    /// Name of the environment variable that holds the key of that server.
+    #[arg(long, value_name = "NAME")]
+    pub upstream_key_env: Option<String>,
+    /// Whose orders are served: the address of an operator of a relayer that you trust to count; several times for several. Default:
+    /// the devnet's.
+    #[arg(long = "meter", value_parser = parse_address, value_name = "ADDRESS")]
+    pub meters: Vec<Address>,
+    /// Address and port; port 0: any free one. For the internet put a web server with TLS in front.
+    #[arg(long, default_value = "127.0.0.1:4040")]
+    pub bind: SocketAddr,
+    /// Requests a minute; default: what the provider publishes.
+    #[arg(long)]
+    pub rate_limit: Option<NonZeroU32>,
+    /// Largest request, in bytes.
+    #[arg(long, default_value_t = 1024 * 1024)]
+    pub max_body: usize,
+    /// Seconds for an answer; meters wait for 120.
+    #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub timeout: u64,
+    /// Stop when standard input closes: for a parent process that must not leave children behind.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}
+
+/// What does the work of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamArg {
+    /// A server.
+    Url(Url),
+    /// The summariser that is built in.
+    Local,
+}
+
+impl FromStr for UpstreamArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "local" {
+            return Ok(Self::Local);
+        }
+        let url: Url = text.parse().map_err(|error| format!("{error}; write a base URL, or local"))?;
+        if matches!(url.scheme(), "http" | "https") {
+            Ok(Self::Url(url))
+        } else {
+            Err("write http:// or https://".into())
+        }
+    }
 }
 
 /// `escrow …`
@@ -51,13 +180,7 @@ pub enum EscrowCommand {
     /// Create an escrow with the key's USDC.
     Create(CreateArgs),
     /// Add the key's USDC to an escrow, whoever created it; it is the creator's then.
-    Fund {
-        /// The escrow's id.
-        escrow: u32,
-        /// How much, in USDC.
-        #[arg(allow_negative_numbers = true)]
-        amount: Usdc,
-    },
+    Fund(FundArgs),
     /// Let an agent open sessions.
     Allow {
         /// The escrow's id.
@@ -95,19 +218,84 @@ pub enum EscrowCommand {
         #[arg(long = "agent", value_parser = parse_address)]
         agents: Vec<Address>,
     },
+    /// Turn what lies at a deposit address into budget, whoever asks; the first time creates its escrow.
+    Sweep {
+        /// What `escrow create --deposit-address --json` printed; `-` reads standard input.
+        terms: PathBuf,
+    },
+    /// Send what lies at a deposit address to its creator: by the creator, after the expiry by anyone.
+    Recover {
+        /// What `escrow create --deposit-address --json` printed; `-` reads standard input.
+        terms: PathBuf,
+        /// Of which token; default: USDC.
+        #[arg(long, value_parser = parse_address)]
+        token: Option<Address>,
+    },
+    /// Solana: close a deposit address that feeds no escrow; its rent comes back to the key, which opened it.
+    CloseDepositAddress {
+        /// What `escrow create --deposit-address --json` printed; `-` reads standard input.
+        terms: PathBuf,
+    },
+    /// Solana: close an agent's account once its escrow is gone; its rent comes back to the key, which paid it.
+    CloseAgent {
+        /// The escrow's id.
+        escrow: u32,
+        /// The agent's address.
+        #[arg(value_parser = parse_address)]
+        agent: Address,
+    },
+}
+
+/// Who pays the gas of a funding.
+#[derive(Debug, Args)]
+pub struct GasArgs {
+    /// Sign only; the relayer pays the gas (Base). With --payer-of-gas another key of yours does.
+    #[arg(long)]
+    pub gasless: bool,
+    /// Where the key is that pays the gas (as --key), while --key signs for the USDC.
+    #[arg(long, value_name = "SOURCE", requires = "gasless")]
+    pub payer_of_gas: Option<String>,
+    /// Only sign it and print it (Base); anyone can bring it with --signed, within an hour.
+    #[arg(long, conflicts_with_all = ["gasless", "payer_of_gas"])]
+    pub sign: bool,
+    /// Bring what was signed with --sign: a file, `-` reads standard input.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["gasless", "payer_of_gas", "sign"])]
+    pub signed: Option<PathBuf>,
+}
+
+impl GasArgs {
+    /// Whether somebody else shall pay.
+    #[must_use]
+    pub const fn is_asked(&self) -> bool {
+        self.gasless || self.sign
+    }
+}
+
+/// `escrow fund`
+#[derive(Debug, Args)]
+pub struct FundArgs {
+    /// The escrow's id.
+    #[arg(required_unless_present = "signed")]
+    pub escrow: Option<u32>,
+    /// How much, in USDC.
+    #[arg(allow_negative_numbers = true, required_unless_present = "signed")]
+    pub amount: Option<Usdc>,
+    /// Who pays the gas.
+    #[command(flatten)]
+    pub gas: GasArgs,
 }
 
 /// `escrow create`
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// How much, in USDC.
-    #[arg(allow_negative_numbers = true)]
-    pub amount: Usdc,
+    #[arg(allow_negative_numbers = true, required_unless_present_any = ["signed", "deposit_address"])]
+    pub amount: Option<Usdc>,
     /// Most one session may cost, in USDC.
-    #[arg(long, allow_negative_numbers = true)]
-    pub session_limit: Usdc,
+    #[arg(long, allow_negative_numbers = true, required_unless_present = "signed")]
+    pub session_limit: Option<Usdc>,
     /// How long sessions can be open: 90s, 45m, 12h or 30d from now.
-    #[arg(long = "for", value_parser = duration, value_name = "DURATION", required_unless_present = "expiry")]
+    #[arg(long = "for", value_parser = duration, value_name = "DURATION", required_unless_present_any = ["expiry", "signed"])]
     pub lasts: Option<Duration>,
     /// Or the last second of it (Unix seconds).
     #[arg(long, conflicts_with = "lasts")]
@@ -121,83 +309,17 @@ pub struct CreateArgs {
     /// The only meter that sessions may name. Without one an agent can name its own, and pay itself: do so only for agents of yours.
     #[arg(long, value_parser = parse_address)]
     pub meter: Option<Address>,
-}
-
-/// `session …`
-#[derive(Debug, Subcommand)]
-pub enum SessionCommand {
-    /// Open a session: its limit is reserved.
-    Open(OpenArgs),
-    /// Close a session at its cost, signed by its meter; several signed ones in one transaction.
-    Close(CloseArgs),
-    /// After their deadline: give the reservations of sessions nobody closed back to their escrows.
-    Lapse {
-        /// The sessions' ids.
-        #[arg(required = true)]
-        sessions: Vec<SessionId>,
-    },
-    /// A session, and what happened to it.
-    Show {
-        /// The session's id.
-        session: SessionId,
-    },
-}
-
-/// `session open`
-#[derive(Debug, Args)]
-pub struct OpenArgs {
-    /// The escrow that pays.
-    #[arg(required_unless_present = "signed")]
-    pub escrow: Option<u32>,
-    /// Who serves (its id), at the prices it publishes now.
-    #[arg(long, required_unless_present = "signed")]
-    pub provider: Option<u32>,
-    /// Most the session may cost, in USDC.
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "signed")]
-    pub limit: Option<Usdc>,
-    /// How long it can be closed: 90s, 45m, 12h or 30d from now.
-    #[arg(long = "for", value_parser = duration, value_name = "DURATION", default_value = "1h")]
-    pub lasts: Duration,
-    /// Who will sign the cost; default: the meter that the escrow names.
-    #[arg(long, value_parser = parse_address)]
-    pub meter: Option<Address>,
-    /// Refuse when the provider's content is another than this one (its hash, see `provider show`).
-    #[arg(long)]
-    pub content: Option<B256>,
-    /// Only sign it as the agent and print it; anyone can bring it with --signed.
-    #[arg(long)]
-    pub sign: bool,
-    /// Bring an opening that its agent signed: a file, `-` reads standard input.
-    #[arg(long, conflicts_with_all = ["escrow", "provider", "limit", "meter", "content", "sign"], value_name = "PATH")]
-    pub signed: Option<PathBuf>,
-}
-
-/// `session close`
-#[derive(Debug, Args)]
-pub struct CloseArgs {
-    /// The session; the key is its meter's.
-    #[arg(required_unless_present = "signed")]
-    pub session: Option<SessionId>,
-    /// What it cost, in USDC.
-    #[arg(long, allow_negative_numbers = true, required_unless_present = "signed")]
-    pub cost: Option<Usdc>,
-    /// How many receipts there are.
-    #[arg(long, default_value_t = 0)]
-    pub receipts: u32,
-    /// Merkle root of the receipts; default: zero, for none.
-    #[arg(long)]
-    pub root: Option<B256>,
-    /// Only sign it as the meter and print it; anyone can bring it with --signed.
-    #[arg(long)]
-    pub sign: bool,
-    /// Bring a cost that its meter signed; several times for several in one transaction, where no bad one blocks the others (on Solana
-    /// the key must then be their meter's).
-    #[arg(long, conflicts_with_all = ["session", "cost", "receipts", "root", "sign"], value_name = "PATH")]
-    pub signed: Vec<PathBuf>,
+    /// Send nothing: print an address that turns plain transfers, from any wallet or exchange, into this escrow, and what `escrow sweep`
+    /// needs. Keep that.
+    #[arg(long, conflicts_with_all = ["amount", "gasless", "payer_of_gas", "sign", "signed"])]
+    pub deposit_address: bool,
+    /// Who pays the gas.
+    #[command(flatten)]
+    pub gas: GasArgs,
 }
 
 /// `90s`, `45m`, `12h`, `30d`; a plain number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write 90s, 45m, 12h or 30d");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match &text[digits.len()..] {

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::process::{cli, script, serve};
 
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 23] = [
     "balance",
     "batch",
     "deposit",
@@ -21,6 +21,13 @@ const TOOLS: [&str; 16] = [
     "estimate",
     "history",
     "image",
+    "market_close",
+    "market_escrow",
+    "market_open",
+    "market_providers",
+    "market_quote",
+    "market_run",
+    "market_session",
     "models",
     "refund",
     "speech",

@@ -114,6 +114,16 @@ pub enum MarketAction {
     Expire {
         escrow_id: u32,
     },
+    /// Takes an agent account's rent back once its escrow is gone; by who paid it (Solana).
+    CloseAgent {
+        escrow_id: u32,
+        agent: Address,
+    },
+    /// Takes both rents of a deposit address back while it feeds no escrow; by who opened it. What lies there goes to the creator
+    /// (Solana).
+    CloseDepositAddress {
+        terms: EscrowTerms,
+    },
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use compute_futures_chain::market::MarketAction;
+use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_chain::solana::SolanaWriter;
 use compute_futures_chain::solana::local::SolanaLocal;
 use compute_futures_chain::{Action, ChainError, ChainReader, ChainWriter};
@@ -63,6 +63,60 @@ async fn nobody_pays_rent_for_a_stranger_in_the_market() {
         let error = sponsor.writer.sponsor(owner, &Action::Market(verb)).await.unwrap_err();
         assert!(matches!(&error, ChainError::Rejected(words) if words.contains("nobody sponsors")), "{error}");
     }
+}
+
+/// Rent comes back to who laid it out, and to nobody else; a speck of dust goes home with it.
+#[tokio::test]
+async fn rent_comes_back_to_who_paid_it() {
+    let (chain, stage) = stage().await;
+    let (reader, market) = (chain.reader().await.unwrap(), &stage.market);
+    let [creator, agent, opener] = [0, 1, 4].map(|person: usize| stage.people[person].key.address());
+    let rejected = async |person: usize, verb: MarketAction| {
+        let error = stage.people[person].writer.estimate(&Action::Market(verb)).await.unwrap_err();
+        assert!(matches!(error, ChainError::Rejected(_)), "{error}");
+    };
+    let terms = EscrowTerms {
+        creator,
+        expiry: stage.now().await + 3_600,
+        session_limit: usdc(5),
+        meter: None,
+        open_to_all: false,
+        agents: vec![agent],
+    };
+    let close = MarketAction::CloseDepositAddress { terms: terms.clone() };
+    rejected(4, close.clone()).await;
+    let before = reader.lamports(opener).await.unwrap();
+    stage.post(4, MarketAction::OpenDepositAddress { terms: terms.clone() }).await;
+    let address = market.deposit_address(&terms).unwrap();
+    let laid_out = before - reader.lamports(opener).await.unwrap();
+    assert!(laid_out > 3_000_000, "two rents: {laid_out}");
+    assert_eq!(stage.refused(2, close.clone()).await, "ComputeEscrow_WrongRentPayer");
+    stage.people[2].writer.execute(&Action::Transfer { to: address, amount: usdc(9) }).await.unwrap();
+    let held = stage.balance(creator).await;
+    let token = reader.token();
+    assert_eq!(
+        stage.post(4, close.clone()).await,
+        [MarketEvent::Recovered { deposit_address: address, creator, token, amount: "9".into() }]
+    );
+    assert_eq!(stage.balance(creator).await, held.checked_add(usdc(9)).unwrap());
+    assert!(before - reader.lamports(opener).await.unwrap() < 100_000, "all but the fees came back");
+    rejected(4, close.clone()).await;
+
+    // Opened again it feeds an escrow; then it stays.
+    stage.people[2].writer.execute(&Action::Transfer { to: address, amount: usdc(1_000) }).await.unwrap();
+    stage.post(4, MarketAction::Sweep { terms: terms.clone() }).await;
+    assert_eq!(stage.refused(4, close.clone()).await, "ComputeEscrow_DepositAddressInUse");
+    let close_agent = MarketAction::CloseAgent { escrow_id: 1, agent };
+    assert_eq!(stage.refused(4, close_agent.clone()).await, "ComputeEscrow_EscrowOpen");
+    rejected(4, MarketAction::CloseAgent { escrow_id: 1, agent: opener }).await;
+    chain.cheats().advance_time(Duration::from_secs(3_700)).await.unwrap();
+    stage.post(2, MarketAction::Expire { escrow_id: 1 }).await;
+    assert_eq!(stage.refused(2, close_agent.clone()).await, "ComputeEscrow_WrongRentPayer");
+    let before = reader.lamports(opener).await.unwrap();
+    stage.post(4, close_agent.clone()).await;
+    assert!(reader.lamports(opener).await.unwrap() > before + 1_000_000, "the agent's rent");
+    rejected(4, close_agent).await;
+    stage.post(4, close).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ mod exact;
 mod receipts;
 mod refusal;
 mod relayer;
+mod session;
+mod sign_in;
 
 pub use answer::Answer;
 pub use budget::{Budget, Hold};
@@ -22,3 +24,5 @@ pub use exact::{ExactPayer, Payee, Payment};
 pub use receipts::{CheckedReceipt, receipt_of};
 pub(crate) use refusal::nothing_charged;
 pub use relayer::{Relayer, Request};
+pub use session::{SessionBudget, SessionOffer, SessionPaid, SessionPayer, SignedSessionReceipt};
+pub use sign_in::sign_in;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_chain::{Action, ChainEvent, ChainWriter, EventKind, TransactionOutcome};
-use compute_futures_protocol::{Chain, TransactionId};
+use compute_futures_protocol::{Chain, Signer, TransactionId};
 use serde_json::{Value, json};
 
 use crate::chain::effort_of;
@@ -36,9 +36,13 @@ pub(super) async fn post(context: &Context, action: &Action) -> Outcome<Done> {
 
 /// The same with a verb of the marketplace.
 pub(super) async fn post_market(context: &Context, verb: MarketAction) -> Outcome<Done<MarketEvent>> {
+    post_as(context, context.key()?.signer, Action::Market(verb)).await
+}
+
+/// The same with another key, and what it may be paying for.
+pub(super) async fn post_as(context: &Context, key: Signer, action: Action) -> Outcome<Done<MarketEvent>> {
     let market = context.market().await?;
-    let writer = market.writer(context.key()?.signer)?;
-    let (transaction, outcome) = execute(&*writer, &Action::Market(verb)).await?;
+    let (transaction, outcome) = execute(&*market.writer(key)?, &action).await?;
     let events = market.reader().events(outcome.block_number, outcome.block_number).await?;
     Ok(Done::of(context, transaction, outcome, events))
 }

@@ -14,7 +14,6 @@ mod refund;
 mod run;
 mod service;
 mod session;
-mod session_close;
 mod sponsored;
 mod verify;
 
@@ -25,6 +24,7 @@ use crate::output::Output;
 use crate::{demo, devnet, mcp, proxy};
 pub(crate) use deposit::{MOST_FEE as MOST_DEPOSIT_FEE, sign as sign_deposit};
 pub(crate) use run::payer;
+pub(crate) use session::{Inference, ask_to_close, open_by_relayer};
 pub(crate) use verify::of as verify_receipt;
 
 /// Runs one command.

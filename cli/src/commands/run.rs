@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use compute_futures_protocol::AccountId;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{JobType, RunArgs};
@@ -29,24 +30,23 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Outcome<()> {
     result["receiptChecked"] = json!(true);
     result["ceilingRaised"] = json!(paid.ceiling_raised);
     context.output.result(&result, || describe(&paid));
-    file.map_or(Ok(()), |file| file.write(&paid))
+    file.map_or(Ok(()), |file| file.write(&paid.receipt.signed))
 }
 
 /// Where the receipt goes; taken away again when there is none.
-struct ReceiptFile<'a> {
+pub(super) struct ReceiptFile<'a> {
     path: &'a Path,
     file: File,
 }
 
 impl<'a> ReceiptFile<'a> {
-    fn create(path: &'a Path) -> Outcome<Self> {
+    pub(super) fn create(path: &'a Path) -> Outcome<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         Ok(Self { path, file: file.map_err(|error| Failure::file(path, &error))? })
     }
 
-    fn write(mut self, paid: &Paid) -> Outcome<()> {
-        let text =
-            serde_json::to_string_pretty(&paid.receipt.signed).map_err(|error| Failure::broken(error.to_string()))?;
+    pub(super) fn write(mut self, receipt: &impl Serialize) -> Outcome<()> {
+        let text = serde_json::to_string_pretty(receipt).map_err(|error| Failure::broken(error.to_string()))?;
         let written = self.file.set_len(0).and_then(|()| self.file.write_all((text + "\n").as_bytes()));
         written.map_err(|error| Failure::file(self.path, &error))
     }

@@ -3,6 +3,7 @@
 //! The wallet's key stays in this process. One run is one session: what it may spend and deposit is set when it starts, and no tool can
 //! raise it.
 
+mod market;
 mod params;
 mod session;
 mod tools;

@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) relayer: Relayer,
     /// What may be deposited from the wallet.
     pub(super) deposits: Arc<Budget>,
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     limits: Limits,
     account: Mutex<Option<AccountId>>,
     payer: OnceCell<CreditPayer>,
@@ -167,7 +167,7 @@ impl Session {
     }
 
     /// An answer, with what the session has left.
-    fn told(&self, mut body: Value) -> Value {
+    pub(super) fn told(&self, mut body: Value) -> Value {
         if let Value::Object(fields) = &mut body {
             let usdc = |amount: Usdc| amount.to_string();
             let session = json!({ "limitUsdc": usdc(self.budget.limit()), "spentUsdc": usdc(self.budget.spent()), "leftUsdc": usdc(self.budget.left()) });
@@ -178,7 +178,7 @@ impl Session {
 }
 
 /// Whether it is certain that the signature was not used.
-fn nothing_charged(error: &ClientError) -> bool {
+pub(super) fn nothing_charged(error: &ClientError) -> bool {
     match error {
         ClientError::Refused { may_charge, .. } => !may_charge,
         ClientError::Unreachable { .. } | ClientError::BadAnswer { .. } | ClientError::BadReceipt(_) => false,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use compute_futures_protocol::{AccountId, Usdc};
+use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResult, Implementation, ServerCapabilities, ServerConfig};
 use rmcp::{ServerHandler, tool, tool_handler, tool_router};
@@ -20,16 +21,17 @@ use crate::failure::{Failure, Outcome};
 
 const INSTRUCTIONS: &str = "Runs compute (text, images, video, speech, transcription, embeddings, documents) and pays for it from prepaid \
     USDC credit. `models` and `estimate` are free: use them before you spend. Every charge has a receipt that was checked. \
-    `session` in each answer says what this session has spent and may still spend; nobody can raise that from here.";
+    `session` in each answer says what this session has spent and may still spend; nobody can raise that from here. With an escrow of \
+    the marketplace as budget: `market_providers`, `market_open`, `market_run`, `market_close`.";
 
 /// The server's tools.
 #[derive(Clone)]
 pub(super) struct Tools {
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
 }
 
 /// An answer, or an error that says what to do: the model reads both.
-fn told(outcome: Outcome<Value>) -> CallToolResult {
+pub(super) fn told(outcome: Outcome<Value>) -> CallToolResult {
     match outcome {
         Ok(value) => CallToolResult::structured(value),
         Err(Failure { error, code, hint }) => {
@@ -184,6 +186,10 @@ impl Tools {
 }
 
 impl Tools {
+    fn all_tools() -> ToolRouter<Self> {
+        Self::tool_router() + Self::market_router()
+    }
+
     async fn job<T: Serialize>(&self, kind: &str, params: &T) -> CallToolResult {
         let run = async {
             let mut body = fields(params);
@@ -252,18 +258,18 @@ impl Tools {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn amount(field: &str, text: &str) -> Outcome<Usdc> {
+pub(super) fn amount(field: &str, text: &str) -> Outcome<Usdc> {
     Usdc::parse(text).map_err(|error| {
         let hint = format!("send USDC as a string: {{\"{field}\": \"50\"}}");
         Failure::new("invalid_amount", format!("`{field}`: {error}"), hint)
     })
 }
 
-#[tool_handler]
+#[tool_handler(router = Self::all_tools())]
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())

@@ -12,7 +12,7 @@ use crate::CreditError;
 /// Name of the scheme.
 pub const SCHEME: &str = "compute-futures";
 /// How long an authorisation stays valid: long enough for retries, short enough to forget.
-const VALID_SECONDS: u64 = 15 * 60;
+pub(crate) const VALID_SECONDS: u64 = 15 * 60;
 
 /// The account that pays, and whom its owner trusts: one contract, one operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,10 +105,10 @@ pub fn decode_header(header: &[u8]) -> Option<Value> {
     serde_json::from_slice(&STANDARD.decode(header).ok()?).ok()
 }
 
-fn address(value: &Value) -> Option<Address> {
+pub(crate) fn address(value: &Value) -> Option<Address> {
     value.as_str()?.parse().ok()
 }
 
-fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -12,6 +12,8 @@
 //! # }
 //! ```
 //!
+//! [`SessionBudget`] is the scheme `compute-escrow` in the same way: an agent's order on a session of the marketplace.
+//!
 //! The client trusts nobody: it signs only for the contract and operator it was given, only hashes of requests that it sent itself, never
 //! above its bounds, and believes no answer whose receipt does not hold (I-7).
 
@@ -20,9 +22,11 @@ mod error;
 mod passing;
 mod receipt;
 mod scheme;
+mod session;
 
 pub use credit::{Credit, CreditTerms, SCHEME, decode_header};
 pub use error::CreditError;
 pub use passing::Passing;
 pub use receipt::{Answered, code_of, output_hash, receipt_of};
 pub use scheme::CreditScheme;
+pub use session::{SESSION_SCHEME, SessionBudget, SessionOffer, SignedSessionReceipt, costs_as_published};

@@ -2,7 +2,7 @@
 import { createSignableMessage, getAddressEncoder, type Address, type MessagePartialSigner } from '@solana/kit';
 import { hexToBytes, recoverAddress, type Hex } from 'viem';
 
-import { digest, evmDomain, isSolana, TYPES, type Deployment, type Signable } from './typed-data.js';
+import { digest, domainName, evmDomain, isSolana, TYPES, type Deployment, type Signable } from './typed-data.js';
 
 /** A viem account (or anything that signs EIP-712 for an address). */
 export interface EvmAccount {
@@ -22,7 +22,7 @@ export type Signer = EvmAccount | MessagePartialSigner;
 export async function sign(signer: Signer, deployment: Deployment, signable: Signable): Promise<Hex> {
   if ('signTypedData' in signer) {
     const { primaryType, message } = signable;
-    const domain = evmDomain(deployment);
+    const domain = evmDomain(deployment, domainName(primaryType));
     return signer.signTypedData({ domain, types: TYPES, primaryType, message: { ...message } });
   }
   if (!isSolana(deployment)) throw new Error(`a Solana key cannot sign for ${deployment.network}; use a viem account`);

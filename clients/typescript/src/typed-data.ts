@@ -7,7 +7,7 @@ import { concat, encodeAbiParameters, hashDomain, hashStruct, isAddress, keccak2
 export interface Deployment {
   /** CAIP-2, e.g. `eip155:8453` or `solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp`. */
   network: string;
-  /** Address of the ComputeFutures contract (on Solana: the program). */
+  /** Address of the ComputeFutures contract, or of ComputeEscrow for sessions (on Solana: the program). */
   contract: string;
 }
 
@@ -41,11 +41,39 @@ export interface Receipt {
   issuedAt: bigint;
 }
 
+/** "Run this on my session": an agent's order to its meter. `sessionId` 0: whichever session of the escrow fits best. */
+export interface SessionCall {
+  escrowId: number;
+  sessionId: bigint;
+  agent: Hex;
+  requestHash: Hex;
+  maxCost: bigint;
+  nonce: Hex;
+  validBefore: bigint;
+}
+
+/** What one execution on a session cost and what it was; signed by the session's meter. */
+export interface SessionReceipt {
+  sessionId: bigint;
+  sequence: number;
+  executionId: Hex;
+  modelHash: Hex;
+  requestHash: Hex;
+  outputHash: Hex;
+  inputTokens: number;
+  outputTokens: number;
+  cost: bigint;
+  latencyMs: number;
+  issuedAt: bigint;
+}
+
 /** A structure to sign, by its name. */
 export type Signable =
   | { primaryType: 'JobAuthorization'; message: JobAuthorization }
   | { primaryType: 'SpendCeiling'; message: SpendCeiling }
-  | { primaryType: 'Receipt'; message: Receipt };
+  | { primaryType: 'Receipt'; message: Receipt }
+  | { primaryType: 'SessionCall'; message: SessionCall }
+  | { primaryType: 'SessionReceipt'; message: SessionReceipt };
 
 /** EIP-712 types of the structures. */
 export const TYPES = {
@@ -73,7 +101,33 @@ export const TYPES = {
     { name: 'charged', type: 'uint56' },
     { name: 'issuedAt', type: 'uint64' },
   ],
+  SessionCall: [
+    { name: 'escrowId', type: 'uint32' },
+    { name: 'sessionId', type: 'uint64' },
+    { name: 'agent', type: 'bytes32' },
+    { name: 'requestHash', type: 'bytes32' },
+    { name: 'maxCost', type: 'uint48' },
+    { name: 'nonce', type: 'bytes32' },
+    { name: 'validBefore', type: 'uint40' },
+  ],
+  SessionReceipt: [
+    { name: 'sessionId', type: 'uint64' },
+    { name: 'sequence', type: 'uint32' },
+    { name: 'executionId', type: 'bytes32' },
+    { name: 'modelHash', type: 'bytes32' },
+    { name: 'requestHash', type: 'bytes32' },
+    { name: 'outputHash', type: 'bytes32' },
+    { name: 'inputTokens', type: 'uint32' },
+    { name: 'outputTokens', type: 'uint32' },
+    { name: 'cost', type: 'uint48' },
+    { name: 'latencyMs', type: 'uint32' },
+    { name: 'issuedAt', type: 'uint64' },
+  ],
 } as const;
+
+/** Name of the contract in the domain of a structure. */
+export const domainName = (primaryType: Signable['primaryType']): string =>
+  primaryType.startsWith('Session') ? 'ComputeEscrow' : 'ComputeFutures';
 
 const DOMAIN_FIELDS = [
   { name: 'name', type: 'string' },
@@ -84,19 +138,19 @@ const DOMAIN_FIELDS = [
 const SOLANA_DOMAIN = 'EIP712Domain(string name,string version,string cluster,bytes32 program)';
 
 /** The EIP-712 domain of an EVM deployment, as wallets take it. */
-export function evmDomain({ network, contract }: Deployment) {
+export function evmDomain({ network, contract }: Deployment, name = 'ComputeFutures') {
   const chainId = /^eip155:(\d+)$/.exec(network)?.[1];
   if (!chainId || !isAddress(contract, { strict: false })) throw new Error(`${contract} on ${network} is no EVM contract`);
-  return { name: 'ComputeFutures', version: '1', chainId: Number(chainId), verifyingContract: contract };
+  return { name, version: '1', chainId: Number(chainId), verifyingContract: contract };
 }
 
 /** Whether the deployment is on Solana. */
 export const isSolana = ({ network }: Deployment): boolean => network.startsWith('solana:');
 
 /** The domain separator of either chain. */
-export function domainSeparator(deployment: Deployment): Hex {
+export function domainSeparator(deployment: Deployment, name = 'ComputeFutures'): Hex {
   if (!isSolana(deployment)) {
-    return hashDomain<Record<string, unknown>>({ domain: evmDomain(deployment), types: { EIP712Domain: DOMAIN_FIELDS } });
+    return hashDomain<Record<string, unknown>>({ domain: evmDomain(deployment, name), types: { EIP712Domain: DOMAIN_FIELDS } });
   }
   const cluster = deployment.network.slice('solana:'.length);
   const program = new Uint8Array(getAddressEncoder().encode(deployment.contract as Address));
@@ -104,7 +158,7 @@ export function domainSeparator(deployment: Deployment): Hex {
   return keccak256(
     encodeAbiParameters(
       Array.from({ length: 5 }, () => ({ type: 'bytes32' }) as const),
-      [hash(SOLANA_DOMAIN), hash('ComputeFutures'), hash('1'), hash(cluster), `0x${Buffer.from(program).toString('hex')}`],
+      [hash(SOLANA_DOMAIN), hash(name), hash('1'), hash(cluster), `0x${Buffer.from(program).toString('hex')}`],
     ),
   );
 }
@@ -112,7 +166,7 @@ export function domainSeparator(deployment: Deployment): Hex {
 /** The 32 bytes that are signed. */
 export function digest(deployment: Deployment, { primaryType, message }: Signable): Hex {
   const struct = hashStruct<Record<string, unknown>, string>({ data: { ...message }, primaryType, types: TYPES });
-  return keccak256(concat(['0x1901', domainSeparator(deployment), struct]));
+  return keccak256(concat(['0x1901', domainSeparator(deployment, domainName(primaryType)), struct]));
 }
 
 /** keccak256(METHOD ‖ " " ‖ path with query ‖ "\n" ‖ body): what a signature pays for. */

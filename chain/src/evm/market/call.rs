@@ -102,6 +102,9 @@ pub(super) fn encode(
             escrow::refundCall { escrowId: *escrow_id, amount: uint56(*amount) }.abi_encode()
         }
         MarketAction::Expire { escrow_id } => escrow::expireCall { escrowId: *escrow_id }.abi_encode(),
+        MarketAction::CloseAgent { .. } | MarketAction::CloseDepositAddress { .. } => {
+            return Err(ChainError::Rejected("nothing on an EVM chain holds rent; there is nothing to close".into()));
+        }
     };
     Ok((at.escrow, data.into()))
 }

@@ -258,6 +258,31 @@ impl Programs {
         Ok(self.escrow_call(accounts, Data::of(5).terms(terms)?))
     }
 
+    /// `creator_token` when something may lie there.
+    pub(super) fn close_deposit_address(
+        &self,
+        rent_payer: SolanaAddress,
+        address: SolanaAddress,
+        terms: &EscrowTerms,
+        creator_token: Option<SolanaAddress>,
+    ) -> Result<Instruction, ChainError> {
+        let accounts = vec![
+            Meta::pays(rent_payer),
+            Meta::writes(address),
+            Meta::writes(self.wallet(&address)),
+            self.optional(creator_token.map(Meta::writes)),
+            Meta::reads(self.mint),
+            Meta::reads(TOKEN_PROGRAM),
+        ];
+        Ok(self.escrow_call(accounts, Data::of(6).terms(terms)?))
+    }
+
+    /// `agent` is the account, not the wallet.
+    pub(super) fn close_agent(&self, rent_payer: SolanaAddress, escrow: u32, agent: SolanaAddress) -> Instruction {
+        let accounts = vec![Meta::pays(rent_payer), Meta::writes(agent), Meta::reads(self.escrow(escrow))];
+        Instruction { program: self.escrow, accounts, data: Data::of(9).0 }
+    }
+
     pub(super) fn add_agent(
         &self,
         payer: SolanaAddress,

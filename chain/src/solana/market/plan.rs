@@ -10,8 +10,8 @@ use super::super::solana;
 use super::SolanaMarket;
 use super::instruction::{Ending, SessionAccounts};
 use super::state::{self, Escrow, Provider};
-use crate::ChainError;
 use crate::market::{MarketAction, MarketReader, SignedCost};
+use crate::{ChainError, ChainReader};
 
 /// A refusal that is known before anything is sent, under the name the contract gives it on EVM chains.
 fn refused(name: &str) -> ChainError {
@@ -143,6 +143,14 @@ impl SolanaMarket {
                 let ending = Ending { creator, rent_payer, deposit_address };
                 vec![wallet(creator), programs.expire(*escrow_id, ending)]
             }
+            MarketAction::CloseAgent { escrow_id, agent } => {
+                let account = programs.agent(*escrow_id, &solana(*agent)?);
+                if self.reader.is_missing(&account).await? {
+                    return Err(ChainError::Rejected(format!("{agent} has no account in escrow {escrow_id} to close")));
+                }
+                vec![programs.close_agent(me, *escrow_id, account)]
+            }
+            MarketAction::CloseDepositAddress { terms } => self.close_deposit_address(roles, terms).await?,
             MarketAction::Approve { .. }
             | MarketAction::CreateWithAuthorization { .. }
             | MarketAction::FundWithAuthorization { .. } => {
@@ -151,6 +159,20 @@ impl SolanaMarket {
                 ));
             }
         })
+    }
+
+    /// What lies there goes to the creator, who may have no account for it yet.
+    async fn close_deposit_address(&self, roles: Roles, terms: &EscrowTerms) -> Result<Vec<Instruction>, ChainError> {
+        let (programs, Roles { payer, actor: me }) = (&self.programs, roles);
+        let (address, creator) = (self.address_of(terms)?, solana(terms.creator)?);
+        if self.reader.is_missing(&address).await? {
+            return Err(ChainError::Rejected(format!("the deposit address {address} is not open: nothing to close")));
+        }
+        let creators = programs.wallet(&creator);
+        let something = !self.reader.token_balance(address.into(), None).await?.is_zero();
+        let token = (something || !self.reader.is_missing(&creators).await?).then_some(creators);
+        let close = programs.close_deposit_address(me, address, terms, token)?;
+        Ok(if something { vec![create_wallet(payer, creator, programs.mint), close] } else { vec![close] })
     }
 
     async fn known_provider(&self, id: u32) -> Result<Provider, ChainError> {

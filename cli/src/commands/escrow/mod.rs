@@ -1,22 +1,25 @@
 //! `escrow …`: a budget for agents that never hold the money.
 
+mod create;
+mod deposit_address;
+mod fund;
+mod gasless;
+
 use compute_futures_chain::market::{MarketAction, MarketEvent};
-use compute_futures_protocol::market::EscrowTerms;
 use compute_futures_protocol::{Address, Usdc};
 use serde_json::json;
 
 use super::events::post_market;
-use super::market::{after, escrow, or, result_of};
+use super::market::{escrow, or, result_of};
 use crate::args::EscrowCommand;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::market_args::CreateArgs;
 use crate::output::facts;
 
 pub(super) async fn run(context: &Context, command: EscrowCommand) -> Outcome<()> {
     match command {
-        EscrowCommand::Create(args) => create(context, args).await,
-        EscrowCommand::Fund { escrow, amount } => fund(context, escrow, amount).await,
+        EscrowCommand::Create(args) => create::run(context, args).await,
+        EscrowCommand::Fund(args) => fund::run(context, args).await,
         EscrowCommand::Allow { escrow, agent } => {
             let agent = context.named(agent)?;
             list(context, escrow, agent, MarketAction::AddAgent { escrow_id: escrow, agent }, "allowed").await
@@ -28,69 +31,11 @@ pub(super) async fn run(context: &Context, command: EscrowCommand) -> Outcome<()
         EscrowCommand::Refund { escrow, amount } => refund(context, escrow, amount).await,
         EscrowCommand::Expire { escrow } => expire(context, escrow).await,
         EscrowCommand::Show { escrow, agents } => show(context, escrow, &agents).await,
+        EscrowCommand::Sweep { terms } => deposit_address::sweep(context, &terms).await,
+        EscrowCommand::Recover { terms, token } => deposit_address::recover(context, &terms, token).await,
+        EscrowCommand::CloseDepositAddress { terms } => deposit_address::close(context, &terms).await,
+        EscrowCommand::CloseAgent { escrow, agent } => close_agent(context, escrow, agent).await,
     }
-}
-
-async fn create(context: &Context, args: CreateArgs) -> Outcome<()> {
-    let expiry = match (args.expiry, args.lasts) {
-        (Some(expiry), _) => expiry,
-        (None, lasts) => after(context, lasts.unwrap_or_default()).await?,
-    };
-    let agents = args.agents.into_iter().map(|agent| context.named(agent)).collect::<Outcome<_>>()?;
-    let terms = EscrowTerms {
-        creator: context.address()?,
-        expiry,
-        session_limit: args.session_limit,
-        meter: args.meter.map(|meter| context.named(meter)).transpose()?,
-        open_to_all: args.open_to_all,
-        agents,
-    };
-    let now = after(context, std::time::Duration::ZERO).await?;
-    terms.check(now).map_err(|fault| {
-        Failure::new("bad_terms", fault.to_string(), "compute-futures escrow create --help shows what it takes")
-    })?;
-    some(args.amount)?;
-    let done = post_market(context, MarketAction::Create { terms, amount: args.amount }).await?;
-    let id = done.find(|event| match event {
-        MarketEvent::EscrowCreated { escrow_id, .. } => Some(*escrow_id),
-        _ => None,
-    })?;
-    let mut result = result_of(&done);
-    result["escrowId"] = json!(id);
-    result["expiry"] = json!(expiry.to_string());
-    context.output.result(&result, || {
-        facts([
-            ("escrow", id.to_string()),
-            ("funded", format!("{} USDC", args.amount)),
-            ("sessions until", format!("{expiry} (Unix seconds)")),
-            ("transaction", done.transaction.to_string()),
-        ])
-    });
-    Ok(())
-}
-
-fn some(amount: Usdc) -> Outcome<()> {
-    if amount.is_zero() {
-        return Err(Failure::new("usage", "there is nothing to fund it with", "name an amount above zero"));
-    }
-    Ok(())
-}
-
-async fn fund(context: &Context, id: u32, amount: Usdc) -> Outcome<()> {
-    some(amount)?;
-    escrow(context, id).await?;
-    let done = post_market(context, MarketAction::Fund { escrow_id: id, amount }).await?;
-    let unreserved = done.find(|event| match event {
-        MarketEvent::EscrowFunded { unreserved, .. } => Some(*unreserved),
-        _ => None,
-    })?;
-    let mut result = result_of(&done);
-    result["escrowId"] = json!(id);
-    result["unreserved"] = json!(unreserved);
-    context.output.result(&result, || {
-        facts([("unreserved", format!("{unreserved} USDC")), ("transaction", done.transaction.to_string())])
-    });
-    Ok(())
 }
 
 async fn list(context: &Context, id: u32, agent: Address, verb: MarketAction, what: &'static str) -> Outcome<()> {
@@ -101,6 +46,27 @@ async fn list(context: &Context, id: u32, agent: Address, verb: MarketAction, wh
     context
         .output
         .result(&result, || facts([(what, agent.to_string()), ("transaction", done.transaction.to_string())]));
+    Ok(())
+}
+
+/// Solana: the rent of an agent's account, once its escrow is gone.
+async fn close_agent(context: &Context, id: u32, agent: Address) -> Outcome<()> {
+    let agent = context.named(agent)?;
+    let done = post_market(context, MarketAction::CloseAgent { escrow_id: id, agent }).await?;
+    let mut result = result_of(&done);
+    result["escrowId"] = json!(id);
+    result["closed"] = json!(agent);
+    context.output.result(&result, || {
+        facts([("rent is back of", agent.to_string()), ("transaction", done.transaction.to_string())])
+    });
+    Ok(())
+}
+
+/// Money that there must be some of.
+fn some(amount: Usdc) -> Outcome<()> {
+    if amount.is_zero() {
+        return Err(Failure::new("usage", "there is nothing to fund it with", "name an amount above zero"));
+    }
     Ok(())
 }
 

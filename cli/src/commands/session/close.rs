@@ -7,16 +7,30 @@ use compute_futures_protocol::market::{SessionCost, SessionId, SessionStatus};
 use compute_futures_protocol::{B256, Usdc};
 use serde_json::{Value, json};
 
-use super::events::{Done, post_market};
-use super::market::{result_of, signed_of};
+use super::super::events::{Done, post_market};
+use super::super::market::{result_of, signed_of};
+use crate::client::{Request, sign_in};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::market_args::CloseArgs;
 use crate::output::facts;
+use crate::session_args::CloseArgs;
 
 pub(super) async fn run(context: &Context, args: CloseArgs) -> Outcome<()> {
     if !args.signed.is_empty() {
         return bring(context, &args.signed).await;
+    }
+    if let (true, Some(session)) = (args.ask, args.session) {
+        let answer = ask(context, session).await?;
+        context.output.result(&answer, || {
+            let text = |name: &str| answer[name].as_str().unwrap_or("not yet").to_owned();
+            facts([
+                ("session", session.to_string()),
+                ("status", text("status")),
+                ("cost", format!("{} micro-USDC", text("cost"))),
+                ("transaction", text("transaction")),
+            ])
+        });
+        return Ok(());
     }
     let (Some(session), Some(cost)) = (args.session, args.cost) else {
         return Err(Failure::new("usage", "session and --cost are needed", "or bring signed ones with --signed"));
@@ -29,6 +43,18 @@ pub(super) async fn run(context: &Context, args: CloseArgs) -> Outcome<()> {
     }
     report(context, &post_market(context, MarketAction::CloseSession { close }).await?);
     Ok(())
+}
+
+/// Asks the meter to close a session at what it cost so far, once the calls on their way have ended.
+///
+/// # Errors
+/// What was refused, and what to do: only its agent and its provider's owner may ask.
+pub(crate) async fn ask(context: &Context, session: SessionId) -> Outcome<Value> {
+    let (relayer, key) = (context.relayer()?, context.key()?);
+    let path = context.here(&format!("/api/v1/market/sessions/{session}/close"));
+    let headers = sign_in(&key.signer, context.chain(), &relayer, &path)?;
+    let request = Request::post(path, &json!({}));
+    Ok(relayer.send(&request, &headers).await?.success()?.body)
 }
 
 /// Signs as the meter, when the key is the meter's.

@@ -1,5 +1,7 @@
 //! `provider …`: what is sold, at what price, and what it earned.
 
+mod market;
+
 use std::path::Path;
 
 use compute_futures_chain::market::{MarketAction, MarketEvent};
@@ -101,6 +103,11 @@ pub(super) async fn run(context: &Context, command: ProviderCommand) -> Outcome<
         ProviderCommand::Retire { provider } => retire(context, provider).await,
         ProviderCommand::Show { provider } => show(context, provider).await,
         ProviderCommand::Withdraw { provider, amount, to } => withdraw(context, provider, amount, to).await,
+        ProviderCommand::List(args) => market::list(context, &args).await,
+        ProviderCommand::Metrics { provider, interval, from, to } => {
+            market::metrics(context, provider, interval, from, to).await
+        }
+        ProviderCommand::Serve(args) => crate::serve::run(context, args).await,
     }
 }
 
