@@ -474,6 +474,9 @@ pub struct DemoArgs {
     /// Jobs to run at once on one account.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub jobs: u32,
+    /// Inferences on the marketplace.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(30..=5_000))]
+    pub calls: u32,
     /// Play on fixed ports 8545, 4020, 4021 instead of free ones.
     #[arg(long)]
     pub fixed_ports: bool,

@@ -53,7 +53,20 @@ impl SessionPayer {
         max_cost: Usdc,
     ) -> Result<SessionPaid, ClientError> {
         let hash = request_hash(request.method.as_str(), &request.path, &request.body);
-        let call = self.budget.call(self.signer.address(), hash, max_cost);
+        self.send(relayer, request, offer, self.budget.call(self.signer.address(), hash, max_cost)).await
+    }
+
+    /// The same with an order that was signed before: it is answered as it was, and paid once.
+    ///
+    /// # Errors
+    /// As [`SessionPayer::order`].
+    pub async fn send(
+        &self,
+        relayer: &Relayer,
+        request: &Request,
+        offer: &SessionOffer,
+        call: SessionCall,
+    ) -> Result<SessionPaid, ClientError> {
         let payment = self.budget.payment(&self.signer, offer, &call);
         let value = HeaderValue::from_str(&payment).map_err(|error| ClientError::Signing(error.to_string()))?;
         let headers = HeaderMap::from_iter([(PAYMENT_SIGNATURE, value)]);

@@ -1,9 +1,10 @@
-//! `demo`: the whole story on every chain of a devnet. Nothing is taken on trust: each step is checked against the chain, and the story ends
+//! `demo`: both stories, the job and the market, on every chain of a devnet. Nothing is taken on trust: each step is checked against the chain, and the story ends
 //! in a failure when anything does not hold.
 
 mod deposits;
 mod exits;
 mod jobs;
+mod market;
 mod proof;
 mod stage;
 mod texts;
@@ -82,19 +83,23 @@ fn devnet(args: &DemoArgs) -> DevnetArgs {
 
 /// The same story on every chain of the devnet, one after the other, each with all of its claims.
 async fn tell_all(file: &DevnetFile, args: &DemoArgs) -> Outcome<Value> {
-    let mut summary = serde_json::Map::new();
+    let (mut summary, mut market) = (serde_json::Map::new(), serde_json::Map::new());
     let mut claims = None;
     for chain in file.chains() {
         let world = World::new(file, chain).await?;
         let mut stage = Stage::open(name_of(chain));
         let figures = tell(&world, &mut stage, args).await?;
+        let traded = market::tell(&world, &mut stage, args.calls).await?;
         stage.says(format!("{} claims checked", stage.checks()));
         if claims.is_some_and(|claims| claims != stage.checks()) {
             return Err(Failure::broken("the story makes another number of claims on each chain"));
         }
         claims = Some(stage.checks());
-        summary.insert(name_of(chain).to_lowercase(), figures);
+        let name = name_of(chain).to_lowercase();
+        summary.insert(name.clone(), figures);
+        market.insert(name, traded);
     }
+    summary.insert("market".to_owned(), Value::Object(market));
     Ok(Value::Object(summary))
 }
 
@@ -212,7 +217,9 @@ fn write(summary: &Value) -> Outcome<()> {
 
 /// The chains side by side.
 fn table(summary: &Value) -> String {
-    let chains: Vec<(&String, &Value)> = summary.as_object().into_iter().flatten().collect();
+    let market = &summary["market"];
+    let chains: Vec<(&String, &Value)> =
+        summary.as_object().into_iter().flatten().filter(|(name, _)| *name != "market").collect();
     let amount = |figures: &Value, name: &str| {
         let micros = figures[name].as_str().and_then(|text| Usdc::parse_micros(text).ok()).unwrap_or_default();
         format!("{micros} USDC")
@@ -229,6 +236,10 @@ fn table(summary: &Value) -> String {
         let cells = chains.iter().map(|(_, figures)| format!("{:<COLUMN$}", cell(figures)));
         cells.collect::<String>().trim_end().to_owned()
     };
+    let traded = |cell: &dyn Fn(&Value) -> String| {
+        let cells = chains.iter().map(|(name, _)| format!("{:<COLUMN$}", cell(&market[name.as_str()])));
+        cells.collect::<String>().trim_end().to_owned()
+    };
     let titles = chains.iter().map(|(name, _)| format!("{:<COLUMN$}", format!("{name} (local)")));
     facts([
         ("chain", titles.collect::<String>().trim_end().to_owned()),
@@ -241,6 +252,11 @@ fn table(summary: &Value) -> String {
         ("receipts verified", row(&|figures| plain(figures, "receiptsVerified"))),
         ("refunded", row(&|figures| amount(figures, "refunded"))),
         ("solvent", row(&|figures| plain(figures, "solvent"))),
+        ("market sessions", traded(&|figures| plain(figures, "sessions"))),
+        ("inferences", traded(&|figures| plain(figures, "calls"))),
+        ("paid to providers", traded(&|figures| amount(figures, "paid"))),
+        ("back to the creator", traded(&|figures| amount(figures, "refunded"))),
+        ("market solvent", traded(&|figures| plain(figures, "solvent"))),
         ("summary", SUMMARY.to_owned()),
     ])
 }
