@@ -16,7 +16,7 @@ async fn on_base(name: &str) -> (Worlds, World) {
     (worlds, world)
 }
 
-fn anvil(worlds: &Worlds) -> &LocalChain {
+pub(super) fn anvil(worlds: &Worlds) -> &LocalChain {
     worlds.net.chains.base.as_ref().expect("the devnet has Base")
 }
 
@@ -97,7 +97,7 @@ async fn a_batch_that_a_reorg_drops_lands_again_once() {
 }
 
 /// Stops and continues the node of a chain: it holds its port and answers nothing.
-fn node(worlds: &Worlds, chain: Chain, running: bool) {
+pub(super) fn node(worlds: &Worlds, chain: Chain, running: bool) {
     let pid = match chain {
         Chain::Base => anvil(worlds).pid(),
         _ => worlds.net.chains.solana.as_ref().expect("the devnet has Solana").pid(),

@@ -267,7 +267,7 @@ impl Run {
         let call = ProviderCall {
             session_id: place.session.id,
             provider_id: provider,
-            execution_id: hold.call.execution_id,
+            execution_id: hold.ordered_as(),
             body_hash: keccak256(&body),
             issued_at: now_ms() / 1000,
         };

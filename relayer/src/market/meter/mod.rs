@@ -54,6 +54,20 @@ pub struct Hold {
     attempt: u64,
 }
 
+impl Hold {
+    /// What the provider knows this attempt by: the execution, and from the second attempt on keccak256 of it and the attempt's number
+    /// (8 bytes, big-endian). A provider takes each name once, and may have answered an attempt whose answer never arrived here: that
+    /// must not keep it from the next one.
+    #[must_use]
+    pub fn ordered_as(&self) -> B256 {
+        let execution = self.call.execution_id;
+        if self.attempt <= 1 {
+            return execution;
+        }
+        keccak256([execution.as_slice(), &self.attempt.to_be_bytes()].concat())
+    }
+}
+
 /// What became of a wish to call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reservation {
