@@ -13,6 +13,7 @@ use super::plan::Roles;
 use super::state::ACCOUNT_RENT;
 use super::writer::with_headroom;
 use super::{SolanaWriter, solana};
+use crate::market::MarketAction;
 use crate::{Action, ChainError, Fees, Lifetime, SignedTransaction, Sponsorship};
 
 /// Lamports that each signature of a transaction costs.
@@ -46,8 +47,7 @@ impl Offered {
     }
 }
 
-/// Whether owners may have it paid for. The others are the operator's, or pay for themselves: those of the market lay out rent that
-/// comes back late, to others or never, and [`SolanaWriter::read_sponsored`] would not count it.
+/// Whether owners may have it paid for. The others are the operator's, or pay for themselves.
 fn is_owners(verb: &Action) -> bool {
     matches!(
         verb,
@@ -57,6 +57,16 @@ fn is_owners(verb: &Action) -> bool {
             | Action::SetDelegate { .. }
             | Action::RequestRefund { .. }
             | Action::Refund { .. }
+            // Their rent comes back late, or to others, and is not counted in what a verb costs: for wallets of one owner, or friends.
+            // Who pays for strangers (the relayer's `/compute-futures/sponsored`) takes none of these.
+            | Action::Market(
+                MarketAction::Create { .. }
+                    | MarketAction::Fund { .. }
+                    | MarketAction::AddAgent { .. }
+                    | MarketAction::RemoveAgent { .. }
+                    | MarketAction::OpenSession { .. }
+                    | MarketAction::Refund { .. }
+            )
     )
 }
 

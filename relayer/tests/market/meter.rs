@@ -374,7 +374,7 @@ async fn receipts_add_up_whatever_happens_at_once() {
         let second = if books.on_postgres { Some(Arc::new(books.relayer().await)) } else { None };
         let sessions = [books.session(1, 2_000).await, books.session(2, 700).await, books.session(3, 90).await];
         let seed = u64::from(rand::random::<u32>());
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let tasks = (0..12_u64).map(|task| {
             let relayer = Arc::clone(second.as_ref().filter(|_| task % 2 == 0).unwrap_or(&first));
             tokio::spawn(async move {

@@ -85,7 +85,7 @@ pub(super) async fn up_to_the_limit(
                         small.limit,
                         receipts.len()
                     ),
-                    sum <= small.limit && shown["cost"] == sum.micros().to_string() && shown["held"] == "0",
+                    sum <= small.limit && shown["cost"] == json!(sum) && shown["held"] == "0",
                 )?;
                 return Ok(receipts);
             }

@@ -8,6 +8,8 @@
 //! ```
 //! No money moves with a call: `transaction` is empty, the session is paid for when it closes.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -21,7 +23,7 @@ use x402_types::proto::v2;
 
 use crate::error::{ApiError, ApiResult};
 use crate::market::Market;
-use crate::payment::report::base64_header;
+use crate::payment::report::{Offered, base64_header};
 use crate::payment::wire::{BASE64, MAX_PAYMENT_HEADER, PAYMENT_REQUIRED, PAYMENT_SIGNATURE, X_PAYMENT, printable};
 
 /// The scheme's name.
@@ -162,6 +164,7 @@ pub(crate) fn refuse(error: ApiError, url: &str, lines: &[Line]) -> Response {
         }
         let mut response = (error.status, axum::Json(body)).into_response();
         response.headers_mut().insert(PAYMENT_REQUIRED, base64_header(&required));
+        response.extensions_mut().insert(Offered(Arc::new(required)));
         response
     } else {
         error.into_response()
