@@ -74,11 +74,11 @@ async fn a_wallet_has_only_so_many_jobs_that_are_not_paid_yet() {
     let cloud = Cloud::new();
     cloud.predictions(Predictions::Hang);
     let world = world(&cloud, |config| config.jobs.wait_seconds = 0).await;
-    for number in 0..18 {
+    for number in 0..34 {
         let call = Call::post("/api/v1/compute/video-generation", &json!({ "prompt": format!("boat {number}") }));
         let document = world.exact_document(&call, &key(9), 1900).await;
         let reply = world.send(&call, Some(("payment-signature", crate::world::encode(&document)))).await;
-        if number < 16 {
+        if number < 32 {
             reply.expect(202, "")
         } else {
             reply.expect(429, "too_many_unpaid_jobs")

@@ -13,7 +13,7 @@ use crate::providers::Ticket;
 
 /// Most jobs at once whose payments settle when they are done: of all payers, and of one.
 const MOST_UNPAID: u64 = 256;
-const MOST_UNPAID_OF_ONE: u64 = 16;
+const MOST_UNPAID_OF_ONE: u64 = 32;
 /// Names the lock under which they are counted.
 const UNPAID_LOCK: i64 = 0x6366_756e_7061_6964;
 /// Stands for no account in the key of a job that an x402 payment names.
