@@ -103,8 +103,8 @@ impl Cloud {
     pub fn settings(&self) -> Vec<(String, String)> {
         let http = format!("http://{}", self.address);
         let providers = format!(
-            r#"[{{name="cloud",kind="openai",base_url="{http}/v1",allow_insecure=true}},
-            {{name="films",kind="replicate",base_url="{http}/replicate",allow_insecure=true}},{{name="local",kind="local"}}]"#
+            r#"[{{name="cloud",kind="openai",base_url="{http}/v1",allow_insecure=true,files_anywhere=true}},
+            {{name="films",kind="replicate",base_url="{http}/replicate",allow_insecure=true,files_anywhere=true}},{{name="local",kind="local"}}]"#
         );
         let model = |id: &str, kind: &str, provider: &str, price: &str| {
             format!(r#"{{id="{id}",kind="{kind}",routes=[{{provider="{provider}"}}],{price},auto=true}}"#)
