@@ -153,6 +153,29 @@ async fn an_order_is_good_for_what_it_says_and_nothing_else() {
     world.stop().await;
 }
 
+/// Anyone can open a session with next to nothing in it: its orders count as what they are, requests that nobody pays for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_orders_that_have_money_held_are_free_of_the_rate_limit() {
+    let mut world = World::start_with(|config| {
+        config.server.free_requests_per_second = 1;
+        config.server.free_requests_burst = 20;
+    })
+    .await;
+    let provider = world.provider().await;
+    let prices = content(&provider.url, 100, 300);
+    let id = world.register(&prices).await;
+    let (rich, poor) = (world.open(id, &prices, 1_000_000).await, world.open(id, &prices, 1).await);
+    for _ in 0..40 {
+        world.infer(&world.order(Some(rich))).await.expect(200, "");
+    }
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        statuses.push(world.infer(&world.order(Some(poor))).await.status);
+    }
+    assert!(statuses[0] != 429 && statuses.contains(&429), "{statuses:?}");
+    world.stop().await;
+}
+
 /// What an order pays for is what is asked for: fewer tokens when it pays for fewer, and never beyond the session's limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_before_anything_is_asked() {

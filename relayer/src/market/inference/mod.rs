@@ -37,6 +37,7 @@ use crate::http::AppState;
 use crate::ledger::{LedgerError, StoredAnswer, now_ms};
 use crate::network::Network;
 use crate::payment::PaidRequest;
+use crate::payment::gate::Proven;
 use crate::payment::gate::detached;
 use crate::payment::report::Answer;
 use crate::payment::wire::Version;
@@ -160,10 +161,8 @@ async fn paid(state: &AppState, request: &PaidRequest, chat: &Chat, presented: P
     }
     order.check_validity(now_ms() / 1000)?;
     let places = Box::pin(order.places(market, chat)).await?;
-    // Anyone can sign as somebody: an agent with a session that could pay is somebody who pays.
-    request.proven.mark();
-    let (market, chat) = (market.clone(), chat.clone());
-    let answer = detached(async move { Run { market, chat, order }.anywhere(places).await }).await?;
+    let run = Run { market: market.clone(), chat: chat.clone(), order, proven: request.proven.clone() };
+    let answer = detached(async move { run.anywhere(places).await }).await?;
     Ok(delivered(answer))
 }
 
@@ -200,6 +199,7 @@ struct Run {
     market: Market,
     chat: Chat,
     order: Order,
+    proven: Proven,
 }
 
 /// Why a place did not serve, and how much that tells: a provider's failure more than a limit, a limit more than a session without room.
@@ -231,7 +231,11 @@ impl Run {
                 continue;
             }
             let hold = match self.market.reserve(self.order.on(&place, &self.chat.model)).await? {
-                Reservation::Held(hold) => hold,
+                Reservation::Held(hold) => {
+                    // Anyone can sign as somebody, and open a session with nothing in it: who has money held pays.
+                    self.proven.mark();
+                    hold
+                }
                 Reservation::Refused(refusal) => {
                     note(0, refused(place.session.id, refusal));
                     continue;
