@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use compute_futures_protocol::{AccountId, Address, Chain, SolanaAddress, Usdc};
-use compute_futures_tests::{Books, World, Worlds, usdc};
+use compute_futures_tests::{Books, World, Worlds, binary, usdc};
 use serde_json::Value;
 
 /// The command line on a world.
@@ -13,10 +13,7 @@ pub(crate) struct Cli<'a> {
 
 impl Cli<'_> {
     pub(super) async fn run(&self, args: &[&str]) -> (bool, Value) {
-        let binary = std::env::current_exe().expect("a path");
-        let binary =
-            binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
-        let mut command = tokio::process::Command::new(binary.expect("the binary is built"));
+        let mut command = tokio::process::Command::new(binary());
         command.arg("--json");
         if !args.contains(&"--network") {
             command.args(["--network", if self.world.chain == Chain::Base { "local" } else { "local-solana" }]);

@@ -14,3 +14,4 @@ mod market;
 mod postgres;
 mod sponsored;
 mod stock;
+mod stories;

@@ -18,6 +18,8 @@ pub use upstream::{Behaviour, Cloud, Upstream};
 pub use world::{METERED, World, metered_models};
 pub use worlds::Worlds;
 
+use std::path::PathBuf;
+
 use compute_futures_protocol::Usdc;
 
 /// An amount in USDC.
@@ -30,4 +32,12 @@ pub fn usdc(text: &str) -> Usdc {
 #[must_use]
 pub fn slow_tests() -> bool {
     std::env::var("COMPUTE_FUTURES_SLOW_TESTS").is_ok_and(|value| value == "1")
+}
+
+/// The program that was built beside the tests.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let built = test.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
+    built.expect("`cargo build --bin compute-futures` was run")
 }

@@ -34,10 +34,7 @@ impl Peer {
         let path = dir.join("relayer-peer.toml");
         std::fs::write(&path, config).expect("the folder takes it");
         let log = std::fs::File::create(dir.join("relayer-peer.log")).expect("the folder takes it");
-        let binary = std::env::current_exe().expect("a path");
-        let binary =
-            binary.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
-        let child = Command::new(binary.expect("the binary is built"))
+        let child = Command::new(crate::binary())
             .arg("relayer")
             .arg("--with-parent")
             .arg("--config")

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use compute_futures_protocol::Chain;
 use compute_futures_tests::World;
+pub(crate) use compute_futures_tests::binary;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -13,13 +14,6 @@ use tokio::process::{Child, Command};
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
-}
-
-/// The binary that is tested.
-pub(crate) fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let found = test.ancestors().skip(1).map(|folder| folder.join("compute-futures")).find(|path| path.is_file());
-    found.expect("the binary is built")
 }
 
 /// The command line on a world, as the owner of a funded wallet.

@@ -378,8 +378,9 @@ section! {
         probe_seconds: u64 = 60,
         /// Seconds that a provider may take for a whole answer. Keep it below close_margin_seconds.
         provider_timeout_seconds: u64 = 120,
-        /// How far the output tokens that a provider claims may exceed those counted here, in percent, before the count is paid instead.
-        usage_tolerance_percent: u64 = 10,
+        /// How far the tokens that a provider claims may exceed those counted here, in percent, before the count is paid instead. It is room
+        /// for the vocabularies of other models.
+        usage_tolerance_percent: u64 = 25,
         /// Weight of the price when a provider is chosen; only its share in all three counts.
         route_weight_price: u64 = 60,
         /// Weight of the time it takes to answer.

@@ -9,10 +9,12 @@ mod confirm;
 mod project;
 mod reorg;
 mod trust;
+mod view;
 
 pub(crate) use apply::{lock as lock_accounts, request_flush};
 #[cfg(test)]
 pub(crate) use project::unopened as project_unopened;
+pub(crate) use view::View;
 
 use std::sync::Arc;
 
@@ -123,12 +125,13 @@ impl Follower {
     /// # Errors
     /// See [`FollowError`]; nothing changed then.
     pub async fn step(&self) -> Result<Step, FollowError> {
-        let heads = self.reader.heads().await?;
+        let view = View::now(&*self.reader).await?;
+        let heads = view.heads;
         let cursor = cursor(&self.ledger).await?;
         let from = match &cursor {
             None => self.reader.deployment_block(),
-            Some(cursor) if !self.stands(cursor.number, cursor.hash, &heads).await? => {
-                let to = self.roll_back(&heads).await?;
+            Some(cursor) if !view.stands(cursor.number, cursor.hash).await? => {
+                let to = self.roll_back(&view).await?;
                 return Ok(Step::RolledBack { to });
             }
             Some(cursor) => cursor.number + 1,
@@ -143,17 +146,10 @@ impl Follower {
             };
         }
         let to = heads.latest.number.min(from + self.config.range - 1);
-        let Some(block) = self.block(to, &heads).await? else { return Ok(Step::Idle) };
+        let Some(block) = view.block(to).await? else { return Ok(Step::Idle) };
         let events = self.reader.events(from, to).await?;
-        // The hash of `to` commits to everything below it: if it is the same after the events were read, and the cursor's block
-        // is still there, they are of one chain.
-        let after = self.reader.block(to).await?;
-        let mixed = events.iter().any(|event| event.meta.block_number == to && event.meta.block_hash != block.hash);
-        let cursor_stands = match &cursor {
-            Some(cursor) => self.reader.block(cursor.number).await?.is_some_and(|now| now.hash == cursor.hash),
-            None => true,
-        };
-        if mixed || !cursor_stands || after.is_none_or(|after| after.hash != block.hash) {
+        let stood = cursor.map(|cursor| (cursor.number, cursor.hash));
+        if !view.is_one_chain(stood, &block, events.iter().map(|event| &event.meta)).await? {
             tracing::debug!(to, "the chain changed while its events were read; reading them again");
             return Ok(Step::Idle);
         }
@@ -165,33 +161,12 @@ impl Follower {
         Ok(Step::Advanced { to, events: count, caught_up: to == heads.latest.number })
     }
 
-    /// Whether a block we followed is still part of the chain.
-    async fn stands(&self, number: u64, hash: B256, heads: &Heads) -> Result<bool, FollowError> {
-        if number > heads.latest.number {
-            return Ok(false);
-        }
-        Ok(self.block(number, heads).await?.is_some_and(|block| block.hash == hash))
-    }
-
-    async fn block(&self, number: u64, heads: &Heads) -> Result<Option<BlockRef>, FollowError> {
-        if number == heads.latest.number {
-            return Ok(Some(heads.latest));
-        }
-        Ok(self.reader.block(number).await?)
-    }
-
     /// Finds the newest checkpoint that still stands and undoes everything above it.
-    async fn roll_back(&self, heads: &Heads) -> Result<Option<u64>, FollowError> {
-        let mut standing = None;
-        for (number, hash) in reorg::checkpoints(&self.ledger).await? {
-            if self.stands(number, hash, heads).await? {
-                standing = self.block(number, heads).await?;
-                break;
-            }
-        }
+    async fn roll_back(&self, view: &View<'_>) -> Result<Option<u64>, FollowError> {
+        let standing = view.newest_standing(&reorg::checkpoints(&self.ledger).await?).await?;
         tracing::warn!(to = ?standing.map(|block| block.number), "blocks left the chain; undoing what they said");
         metrics::counter!("relayer_reorgs_total", "network" => self.ledger.network()).increment(1);
-        reorg::undo(&self.ledger, standing.as_ref(), heads).await?;
+        reorg::undo(&self.ledger, standing.as_ref(), &view.heads).await?;
         Ok(standing.map(|block| block.number))
     }
 }

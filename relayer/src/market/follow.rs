@@ -9,7 +9,7 @@ use compute_futures_protocol::{Address, B256};
 use sqlx::AnyConnection;
 
 use super::project;
-use crate::follow::{FollowConfig, FollowError, Step};
+use crate::follow::{FollowConfig, FollowError, Step, View};
 use crate::ledger::sql::{Columns, int};
 use crate::ledger::{Ledger, LedgerError};
 use crate::settlement::outbox;
@@ -64,12 +64,13 @@ impl Follower {
 
     /// Looks at the chain once and takes one range of blocks, or undoes one reorg.
     pub(crate) async fn step(&self) -> Result<Step, FollowError> {
-        let heads = self.chain.heads().await?;
+        let view = View::now(&*self.chain).await?;
+        let heads = view.heads;
         let cursor = cursor(&mut *self.ledger.db.pool.acquire().await?).await?;
         let from = match &cursor {
             None => self.market.deployment_block(),
-            Some(cursor) if !self.stands(cursor.number, cursor.hash, &heads).await? => {
-                let to = self.roll_back(&heads).await?;
+            Some(cursor) if !view.stands(cursor.number, cursor.hash).await? => {
+                let to = self.roll_back(&view).await?;
                 return Ok(Step::RolledBack { to });
             }
             Some(cursor) => cursor.number + 1,
@@ -78,16 +79,10 @@ impl Follower {
             return Ok(Step::Idle);
         }
         let to = heads.latest.number.min(from + self.config.range - 1);
-        let Some(block) = self.block(to, &heads).await? else { return Ok(Step::Idle) };
+        let Some(block) = view.block(to).await? else { return Ok(Step::Idle) };
         let events = self.market.events(from, to).await?;
-        // As the follower of ComputeFutures: what was read is of one chain when its ends still stand afterwards.
-        let after = self.chain.block(to).await?;
-        let mixed = events.iter().any(|event| event.meta.block_number == to && event.meta.block_hash != block.hash);
-        let cursor_stands = match &cursor {
-            Some(cursor) => self.chain.block(cursor.number).await?.is_some_and(|now| now.hash == cursor.hash),
-            None => true,
-        };
-        if mixed || !cursor_stands || after.is_none_or(|after| after.hash != block.hash) {
+        let stood = cursor.map(|cursor| (cursor.number, cursor.hash));
+        if !view.is_one_chain(stood, &block, events.iter().map(|event| &event.meta)).await? {
             tracing::debug!(to, "the chain changed while the marketplace's events were read; reading them again");
             return Ok(Step::Idle);
         }
@@ -105,34 +100,19 @@ impl Follower {
         Ok(Step::Advanced { to, events: count, caught_up: to == heads.latest.number })
     }
 
-    async fn stands(&self, number: u64, hash: B256, heads: &Heads) -> Result<bool, FollowError> {
-        if number > heads.latest.number {
-            return Ok(false);
-        }
-        Ok(self.block(number, heads).await?.is_some_and(|block| block.hash == hash))
-    }
-
-    async fn block(&self, number: u64, heads: &Heads) -> Result<Option<BlockRef>, FollowError> {
-        if number == heads.latest.number {
-            return Ok(Some(heads.latest));
-        }
-        Ok(self.chain.block(number).await?)
-    }
-
     /// Finds the newest checkpoint that still stands and undoes everything above it.
-    async fn roll_back(&self, heads: &Heads) -> Result<Option<u64>, FollowError> {
+    async fn roll_back(&self, view: &View<'_>) -> Result<Option<u64>, FollowError> {
         let rows = sqlx::query("SELECT number, hash FROM market_blocks ORDER BY number DESC")
             .fetch_all(&self.ledger.db.pool)
             .await?;
-        let mut standing = None;
-        for row in &rows {
-            let mut columns = Columns::of(row);
-            let (number, hash) = (columns.int()?, columns.hash()?);
-            if self.stands(number, hash, heads).await? {
-                standing = self.block(number, heads).await?;
-                break;
-            }
-        }
+        let checkpoints: Vec<(u64, B256)> = rows
+            .iter()
+            .map(|row| {
+                let mut columns = Columns::of(row);
+                Ok((columns.int()?, columns.hash()?))
+            })
+            .collect::<Result<_, LedgerError>>()?;
+        let standing = view.newest_standing(&checkpoints).await?;
         tracing::warn!(to = ?standing.map(|block| block.number), "blocks left the chain; undoing what they said of the marketplace");
         let above = standing.map_or(-1, |block| int(block.number));
         let mut tx = self.ledger.db.begin_write().await?;

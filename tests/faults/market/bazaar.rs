@@ -1,7 +1,6 @@
 //! A marketplace with one provider that runs and one budget, as the stories of this folder need it.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use compute_futures_chain::Action;
@@ -15,7 +14,7 @@ use compute_futures_protocol::market::{
     EscrowTerms, Model, ProviderContent, ProviderType, SessionCall, SessionId, SessionRequest, SessionStatus,
 };
 use compute_futures_protocol::{B256, Chain, ReceiptTree, Signer, Usdc, request_hash};
-use compute_futures_tests::{Upstream, World, usdc};
+use compute_futures_tests::{Upstream, World, binary, usdc};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -275,13 +274,6 @@ async fn post(world: &World, market: &Market, person: usize, verb: MarketAction)
 
 /// `compute-futures provider serve`, in front of `upstream`.
 fn serve(world: &World, upstream: &Upstream, provider: u32, port: u16) -> Child {
-    let here = std::env::current_exe().expect("a path");
-    let binary: PathBuf = here
-        .ancestors()
-        .skip(1)
-        .map(|folder| folder.join("compute-futures"))
-        .find(|path| path.is_file())
-        .expect("built");
     let network = if world.chain == Chain::Base { "local" } else { "local-solana" };
     let devnet = world.file.dir.with_extension("json");
     let args = [
@@ -301,7 +293,7 @@ fn serve(world: &World, upstream: &Upstream, provider: u32, port: u16) -> Child 
     ];
     let log = world.file.dir.join(format!("provider-{network}.log"));
     let spec = Spec { name: "provider", args: args.iter().map(Into::into).collect(), env: Vec::new(), log };
-    Child::spawn(&binary, spec).expect("the provider starts")
+    Child::spawn(&binary(), spec).expect("the provider starts")
 }
 
 fn free_port() -> u16 {

@@ -10,7 +10,7 @@ use crate::catalog::tokens;
 use crate::config::LimitsConfig;
 use crate::error::{ApiError, ApiResult};
 use crate::http::paid::{invalid, json_body};
-use crate::market::meter::{Count, Metered, Signed};
+use crate::market::meter::{Count, Metered, Side, Signed, tokenizer};
 use crate::market::provider_client::Answered;
 use crate::market::routing::Wants;
 use crate::payment::PaidRequest;
@@ -87,6 +87,8 @@ pub(crate) struct Chat {
     pub(crate) provider: Option<u32>,
     pub(crate) network: Option<String>,
     pub(crate) session: Option<SessionId>,
+    /// Tokens that a chat template may add.
+    template: u64,
     input_most: u64,
     input_likely: u64,
 }
@@ -215,7 +217,7 @@ impl Chat {
                 "send a number between 0 and 2, or leave it out",
             ));
         }
-        let input_most = tokens::PER_JOB + size as u64 + tokens::PER_MESSAGE * messages.len() as u64;
+        let template = tokens::PER_JOB + tokens::PER_MESSAGE * messages.len() as u64;
         Ok(Self {
             model: asked.model,
             messages,
@@ -224,7 +226,8 @@ impl Chat {
             provider: asked.provider_id,
             network: asked.network,
             session: asked.session_id,
-            input_most,
+            template,
+            input_most: template + size as u64,
             input_likely: (size as u64).div_ceil(4),
         })
     }
@@ -250,17 +253,18 @@ impl Chat {
         body.to_string().into()
     }
 
-    /// What can be counted of an answer, when `asked` tokens were asked for.
+    /// What can be counted of an answer, when `asked` tokens were asked for. It takes time that grows with the texts.
     pub(crate) fn count(&self, answered: &Answered, asked: u64) -> Count {
-        let texts = [Some(&answered.content), answered.reasoning.as_ref()];
-        let (bytes, texts) =
-            texts.into_iter().flatten().fold((0, 0), |(bytes, texts), text| (bytes + text.len() as u64, texts + 1));
+        let written = || [Some(&answered.content), answered.reasoning.as_ref()].into_iter().flatten();
+        let counted = tokenizer::read(self.messages.iter().map(|message| message.content.as_str()));
         Count {
-            input_most: self.input_most,
-            input_likely: self.input_likely.min(self.input_most),
-            // The mark at the end is a token without text.
-            output_most: bytes + texts,
-            output_likely: bytes.div_ceil(4),
+            input: Side { counted, template: self.template, most: self.input_most },
+            output: Side {
+                counted: tokenizer::written(written().map(String::as_str)),
+                template: 0,
+                // The mark at the end is a token without text.
+                most: written().map(|text| text.len() as u64 + 1).sum(),
+            },
             asked,
         }
     }

@@ -161,7 +161,7 @@ async fn paid(state: &AppState, request: &PaidRequest, chat: &Chat, presented: P
     }
     order.check_validity(now_ms() / 1000)?;
     let places = Box::pin(order.places(market, chat)).await?;
-    let run = Run { market: market.clone(), chat: chat.clone(), order, proven: request.proven.clone() };
+    let run = Run { market: market.clone(), chat: Arc::new(chat.clone()), order, proven: request.proven.clone() };
     let answer = detached(async move { run.anywhere(places).await }).await?;
     Ok(delivered(answer))
 }
@@ -197,7 +197,7 @@ async fn paid_by(market: &Market, session: SessionId) -> ApiResult<Option<String
 /// An order being carried out.
 struct Run {
     market: Market,
-    chat: Chat,
+    chat: Arc<Chat>,
     order: Order,
     proven: Proven,
 }
@@ -296,7 +296,11 @@ impl Run {
                 return Err(Failed::There(error));
             }
         };
-        let count = self.chat.count(&answered, place.fit.output);
+        let (chat, asked) = (self.chat.clone(), place.fit.output);
+        let counting = move || (chat.count(&answered, asked), answered);
+        let (count, answered) = tokio::task::spawn_blocking(counting)
+            .await
+            .map_err(|error| ApiError::internal(format!("counting tokens: {error}")))?;
         let mut metered = usage::meter(answered.claim, &count, market.settings.usage_tolerance_percent);
         let (cost, cut) = usage::charge(&place.content, &self.chat.model, metered, hold.call.hold)
             .ok_or_else(|| ApiError::internal("a session's content lost a model"))?;

@@ -10,13 +10,14 @@
 
 mod calls;
 pub mod orphans;
+pub mod tokenizer;
 pub mod usage;
 
 use compute_futures_protocol::market::{MarketDomain, SessionId, SessionReceipt};
 use compute_futures_protocol::{Address, B256, Signature, Usdc, keccak256};
 use serde_json::Value;
 
-pub use usage::{Claim, Count, Metered};
+pub use usage::{Claim, Count, Metered, Side};
 
 use super::outcomes::Seen;
 use super::{ChainStatus, Market, Session, SessionState, outcomes};

@@ -1,7 +1,9 @@
-//! What an execution is charged for: what the provider says it used, as far as it can be true (T-8).
+//! What an execution is charged for: what the provider says it used, as far as it can be true (T-60).
 //!
-//! Nobody has more tokens than bytes ([`crate::catalog::tokens`]): a claim above that is false, whatever the tokenizer. A claim that
-//! cannot be read is no claim. What is paid never exceeds what was asked for, so a hold always covers its charge.
+//! A claim is held against what a tokenizer counts ([`super::tokenizer`]), within a tolerance for the model's own vocabulary, and
+//! against bounds that hold for every tokenizer: nobody has more tokens than bytes ([`crate::catalog::tokens`]). Beyond the first the
+//! count is paid, and somebody should look. A claim that cannot be read is no claim. What is paid never exceeds what was asked for, so
+//! a hold always covers its charge.
 
 use compute_futures_protocol::Usdc;
 use compute_futures_protocol::market::ProviderContent;
@@ -25,16 +27,42 @@ pub enum Claim {
 /// What can be counted here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// Tokens that the input has at most.
-    pub input_most: u64,
-    /// Tokens that the input has, most likely.
-    pub input_likely: u64,
-    /// Tokens that the answer has at most.
-    pub output_most: u64,
-    /// Tokens that the answer has, most likely.
-    pub output_likely: u64,
+    /// Tokens read.
+    pub input: Side,
+    /// Tokens written.
+    pub output: Side,
     /// Tokens of output that were asked for, at most.
     pub asked: u64,
+}
+
+/// What can be counted of what was read, or of what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Side {
+    /// As a tokenizer counts.
+    pub counted: u64,
+    /// Tokens that a chat template may add to that.
+    pub template: u64,
+    /// No tokenizer has more.
+    pub most: u64,
+}
+
+impl Side {
+    /// The count itself.
+    fn count(&self) -> u64 {
+        self.counted.min(self.most)
+    }
+
+    /// The highest claim that is believed: `tolerance` in percent above the count, rounded down, and what a template may add.
+    fn believed(&self, tolerance: u64) -> u64 {
+        let tolerated = u128::from(self.counted) * u128::from(tolerance.saturating_add(100)) / 100;
+        let bound = tolerated + u128::from(self.template);
+        u64::try_from(bound).map_or(self.most, |bound| bound.min(self.most))
+    }
+
+    /// What is paid of a claim, and whether it is believed.
+    fn judge(&self, claimed: u64, tolerance: u64) -> (u64, bool) {
+        if claimed <= self.believed(tolerance) { (claimed, true) } else { (self.count(), false) }
+    }
 }
 
 /// What is charged.
@@ -48,25 +76,20 @@ pub struct Metered {
     pub disputed: bool,
 }
 
-/// Compares claim and count; `tolerance` in percent is what an answer may exceed our bound by, for texts that are not shown to us.
+/// Compares claim and count; `tolerance` in percent is what a claim may exceed the count by.
 #[must_use]
 pub fn meter(claim: Claim, count: &Count, tolerance: u64) -> Metered {
-    let (input, output) = match claim {
-        Claim::Tokens { input, output } => (input, output),
-        Claim::None | Claim::Unreadable => (count.input_likely, count.output_likely),
+    let ((input, input_true), (output, output_true)) = match claim {
+        Claim::Tokens { input, output } => (count.input.judge(input, tolerance), count.output.judge(output, tolerance)),
+        Claim::None => ((count.input.count(), true), (count.output.count(), true)),
+        Claim::Unreadable => ((count.input.count(), false), (count.output.count(), false)),
     };
-    let bound = u128::from(count.output_most) * u128::from(tolerance.saturating_add(100)) / 100;
-    let written_too_much = u128::from(output) > bound || output > count.asked;
-    let believed = if u128::from(output) > bound { count.output_most } else { output };
+    let more_than_asked = matches!(claim, Claim::Tokens { output, .. } if output > count.asked);
     let small = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
     Metered {
-        input: small(input.min(count.input_most)),
-        output: small(believed.min(count.asked)),
-        disputed: match claim {
-            Claim::None => false,
-            Claim::Unreadable => true,
-            Claim::Tokens { .. } => input > count.input_most || written_too_much,
-        },
+        input: small(input),
+        output: small(output.min(count.asked)),
+        disputed: !input_true || !output_true || more_than_asked,
     }
 }
 
@@ -88,8 +111,9 @@ mod tests {
 
     use super::*;
 
-    const COUNT: Count =
-        Count { input_most: 400, input_likely: 100, output_most: 200, output_likely: 50, asked: 1_000 };
+    const INPUT: Side = Side { counted: 100, template: 40, most: 400 };
+    const OUTPUT: Side = Side { counted: 50, template: 0, most: 200 };
+    const COUNT: Count = Count { input: INPUT, output: OUTPUT, asked: 1_000 };
 
     fn metered(claim: Claim) -> (u32, u32, bool) {
         let metered = meter(claim, &COUNT, 10);
@@ -99,19 +123,22 @@ mod tests {
     #[test]
     fn claims_are_believed_as_far_as_they_can_be_true() {
         let tokens = |input, output| Claim::Tokens { input, output };
-        assert_eq!(metered(tokens(90, 60)), (90, 60, false));
-        assert_eq!(metered(tokens(400, 200)), (400, 200, false));
-        assert_eq!(metered(tokens(401, 1)), (400, 1, true));
-        assert_eq!(metered(tokens(1, 220)), (1, 220, false), "within the tolerance");
-        assert_eq!(metered(tokens(1, 221)), (1, 200, true));
-        assert_eq!(metered(tokens(u64::MAX, u64::MAX)), (400, 200, true));
+        assert_eq!(metered(tokens(90, 40)), (90, 40, false));
+        assert_eq!(metered(tokens(150, 55)), (150, 55, false), "within tolerance and template");
+        assert_eq!(metered(tokens(151, 1)), (100, 1, true), "the smaller is paid");
+        assert_eq!(metered(tokens(1, 56)), (1, 50, true));
+        assert_eq!(metered(tokens(u64::MAX, u64::MAX)), (100, 50, true));
         assert_eq!(metered(tokens(0, 0)), (0, 0, false));
         assert_eq!(metered(Claim::None), (100, 50, false));
         assert_eq!(metered(Claim::Unreadable), (100, 50, true));
         // More was sent than was asked for: what was asked for is paid.
         let short = Count { asked: 40, ..COUNT };
-        assert_eq!(meter(tokens(1, 60), &short, 10), Metered { input: 1, output: 40, disputed: true });
-        assert_eq!(meter(Claim::None, &short, 10).output, 40);
+        assert_eq!(meter(tokens(1, 45), &short, 10), Metered { input: 1, output: 40, disputed: true });
+        assert_eq!(meter(Claim::None, &short, 10), Metered { input: 100, output: 40, disputed: false });
+        // No tolerance is above what every tokenizer keeps to.
+        let few = Count { output: Side { most: 52, ..OUTPUT }, ..COUNT };
+        assert_eq!(meter(tokens(1, 53), &few, u64::MAX), Metered { input: 1, output: 50, disputed: true });
+        assert_eq!(meter(tokens(1, 52), &few, u64::MAX), Metered { input: 1, output: 52, disputed: false });
     }
 
     proptest! {
@@ -127,7 +154,8 @@ mod tests {
                 models: vec![Model { name: "m".into(), input_price: usdc(prices[1]), output_price: usdc(prices[2]), max_context: 1 }],
             };
             let [input, output, asked] = sizes.map(|size| u64::from(size >> 8));
-            let count = Count { input_most: input, input_likely: input / 4, output_most: output, output_likely: output / 4, asked };
+            let side = |most: u64| Side { counted: most.wrapping_mul(claimed.1 % 8) / 4, template: claimed.0 % 90, most };
+            let count = Count { input: side(input), output: side(output), asked };
             let claim = match kind {
                 0 => Claim::None,
                 1 => Claim::Unreadable,
