@@ -1,6 +1,9 @@
 //! What a session counts when the relayer, a gateway before it, or the chain refuses what was paid for, and when nobody knows.
 #![allow(clippy::unwrap_used)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -42,6 +45,7 @@ async fn with(args: &[&str], relayer: &str) -> (Session, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, key).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let source = format!("file:{}", file.display());
     let global = ["compute-futures", "--network", "base", "--key", &source, "--relayer", relayer, "mcp"];
     let cli = Cli::parse_from([&global[..], args].concat());
