@@ -286,6 +286,13 @@ pub struct McpArgs {
     /// Most that the tools may deposit from the wallet in this session, in USDC; by default they only say how to.
     #[arg(long, default_value = "0")]
     pub deposit_limit: Usdc,
+    /// Whom the tools may let in to the wallet's escrows, beside the wallet itself: an agent can spend what is in them. Several times for
+    /// several.
+    #[arg(long = "agent", value_parser = parse_address, value_name = "ADDRESS")]
+    pub agents: Vec<Address>,
+    /// Most transactions that the tools may try to post in this session; the wallet pays their gas. 0: none.
+    #[arg(long, default_value_t = 20, value_name = "NUMBER")]
+    pub transactions: u32,
     /// Sign a ceiling up to this (total charges, USDC) when the present one is too low.
     #[arg(long)]
     pub raise_ceiling: Option<Usdc>,

@@ -247,7 +247,7 @@ pub enum EscrowCommand {
 }
 
 /// Who pays the gas of a funding.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct GasArgs {
     /// Sign only; the relayer pays the gas (Base). With --payer-of-gas another key of yours does.
     #[arg(long)]

@@ -15,6 +15,22 @@ pub(crate) struct Output {
     json: bool,
 }
 
+/// What a verb has to say: to programs, and to people. Whoever asked for it decides where it goes.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// For programs.
+    pub(crate) value: Value,
+    text: String,
+}
+
+impl Report {
+    /// The same twice.
+    #[must_use]
+    pub(crate) fn new(value: Value, text: String) -> Self {
+        Self { value, text }
+    }
+}
+
 impl Output {
     /// For programs when `json`, for people otherwise.
     #[must_use]
@@ -29,6 +45,11 @@ impl Output {
         } else {
             println!("{}", text().trim_end());
         }
+    }
+
+    /// The same of a report.
+    pub(crate) fn report(self, Report { value, text }: Report) {
+        self.result(&value, || text);
     }
 
     /// A line of progress for people, on standard error.

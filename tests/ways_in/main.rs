@@ -5,6 +5,7 @@
 mod clients;
 mod markdown;
 mod mcp;
+mod mcp_market;
 mod openai;
 mod process;
 mod readme;

@@ -12,23 +12,35 @@ use tokio::process::Command;
 
 use crate::process::{cli, script, serve};
 
-const TOOLS: [&str; 23] = [
+const TOOLS: [&str; 35] = [
     "balance",
     "batch",
     "deposit",
     "document",
     "embeddings",
+    "escrow_allow",
+    "escrow_create",
+    "escrow_disallow",
+    "escrow_expire",
+    "escrow_fund",
+    "escrow_refund",
+    "escrow_show",
     "estimate",
     "history",
     "image",
     "market_close",
-    "market_escrow",
     "market_open",
     "market_providers",
     "market_quote",
     "market_run",
     "market_session",
     "models",
+    "provider_metrics",
+    "provider_register",
+    "provider_retire",
+    "provider_show",
+    "provider_update",
+    "provider_withdraw",
     "refund",
     "speech",
     "status",
@@ -39,10 +51,10 @@ const TOOLS: [&str; 23] = [
 ];
 
 /// A session over standard input and output.
-pub(crate) struct Session(RunningService<RoleClient, ()>);
+pub(crate) struct Session(pub(crate) RunningService<RoleClient, ()>);
 
 impl Session {
-    async fn start(world: &World, wallet: usize, args: &[&str]) -> Self {
+    pub(crate) async fn start(world: &World, wallet: usize, args: &[&str]) -> Self {
         let mut command = cli(world, wallet);
         command.arg("mcp").args(args);
         Self::of(command).await
@@ -66,8 +78,13 @@ impl Session {
         result.structured_content.expect("structured content")
     }
 
+    /// Whether a call fails, be it by the tool or by the protocol.
+    pub(crate) async fn fails(&self, tool: &'static str, args: Value) -> bool {
+        self.call(tool, args).await.map_or(true, |result| result.is_error == Some(true))
+    }
+
     /// A call that must be refused, with a hint. Returns the code.
-    async fn refused(&self, tool: &'static str, args: Value) -> String {
+    pub(crate) async fn refused(&self, tool: &'static str, args: Value) -> String {
         let result = self.call(tool, args).await.expect("an answer");
         assert_eq!(result.is_error, Some(true), "{tool}: {result:?}");
         let error = result.structured_content.expect("structured content");
@@ -119,8 +136,7 @@ async fn runs_jobs_within_limits(world: &World) {
     assert_eq!(session.refused("status", json!({ "job_id": "../balance" })).await, "invalid_job_id");
     assert_eq!(session.refused("refund", json!({ "confirm": false })).await, "not_confirmed");
     assert_eq!(session.refused("deposit", json!({ "amount": "20", "pay": true })).await, "deposit_limit");
-    let unknown = session.call("text", json!({ "prompt": "a", "surprise": 1 })).await;
-    assert!(unknown.map_or(true, |result| result.is_error == Some(true)), "no unknown fields");
+    assert!(session.fails("text", json!({ "prompt": "a", "surprise": 1 })).await, "no unknown fields");
     let address = session.ok("deposit", json!({ "amount": "20" })).await;
     assert!(address["depositAddress"].is_string() && address["instructions"].is_string(), "{address}");
 

@@ -47,6 +47,12 @@ pub(super) async fn post_as(context: &Context, key: Signer, action: Action) -> O
     Ok(Done::of(context, transaction, outcome, events))
 }
 
+/// Whether it is certain that a verb that failed so has changed nothing on chain, and will not: the contract refused it, or no transaction
+/// can hold it. Of everything else a transaction may still be on its way.
+pub(crate) fn changed_nothing(failure: &Failure) -> bool {
+    matches!(failure.code.as_str(), "refused_by_contract" | "reverted" | "too_large")
+}
+
 async fn execute(writer: &dyn ChainWriter, action: &Action) -> Outcome<(TransactionId, TransactionOutcome)> {
     let (transaction, outcome) = writer.execute(action).await?;
     if !outcome.succeeded {

@@ -89,14 +89,6 @@ pub(super) struct Which {
     session: String,
 }
 
-/// Which escrow.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Budget {
-    /// Its id.
-    escrow: u32,
-}
-
 #[tool_router(router = market_router, vis = "pub(super)")]
 impl Tools {
     /// Providers of the marketplace: models, prices (micro-USDC for 1,000 tokens), health. Free.
@@ -112,17 +104,6 @@ impl Tools {
             Ok(self.session.relayer.get(&path).await?)
         };
         told(list.await)
-    }
-
-    /// What an escrow holds, and whether this agent may open sessions of it. Free.
-    #[tool(annotations(read_only_hint = true))]
-    async fn market_escrow(&self, Parameters(Budget { escrow }): Parameters<Budget>) -> CallToolResult {
-        let shown = async {
-            let agent = encoded(&self.session.context.address()?.to_string());
-            let path = self.session.context.here(&format!("/api/v1/market/escrows/{escrow}?agent={agent}"));
-            Ok(self.session.relayer.get(&path).await?)
-        };
-        told(shown.await)
     }
 
     /// What opening a session would agree to: provider, prices, and what a call costs. Nothing is signed. Free.

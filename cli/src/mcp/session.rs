@@ -1,12 +1,14 @@
 //! One run of the server: who pays, from what, and how much it may still spend.
 
+mod wallet;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use compute_futures_protocol::{AccountId, JobAuthorization, SignedReceipt, Usdc, canonical_json_hash};
+use compute_futures_protocol::{AccountId, Address, JobAuthorization, SignedReceipt, Usdc, canonical_json_hash};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as Turns, OnceCell};
 
 use crate::args::McpArgs;
 use crate::client::{Answer, Budget, ClientError, CreditPayer, Hold, Limits, Relayer, Request, receipt_of};
@@ -24,6 +26,10 @@ pub(super) struct Session {
     /// What may be deposited from the wallet.
     pub(super) deposits: Arc<Budget>,
     pub(super) budget: Arc<Budget>,
+    /// Who may be let in to the wallet's escrows, beside the wallet itself.
+    agents: Vec<Address>,
+    /// How many transactions the wallet may still try. Whoever holds it posts: each takes the nonce that is next on chain.
+    transactions: Turns<u32>,
     limits: Limits,
     account: Mutex<Option<AccountId>>,
     payer: OnceCell<CreditPayer>,
@@ -35,7 +41,7 @@ impl Session {
     /// Resolves what the command line names.
     ///
     /// # Errors
-    /// When there is no such account or no relayer.
+    /// When there is no such account or no relayer, or an agent is on another chain.
     pub(super) async fn new(context: Context, args: McpArgs) -> Outcome<Self> {
         let account = match &args.account {
             Some(text) => Some(context.account(text).await?),
@@ -45,6 +51,8 @@ impl Session {
             relayer: context.relayer()?,
             deposits: Budget::new(args.deposit_limit),
             budget: Budget::new(args.limit),
+            agents: args.agents.into_iter().map(|agent| context.named(agent)).collect::<Outcome<_>>()?,
+            transactions: Turns::new(args.transactions),
             limits: Limits { max_charge: None, raise_ceiling_to: args.raise_ceiling },
             account: Mutex::new(account),
             payer: OnceCell::new(),
@@ -170,7 +178,12 @@ impl Session {
     pub(super) fn told(&self, mut body: Value) -> Value {
         if let Value::Object(fields) = &mut body {
             let usdc = |amount: Usdc| amount.to_string();
-            let session = json!({ "limitUsdc": usdc(self.budget.limit()), "spentUsdc": usdc(self.budget.spent()), "leftUsdc": usdc(self.budget.left()) });
+            let session = json!({
+                "limitUsdc": usdc(self.budget.limit()),
+                "spentUsdc": usdc(self.budget.spent()),
+                "leftUsdc": usdc(self.budget.left()),
+                "depositLeftUsdc": usdc(self.deposits.left()),
+            });
             fields.insert("session".into(), session);
         }
         body

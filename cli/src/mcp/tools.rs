@@ -22,7 +22,8 @@ use crate::failure::{Failure, Outcome};
 const INSTRUCTIONS: &str = "Runs compute (text, images, video, speech, transcription, embeddings, documents) and pays for it from prepaid \
     USDC credit. `models` and `estimate` are free: use them before you spend. Every charge has a receipt that was checked. \
     `session` in each answer says what this session has spent and may still spend; nobody can raise that from here. With an escrow of \
-    the marketplace as budget: `market_providers`, `market_open`, `market_run`, `market_close`.";
+    the marketplace as budget: `escrow_show`, `market_providers`, `market_open`, `market_run`, `market_close`. Who sells inference: `provider_…`; who \
+    gives agents a budget: the other `escrow_…`.";
 
 /// The server's tools.
 #[derive(Clone)]
@@ -187,7 +188,7 @@ impl Tools {
 
 impl Tools {
     fn all_tools() -> ToolRouter<Self> {
-        Self::tool_router() + Self::market_router()
+        Self::tool_router() + Self::market_router() + Self::provider_router() + Self::escrow_router()
     }
 
     async fn job<T: Serialize>(&self, kind: &str, params: &T) -> CallToolResult {

@@ -42,7 +42,7 @@ pub(crate) async fn metering(net: &Side<'_>) {
     assert_eq!(net.refused(STRANGER, &run), "not_session_agent");
     let mut mcp = Mcp::start(net, AGENT, &["mcp", "--limit", "0.5"]);
     let id: u32 = escrow.parse().unwrap();
-    assert_eq!(mcp.ok("market_escrow", json!({ "escrow": id }))["reserved"], "1000000");
+    assert_eq!(mcp.ok("escrow_show", json!({ "escrow": id }))["reserved"], "1000000");
     mcp.ok("market_quote", json!({ "escrow": id, "model": "m", "limit": "0.1" }));
     mcp.ok("market_run", json!({ "escrow": id, "model": "m", "prompt": prompt, "session": session }));
     assert_eq!(mcp.ok("market_session", json!({ "session": session }))["receiptCount"], 3);

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::super::events::{Done, post_market};
 use super::super::market::{after, result_of, signed_of};
 use super::gasless::{self, Brought, Funding, SignedFunding};
+use super::payment::Payment;
 use super::{deposit_address, some};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::CreateArgs;
-use crate::output::facts;
+use crate::output::{Report, facts};
 
 pub(super) async fn run(context: &Context, args: CreateArgs) -> Outcome<()> {
     if let Some(path) = &args.gas.signed {
@@ -25,26 +26,34 @@ pub(super) async fn run(context: &Context, args: CreateArgs) -> Outcome<()> {
             ));
         };
         let done = post_market(context, signed.verb()).await?;
-        return created(context, &done);
+        context.output.report(created(&done)?);
+        return Ok(());
     }
-    let terms = terms(context, &args).await?;
     if args.deposit_address {
-        return deposit_address::make(context, terms).await;
+        return deposit_address::make(context, terms(context, &args).await?).await;
     }
-    let amount = args.amount.unwrap_or_default();
-    some(amount)?;
     if !args.gas.is_asked() {
-        let done = post_market(context, MarketAction::Create { terms, amount }).await?;
-        return created(context, &done);
+        context.output.report(checked(context, &args).await?.post(context).await?);
+        return Ok(());
     }
+    let (terms, amount) = (terms(context, &args).await?, args.amount.unwrap_or_default());
+    some(amount)?;
     match gasless::fund(context, &args.gas, Funding::Create { terms, amount }).await? {
-        Brought::Signed => Ok(()),
-        Brought::Here(done) => created(context, &done),
-        Brought::ByRelayer(answer) => {
-            relayed(context, &answer);
-            Ok(())
-        }
+        Brought::Signed => {}
+        Brought::Here(done) => context.output.report(created(&done)?),
+        Brought::ByRelayer(answer) => relayed(context, &answer),
     }
+    Ok(())
+}
+
+/// An escrow that the key's own transaction would create. Nothing is sent.
+///
+/// # Errors
+/// When terms or amount would be refused, or the key has not the money.
+pub(crate) async fn checked(context: &Context, args: &CreateArgs) -> Outcome<Payment> {
+    let (terms, amount) = (terms(context, args).await?, args.amount.unwrap_or_default());
+    some(amount)?;
+    Payment::checked(context, MarketAction::Create { terms, amount }, amount).await
 }
 
 /// What the flags say, as the contract will check it.
@@ -69,7 +78,7 @@ async fn terms(context: &Context, args: &CreateArgs) -> Outcome<EscrowTerms> {
 }
 
 /// What a transaction of ours created.
-pub(super) fn created(context: &Context, done: &Done<MarketEvent>) -> Outcome<()> {
+pub(super) fn created(done: &Done<MarketEvent>) -> Outcome<Report> {
     let (id, expiry) = done.find(|event| match event {
         MarketEvent::EscrowCreated { escrow_id, expiry, .. } => Some((*escrow_id, *expiry)),
         _ => None,
@@ -81,15 +90,13 @@ pub(super) fn created(context: &Context, done: &Done<MarketEvent>) -> Outcome<()
     let mut result = result_of(done);
     result["escrowId"] = json!(id);
     result["expiry"] = json!(expiry.to_string());
-    context.output.result(&result, || {
-        facts([
-            ("escrow", id.to_string()),
-            ("funded", format!("{funded} USDC")),
-            ("sessions until", format!("{expiry} (Unix seconds)")),
-            ("transaction", done.transaction.to_string()),
-        ])
-    });
-    Ok(())
+    let text = facts([
+        ("escrow", id.to_string()),
+        ("funded", format!("{funded} USDC")),
+        ("sessions until", format!("{expiry} (Unix seconds)")),
+        ("transaction", done.transaction.to_string()),
+    ]);
+    Ok(Report::new(result, text))
 }
 
 /// What the relayer says that it created.

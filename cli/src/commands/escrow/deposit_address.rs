@@ -70,7 +70,8 @@ pub(super) async fn sweep(context: &Context, path: &Path) -> Outcome<()> {
     let terms = read(context, path).await?;
     let done = post_market(context, MarketAction::Sweep { terms }).await?;
     if done.events.iter().any(|event| matches!(event, MarketEvent::EscrowCreated { .. })) {
-        return create::created(context, &done);
+        context.output.report(create::created(&done)?);
+        return Ok(());
     }
     let (id, swept, unreserved) = done.find(|event| match event {
         MarketEvent::EscrowFunded { escrow_id, amount, unreserved, .. } => Some((*escrow_id, *amount, *unreserved)),

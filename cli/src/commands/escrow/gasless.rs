@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::events::{Done, post_as};
+use super::payment::holds;
 use crate::client::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -125,14 +126,7 @@ async fn sign(context: &Context, funding: Funding) -> Outcome<SignedFunding> {
     let contract = context.market().await?.reader().escrow_contract().evm().ok_or_else(not_here)?;
     let key = context.key()?;
     let from = key.address().evm().ok_or_else(not_here)?;
-    let held = context.reader().await?.token_balance(key.address(), None).await?;
-    if held < funding.amount() {
-        return Err(Failure::new(
-            "insufficient_usdc",
-            format!("{from} holds {held} USDC, the escrow is to get {}", funding.amount()),
-            "send USDC to that address on this network, or fund it with less",
-        ));
-    }
+    holds(context, funding.amount()).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     // The clock of a devnet may be ahead of ours.
     let now = now.max(context.reader().await?.heads().await?.latest.timestamp);

@@ -4,6 +4,7 @@ mod create;
 mod deposit_address;
 mod fund;
 mod gasless;
+mod payment;
 
 use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_protocol::{Address, Usdc};
@@ -14,51 +15,80 @@ use super::market::{escrow, or, result_of};
 use crate::args::EscrowCommand;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::facts;
+use crate::output::{Report, facts};
+
+pub(crate) use create::checked as to_create;
+pub(crate) use fund::checked as to_fund;
 
 pub(super) async fn run(context: &Context, command: EscrowCommand) -> Outcome<()> {
-    match command {
-        EscrowCommand::Create(args) => create::run(context, args).await,
-        EscrowCommand::Fund(args) => fund::run(context, args).await,
-        EscrowCommand::Allow { escrow, agent } => {
-            let agent = context.named(agent)?;
-            list(context, escrow, agent, MarketAction::AddAgent { escrow_id: escrow, agent }, "allowed").await
-        }
-        EscrowCommand::Disallow { escrow, agent } => {
-            let agent = context.named(agent)?;
-            list(context, escrow, agent, MarketAction::RemoveAgent { escrow_id: escrow, agent }, "disallowed").await
-        }
-        EscrowCommand::Refund { escrow, amount } => refund(context, escrow, amount).await,
-        EscrowCommand::Expire { escrow } => expire(context, escrow).await,
-        EscrowCommand::Show { escrow, agents } => show(context, escrow, &agents).await,
-        EscrowCommand::Sweep { terms } => deposit_address::sweep(context, &terms).await,
-        EscrowCommand::Recover { terms, token } => deposit_address::recover(context, &terms, token).await,
-        EscrowCommand::CloseDepositAddress { terms } => deposit_address::close(context, &terms).await,
-        EscrowCommand::CloseAgent { escrow, agent } => close_agent(context, escrow, agent).await,
-    }
+    let report = match command {
+        EscrowCommand::Allow { escrow, agent } => allow(context, escrow, agent).await?,
+        EscrowCommand::Disallow { escrow, agent } => disallow(context, escrow, agent).await?,
+        EscrowCommand::Refund { escrow, amount } => refund(context, escrow, amount).await?,
+        EscrowCommand::Expire { escrow } => expire(context, escrow).await?,
+        EscrowCommand::Show { escrow, agents } => show(context, escrow, &agents).await?,
+        EscrowCommand::CloseAgent { escrow, agent } => close_agent(context, escrow, agent).await?,
+        EscrowCommand::Create(args) => return create::run(context, args).await,
+        EscrowCommand::Fund(args) => return fund::run(context, args).await,
+        EscrowCommand::Sweep { terms } => return deposit_address::sweep(context, &terms).await,
+        EscrowCommand::Recover { terms, token } => return deposit_address::recover(context, &terms, token).await,
+        EscrowCommand::CloseDepositAddress { terms } => return deposit_address::close(context, &terms).await,
+    };
+    context.output.report(report);
+    Ok(())
 }
 
-async fn list(context: &Context, id: u32, agent: Address, verb: MarketAction, what: &'static str) -> Outcome<()> {
+/// Lets an agent open sessions.
+///
+/// # Errors
+/// When the key is not the creator's, or the chain does not answer.
+pub(crate) async fn allow(context: &Context, escrow_id: u32, agent: Address) -> Outcome<Report> {
+    let agent = context.named(agent)?;
+    list(context, escrow_id, agent, MarketAction::AddAgent { escrow_id, agent }, "allowed").await
+}
+
+/// Lets an agent open no more sessions.
+///
+/// # Errors
+/// As [`allow`].
+pub(crate) async fn disallow(context: &Context, escrow_id: u32, agent: Address) -> Outcome<Report> {
+    let agent = context.named(agent)?;
+    list(context, escrow_id, agent, MarketAction::RemoveAgent { escrow_id, agent }, "disallowed").await
+}
+
+async fn list(context: &Context, id: u32, agent: Address, verb: MarketAction, what: &'static str) -> Outcome<Report> {
     let done = post_market(context, verb).await?;
     let mut result = result_of(&done);
     result["escrowId"] = json!(id);
     result[what] = json!(agent);
-    context
-        .output
-        .result(&result, || facts([(what, agent.to_string()), ("transaction", done.transaction.to_string())]));
-    Ok(())
+    let text = facts([(what, agent.to_string()), ("transaction", done.transaction.to_string())]);
+    Ok(Report::new(result, text))
 }
 
 /// Solana: the rent of an agent's account, once its escrow is gone.
-async fn close_agent(context: &Context, id: u32, agent: Address) -> Outcome<()> {
+async fn close_agent(context: &Context, id: u32, agent: Address) -> Outcome<Report> {
     let agent = context.named(agent)?;
     let done = post_market(context, MarketAction::CloseAgent { escrow_id: id, agent }).await?;
     let mut result = result_of(&done);
     result["escrowId"] = json!(id);
     result["closed"] = json!(agent);
-    context.output.result(&result, || {
-        facts([("rent is back of", agent.to_string()), ("transaction", done.transaction.to_string())])
-    });
+    let text = facts([("rent is back of", agent.to_string()), ("transaction", done.transaction.to_string())]);
+    Ok(Report::new(result, text))
+}
+
+/// An escrow that the key created.
+///
+/// # Errors
+/// `not_creator` when another did: money that is put there is theirs.
+pub(crate) async fn is_ours(context: &Context, id: u32) -> Outcome<()> {
+    let (creator, ours) = (escrow(context, id).await?.creator, context.address()?);
+    if creator != ours {
+        return Err(Failure::new(
+            "not_creator",
+            format!("escrow {id} is of {creator}, this is {ours}"),
+            "name an escrow that this wallet created",
+        ));
+    }
     Ok(())
 }
 
@@ -70,7 +100,11 @@ fn some(amount: Usdc) -> Outcome<()> {
     Ok(())
 }
 
-async fn refund(context: &Context, id: u32, amount: Option<Usdc>) -> Outcome<()> {
+/// Takes back what is not reserved: all of it, or at most `amount`. It goes to the creator.
+///
+/// # Errors
+/// As [`allow`]; also when nothing is unreserved.
+pub(crate) async fn refund(context: &Context, id: u32, amount: Option<Usdc>) -> Outcome<Report> {
     let amount = amount.unwrap_or(Usdc::MAX);
     let done = post_market(context, MarketAction::Refund { escrow_id: id, amount }).await?;
     let (refunded, unreserved) = done.find(|event| match event {
@@ -81,17 +115,19 @@ async fn refund(context: &Context, id: u32, amount: Option<Usdc>) -> Outcome<()>
     result["escrowId"] = json!(id);
     result["refunded"] = json!(refunded);
     result["unreserved"] = json!(unreserved);
-    context.output.result(&result, || {
-        facts([
-            ("refunded", format!("{refunded} USDC")),
-            ("unreserved", format!("{unreserved} USDC")),
-            ("transaction", done.transaction.to_string()),
-        ])
-    });
-    Ok(())
+    let text = facts([
+        ("refunded", format!("{refunded} USDC")),
+        ("unreserved", format!("{unreserved} USDC")),
+        ("transaction", done.transaction.to_string()),
+    ]);
+    Ok(Report::new(result, text))
 }
 
-async fn expire(context: &Context, id: u32) -> Outcome<()> {
+/// After the expiry: sends everything to the creator.
+///
+/// # Errors
+/// When it is too early, or done already.
+pub(crate) async fn expire(context: &Context, id: u32) -> Outcome<Report> {
     let done = post_market(context, MarketAction::Expire { escrow_id: id }).await?;
     let (creator, paid) = done.find(|event| match event {
         MarketEvent::EscrowExpired { creator, amount, .. } => Some((*creator, *amount)),
@@ -101,17 +137,19 @@ async fn expire(context: &Context, id: u32) -> Outcome<()> {
     result["escrowId"] = json!(id);
     result["creator"] = json!(creator);
     result["paid"] = json!(paid);
-    context.output.result(&result, || {
-        facts([
-            ("paid", format!("{paid} USDC")),
-            ("to", creator.to_string()),
-            ("transaction", done.transaction.to_string()),
-        ])
-    });
-    Ok(())
+    let text = facts([
+        ("paid", format!("{paid} USDC")),
+        ("to", creator.to_string()),
+        ("transaction", done.transaction.to_string()),
+    ]);
+    Ok(Report::new(result, text))
 }
 
-async fn show(context: &Context, id: u32, agents: &[Address]) -> Outcome<()> {
+/// Terms, budget, and what these agents may do, as the chain has it.
+///
+/// # Errors
+/// When there is no such escrow, or none any more.
+pub(crate) async fn show(context: &Context, id: u32, agents: &[Address]) -> Outcome<Report> {
     let found = escrow(context, id).await?;
     let reader = context.market().await?.reader();
     let mut listed = Vec::with_capacity(agents.len());
@@ -135,26 +173,23 @@ async fn show(context: &Context, id: u32, agents: &[Address]) -> Outcome<()> {
             json!({ "agent": agent, "allowed": state.allowed, "nonce": state.nonce })
         }).collect::<Vec<_>>(),
     });
-    context.output.result(&result, || {
-        let mut rows = vec![
-            ("escrow".to_owned(), id.to_string()),
-            ("creator".to_owned(), found.creator.to_string()),
-            ("meter".to_owned(), or(found.meter, "whom agents choose")),
-            ("agents".to_owned(), if found.open_to_all { "anyone".into() } else { "those on the list".to_owned() }),
-            ("sessions until".to_owned(), format!("{} (Unix seconds)", state.expiry)),
-            ("session limit".to_owned(), format!("{} USDC", state.session_limit)),
-            ("sessions so far".to_owned(), state.session_count.to_string()),
-            ("unreserved".to_owned(), format!("{} USDC", state.unreserved)),
-            ("reserved".to_owned(), format!("{} USDC", state.reserved)),
-        ];
-        if state.closed {
-            rows.push(("closed".to_owned(), "emptied after its expiry".to_owned()));
-        }
-        rows.extend(listed.iter().map(|(agent, state)| {
-            let may = if state.allowed { "may open sessions" } else { "may not open sessions" };
-            (agent.to_string(), format!("{may}; next nonce {}", state.nonce))
-        }));
-        facts(rows)
-    });
-    Ok(())
+    let mut rows = vec![
+        ("escrow".to_owned(), id.to_string()),
+        ("creator".to_owned(), found.creator.to_string()),
+        ("meter".to_owned(), or(found.meter, "whom agents choose")),
+        ("agents".to_owned(), if found.open_to_all { "anyone".into() } else { "those on the list".to_owned() }),
+        ("sessions until".to_owned(), format!("{} (Unix seconds)", state.expiry)),
+        ("session limit".to_owned(), format!("{} USDC", state.session_limit)),
+        ("sessions so far".to_owned(), state.session_count.to_string()),
+        ("unreserved".to_owned(), format!("{} USDC", state.unreserved)),
+        ("reserved".to_owned(), format!("{} USDC", state.reserved)),
+    ];
+    if state.closed {
+        rows.push(("closed".to_owned(), "emptied after its expiry".to_owned()));
+    }
+    rows.extend(listed.iter().map(|(agent, state)| {
+        let may = if state.allowed { "may open sessions" } else { "may not open sessions" };
+        (agent.to_string(), format!("{may}; next nonce {}", state.nonce))
+    }));
+    Ok(Report::new(result, facts(rows)))
 }

@@ -7,7 +7,7 @@ use url::form_urlencoded::Serializer;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::{Interval, ListArgs, Sort};
-use crate::output::facts;
+use crate::output::{Report, facts};
 
 pub(super) async fn list(context: &Context, args: &ListArgs) -> Outcome<()> {
     let mut query = Serializer::new(String::new());
@@ -73,17 +73,21 @@ fn line(provider: &Value) -> String {
     facts(rows)
 }
 
-pub(super) async fn metrics(
+/// What an indexer has counted of a provider, hour by hour or day by day.
+///
+/// # Errors
+/// When no indexer is named, or it refuses.
+pub(crate) async fn metrics(
     context: &Context,
     id: u32,
     interval: Interval,
     from: Option<u64>,
     to: Option<u64>,
-) -> Outcome<()> {
+) -> Outcome<Report> {
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {
-        return Err(Failure::new("usage", "--from is not before --to", "name the earlier second first"));
+        return Err(Failure::new("usage", "`from` is not before `to`", "name the earlier second first"));
     }
     let interval = match interval {
         Interval::Hour => "hour",
@@ -96,6 +100,6 @@ pub(super) async fn metrics(
         }
     }
     let answer = context.indexer()?.get(&context.here(&path)).await?;
-    context.output.result(&answer, || format!("{answer:#}"));
-    Ok(())
+    let text = format!("{answer:#}");
+    Ok(Report::new(answer, text))
 }
