@@ -80,7 +80,9 @@ async fn an_account_of_cheaper_days_is_charged_their_prices_for_every_kind_of_wo
     assert_eq!(reply.report()["extra"]["charged"], "90000", "the card is read from the ledger");
     assert_eq!(charged(&world, account, &single).await, "9000");
     let view = world.view(account).await;
-    assert_eq!((view.pending, view.held), (usdc(9_000 + 9_000 + 12_150 + 90_000 + 9_000), usdc(0)));
+    // A relayer that stops settles: what came before may be on chain already.
+    let total = view.charged.checked_add(view.pending);
+    assert_eq!((total, view.held), (Some(usdc(9_000 + 9_000 + 12_150 + 90_000 + 9_000)), usdc(0)));
 }
 
 async fn until_ended(world: &World, call: &Call, payment: &(&'static str, String)) -> Reply {
