@@ -3,9 +3,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::lookup_host;
 use url::{Host, Url};
 
 /// Longest address that is taken.
@@ -51,6 +54,10 @@ impl Reach {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
+        self.client_with(timeout, |name| Box::pin(async move { Ok(lookup_host((name, 0)).await?.collect()) }))
+    }
+
+    fn client_with(self, timeout: Duration, lookup: Lookup) -> reqwest::Result<reqwest::Client> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // A proxy would resolve names out of sight of the guard.
@@ -58,21 +65,25 @@ impl Reach {
             .connect_timeout(timeout.min(Duration::from_secs(5)))
             .timeout(timeout);
         match self {
-            Self::Public => builder.https_only(true).dns_resolver(std::sync::Arc::new(PublicOnly)).build(),
+            Self::Public => builder.https_only(true).dns_resolver(Arc::new(PublicOnly(lookup))).build(),
             Self::Anywhere => builder.build(),
         }
     }
 }
 
+/// How names are looked up.
+type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
 /// A resolver that knows public addresses only. The connection uses the addresses it answers, so a name cannot resolve to
 /// something else between check and use.
-struct PublicOnly;
+struct PublicOnly(Lookup);
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = self.0(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.filter(|address| is_public(address.ip())).collect();
+            let mut found = found.await?;
+            found.retain(|address| is_public(address.ip()));
             if found.is_empty() {
                 return Err(io::Error::other("the host has no public address").into());
             }
@@ -120,6 +131,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -153,5 +167,34 @@ mod tests {
         let error = client.get("https://localhost:1/").send().await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
         assert!(format!("{error:?}").contains("no public address"), "{error:?}");
+    }
+
+    /// Public when it is checked, inside when it is called: each connection goes where its own lookup was allowed to, or nowhere.
+    #[tokio::test]
+    async fn a_name_that_changes_leads_nowhere() {
+        static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+        static INSIDE: OnceLock<SocketAddr> = OnceLock::new();
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inside = *INSIDE.get_or_init(|| server.local_addr().unwrap());
+        let client = Reach::Public
+            .client_with(Duration::from_millis(300), |name| {
+                assert_eq!(name, "provider.example");
+                let public = SocketAddr::from(([8, 8, 8, 8], 0));
+                let inside = *INSIDE.get().unwrap();
+                let answer = match LOOKUPS.fetch_add(1, Ordering::SeqCst) {
+                    0 => vec![public],
+                    1 => vec![inside, public],
+                    _ => vec![inside],
+                };
+                Box::pin(async { Ok(answer) })
+            })
+            .unwrap();
+        for lookups in 1..=3 {
+            let error = client.get(format!("https://provider.example:{}/", inside.port())).send().await.unwrap_err();
+            assert_eq!(LOOKUPS.load(Ordering::SeqCst), lookups, "one lookup a connection");
+            assert_eq!(format!("{error:?}").contains("no public address"), lookups == 3, "{error:?}");
+        }
+        let nobody = tokio::time::timeout(Duration::from_millis(100), server.accept()).await;
+        assert!(nobody.is_err(), "nothing inside was reached");
     }
 }
