@@ -50,6 +50,7 @@ export const computeFutures = [
   ['I-4 no deposits in the refund delay', ACCOUNT, 'require!(self.refundable_at == 0, ComputeFuturesError::RefundAlreadyRequested);', ''],
   ['I-4 leftovers of a closed address go to the owner', verb('close_deposit_address'), 'check_owner_token(owner_token, &owner)?;', ''],
   ['rent goes to who paid it', EXIT, 'require_keys_eq!(*rent_payer.key, account.rent_payer, ComputeFuturesError::WrongRentPayer);', ''],
+  ['nobody lays out rent of an address for another', verb('sweep'), 'recorded || tokens::is_associated(&token.key(), &address)', 'recorded || true'],
   ['rent of an address goes to who paid it', verb('close_deposit_address'), 'require_keys_eq!(record.rent_payer, accounts.rent_payer.key(), ComputeFuturesError::WrongRentPayer);', ''],
   ['an address in use stays', verb('close_deposit_address'), 'require!(record.account == 0, ComputeFuturesError::DepositAddressInUse);', ''],
   ['an address feeds one account', verb('sweep'), 'require!(account.id == record.account, ComputeFuturesError::WrongDepositAccount);', ''],

@@ -99,5 +99,6 @@ export const computeEscrow = [
   ['rent of a lapsed session goes to who paid it', LAPSING, ' || *rent_payer.key != session.rent_payer', ''],
   ['rent of an escrow goes to who paid it', verb('expire'), 'require_keys_eq!(its.rent_payer.key(), escrow.rent_payer, ComputeEscrowError::WrongRentPayer);', ''],
   ['rent of an agent goes to who paid it', verb('close_agent'), 'require_keys_eq!(agent.rent_payer, its.rent_payer.key(), ComputeEscrowError::WrongRentPayer);', ''],
+  ['nobody lays out rent of an address for another', verb('sweep'), 'recorded || tokens::is_associated(&token.key(), &address)', 'recorded || true'],
   ['rent of an address goes to who paid it', verb('close_deposit_address'), 'require_keys_eq!(record.rent_payer, accounts.rent_payer.key(), ComputeEscrowError::WrongRentPayer);', ''],
 ];

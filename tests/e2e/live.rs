@@ -114,12 +114,18 @@ async fn live(world: &World) {
         (body["solvent"] == true).then_some(body)
     });
     solvency.await;
-    for path in ["/api/v1/accounts/x", "/api/v1/accounts/1?finality=never", "/api/v1/receipts/0x00", "/api/v1/nothing"]
-    {
+    let never = world.here(&format!("/api/v1/accounts/{}?finality=never", agents[0].account));
+    for (path, code) in [
+        ("/api/v1/accounts/x", "invalid_account"),
+        (&never, "invalid_finality"),
+        ("/api/v1/receipts/0x00", "invalid_hash"),
+        ("/api/v1/nothing", "unknown_path"),
+    ] {
         let response = reqwest::get(world.indexer.url(path)).await.expect("an answer");
         let status = response.status();
         let body: Value = response.json().await.unwrap_or_default();
         assert!(status.is_client_error(), "{path}: {status} {body}");
+        assert_eq!(body["code"], code, "{path}: {body}");
         for field in ["error", "code", "hint"] {
             assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{path}: {field} in {body}");
         }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use compute_futures_chain::market::MarketReader;
-use compute_futures_cli::chain::Connection;
 use compute_futures_protocol::{Address, Chain, Usdc};
 use compute_futures_tests::{World, Worlds, usdc};
 use serde_json::Value;
@@ -258,5 +257,4 @@ async fn told(world: &World, market: &dyn MarketReader) {
     }
     assert_eq!((funded, refunded + cost, lapsed), (105_000_000, 105_000_000, 1));
     assert_eq!((cost, withdrawn), (14_750_000, 14_750_000));
-    assert!(matches!(world.connection, Connection::Evm(_)) == (world.chain == Chain::Base));
 }

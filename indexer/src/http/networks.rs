@@ -1,6 +1,13 @@
 //! All networks at a glance, and whether there is one that can be asked.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+    stream::FuturesUnordered,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +20,9 @@ use super::{
     view,
 };
 use crate::network::Network;
+
+/// How long one of several networks may take to be looked at.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// The networks this indexer follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -62,10 +72,11 @@ pub(super) struct MarketAddresses {
 /// The networks this indexer follows, and how that goes.
 #[utoipa::path(get, path = "/api/v1/networks", tag = "service", responses((status = 200, body = NetworkList)))]
 pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<NetworkList>> {
-    let mut networks = Vec::new();
-    for network in api.networks.iter() {
-        let reason = freshness(network).await.err().map(ApiError::into_reason);
-        networks.push(NetworkEntry {
+    let looks = api.networks.iter().map(|network| async move {
+        // One network's database away must not hide the others.
+        let (fresh, status) = join(freshness(network), in_time(network, status::of(network))).await;
+        let reason = fresh.err().map(ApiError::into_reason);
+        NetworkEntry {
             network: network.chain.caip2(),
             name: network.chain.v1_name(),
             contract: answer::address(network.contract),
@@ -76,11 +87,10 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<NetworkList>>
             }),
             ready: reason.is_none(),
             reason,
-            // One network's database away must not hide the others.
-            status: status::of(network).await.ok(),
-        });
-    }
-    Ok(Json(NetworkList { networks }))
+            status: status.ok(),
+        }
+    });
+    Ok(Json(NetworkList { networks: join_all(looks).await }))
 }
 
 /// Answers are fresh: the database answers and following is not halted or failing. Of several networks one is enough, unless
@@ -95,8 +105,9 @@ pub(super) async fn ready(State(api): State<Api>, Params(which): Params<NetworkP
     let mut lines = String::new();
     let mut worst = None;
     let mut fresh = false;
-    for network in api.networks.iter() {
-        let state = match freshness(network).await {
+    let looks = join_all(api.networks.iter().map(freshness)).await;
+    for (network, look) in api.networks.iter().zip(looks) {
+        let state = match look {
             Ok(()) => {
                 fresh = true;
                 "ready".to_owned()
@@ -115,6 +126,31 @@ pub(super) async fn ready(State(api): State<Api>, Params(which): Params<NetworkP
     }
 }
 
+/// What at most one network has: all are asked at once, and the first that has it answers. One that cannot be asked hides no other.
+pub(super) async fn first<T>(
+    looks: impl Iterator<Item = impl Future<Output = ApiResult<Option<T>>>>,
+) -> ApiResult<Option<T>> {
+    let mut looks: FuturesUnordered<_> = looks.collect();
+    let mut failure = None;
+    while let Some(looked) = looks.next().await {
+        match looked {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
+/// A look at one of several networks: whoever asks about all of them does not wait for one whose database is away.
+pub(super) async fn in_time<T>(network: &Network, look: impl Future<Output = ApiResult<T>>) -> ApiResult<T> {
+    let away = || {
+        let error = format!("{}: the database did not answer", network.chain.v1_name());
+        ApiError::unavailable("database_unavailable", error, "try again in a few seconds")
+    };
+    tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| Err(away()))
+}
+
 /// Whether answers about a network are fresh.
 async fn freshness(network: &Network) -> ApiResult<()> {
     const STORED: &str = "answers are as of the stored block; see /api/v1/networks";
@@ -127,14 +163,15 @@ async fn freshness(network: &Network) -> ApiResult<()> {
             "somebody has to look at it: see docs/operations/indexer.md",
         ));
     }
-    view::open(network).await?;
+    // Known already: to ask a database that is away would take as long as its time-out.
+    if follow.connected && follow.failure.is_some() {
+        let error = format!("{name}: the chain or the database does not answer");
+        return Err(ApiError::unavailable("not_following", error, STORED));
+    }
+    in_time(network, view::open(network)).await?;
     if !follow.connected {
         let error = format!("{name}: the chain has not been reached yet");
         return Err(ApiError::unavailable("not_connected", error, STORED));
-    }
-    if follow.failure.is_some() {
-        let error = format!("{name}: the chain or the database does not answer");
-        return Err(ApiError::unavailable("not_following", error, STORED));
     }
     if !follow.in_sync {
         return Err(ApiError::unavailable("catching_up", format!("{name}: the indexer is catching up"), STORED));

@@ -12,6 +12,7 @@ use super::{
     choose::NetworkParams,
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, Params},
+    networks::{first, in_time},
     view,
 };
 use crate::{
@@ -89,16 +90,9 @@ pub(super) async fn get(
     if which.name().is_some() {
         return proven(api.named(which.name())?, hash).await?.map(Json).ok_or_else(unknown);
     }
-    // A receipt's hash covers its chain, so at most one network has it; one that cannot be asked must not hide the others.
-    let mut failure = None;
-    for network in api.networks.iter() {
-        match proven(network, hash).await {
-            Ok(Some(found)) => return Ok(Json(found)),
-            Ok(None) => {}
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(failure.unwrap_or_else(unknown))
+    // A receipt's hash covers its chain.
+    let looks = api.networks.iter().map(|network| in_time(network, proven(network, hash)));
+    first(looks).await?.map(Json).ok_or_else(unknown)
 }
 
 /// The receipt, if this network has it.

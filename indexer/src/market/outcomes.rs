@@ -52,19 +52,18 @@ pub(crate) struct OutcomePoller {
 }
 
 impl OutcomePoller {
-    /// Until told to stop.
+    /// Until told to stop. Every source by itself: one that hangs keeps no other waiting.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        while !self.sources.is_empty() {
-            for (index, client) in &*self.sources {
-                let round = shutdown.run_until_cancelled(self.round(*index, client));
-                if let Some(Err(error)) = round.await {
-                    tracing::warn!(%error, "outcomes wait for the database");
-                }
+        let sources = self.sources.iter().map(|(index, client)| self.serve(*index, client));
+        shutdown.run_until_cancelled(futures::future::join_all(sources)).await;
+    }
+
+    async fn serve(&self, index: u32, client: &DocumentClient) {
+        loop {
+            if let Err(error) = self.round(index, client).await {
+                tracing::warn!(%error, "outcomes wait for the database");
             }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(self.every) => {}
-            }
+            tokio::time::sleep(self.every).await;
         }
     }
 

@@ -7,7 +7,6 @@ mod keep;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -97,12 +96,16 @@ impl Fetcher {
         Ok(Self { store, feed, config: config.clone(), domain, sources })
     }
 
-    /// Until told to stop.
+    /// Until told to stop. Every source by itself: one that hangs keeps no other waiting.
     pub async fn run(self, shutdown: CancellationToken) {
-        let this = Arc::new(self);
-        let mut changes = this.feed.subscribe();
+        let sources = self.sources.iter().map(|(index, client)| self.serve(*index, client, &shutdown));
+        futures::future::join_all(sources).await;
+    }
+
+    async fn serve(&self, index: u32, client: &DocumentClient, shutdown: &CancellationToken) {
+        let mut changes = self.feed.subscribe();
         loop {
-            if let Err(error) = Arc::clone(&this).round(&shutdown).await {
+            if let Err(error) = self.round(index, client, shutdown).await {
                 tracing::warn!(%error, "receipts wait for the database");
             }
             tokio::select! {
@@ -114,28 +117,24 @@ impl Fetcher {
         }
     }
 
-    /// Everything due now, `concurrency` at once.
-    async fn round(self: Arc<Self>, shutdown: &CancellationToken) -> Result<()> {
-        let this = &self;
-        for (index, client) in &self.sources {
-            loop {
-                let due = keep::due(&self.store, *index, now()).await?;
-                if due.is_empty() || shutdown.is_cancelled() {
-                    break;
-                }
-                stream::iter(due)
-                    .for_each_concurrent(self.config.concurrency, |due| async move {
-                        tokio::select! {
-                            () = shutdown.cancelled() => {}
-                            outcome = this.attempt(client, &due) => if let Err(error) = outcome {
-                                tracing::warn!(%error, batch = due.batch_number, "receipts not kept");
-                            }
-                        }
-                    })
-                    .await;
+    /// Everything of a source that is due now, `concurrency` at once.
+    async fn round(&self, index: u32, client: &DocumentClient, shutdown: &CancellationToken) -> Result<()> {
+        loop {
+            let due = keep::due(&self.store, index, now()).await?;
+            if due.is_empty() || shutdown.is_cancelled() {
+                return Ok(());
             }
+            stream::iter(due)
+                .for_each_concurrent(self.config.concurrency, |due| async move {
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        outcome = self.attempt(client, &due) => if let Err(error) = outcome {
+                            tracing::warn!(%error, batch = due.batch_number, "receipts not kept");
+                        }
+                    }
+                })
+                .await;
         }
-        Ok(())
     }
 
     async fn attempt(&self, client: &DocumentClient, due: &Due) -> Result<()> {

@@ -1,18 +1,22 @@
 //! Receipts and outcomes that meters publish: what holds is served with proofs and measured, what does not is refused with the reason.
 
+use std::time::Duration;
+
 use compute_futures_protocol::{
     B256, Chain, keccak256,
-    market::{SessionId, SessionReceipt},
+    market::{EscrowTerms, SessionId, SessionReceipt},
 };
 use serde_json::{Value, json};
 
 use super::support::{
     app::App,
     databases::Databases,
-    market::source,
+    market::{agents, source},
     meter::{Execution, Meter, wall_clock},
     on_both_chains,
-    world::{Dice, usdc},
+    scenario::deaf,
+    section,
+    world::{Dice, somebody, terms, usdc},
 };
 
 on_both_chains!(
@@ -23,6 +27,7 @@ on_both_chains!(
     every_interval_is_measured_exactly,
     outcomes_become_uptime,
     a_relayer_without_a_marketplace_is_asked_again_quietly,
+    a_relayer_that_hangs_keeps_no_other_waiting,
 );
 
 async fn start(meter: &Meter, databases: &Databases) -> App {
@@ -325,4 +330,44 @@ async fn a_relayer_without_a_marketplace_is_asked_again_quietly(chain: Chain) {
         until(&app, session, "verified").await;
         app.stop().await;
     }
+}
+
+async fn a_relayer_that_hangs_keeps_no_other_waiting(chain: Chain) {
+    let meter = Meter::on(chain).await;
+    let second = somebody(chain, 0x12);
+    meter.fake.mine(|world, events| {
+        world.set_terms(second, terms(3600), events);
+    });
+    // Two sources with something to ask for.
+    meter.fake.trade(|now, market, events| {
+        let terms = EscrowTerms {
+            creator: somebody(chain, 0x21),
+            expiry: now + 100_000,
+            session_limit: usdc(5_000_000),
+            meter: Some(second),
+            open_to_all: false,
+            agents: agents(chain).to_vec(),
+        };
+        market.create(&terms, 20_000_000, now, events);
+        let opened = market.open(2, agents(chain)[0], 1, second, 1_000_000, now + 1_000, false, now, events);
+        market.close(opened.unwrap(), 0, (1, B256::repeat_byte(1)), now, events);
+    });
+    let (deaf, theirs) = deaf().await;
+    let databases = Databases::sqlite();
+    let mut config = meter.config(&databases).await;
+    config.receipts.timeout_seconds = 600;
+    section(&mut config, chain).operators.insert("2".into(), theirs);
+    let app = App::start_on(vec![source(&meter.fake)], config).await;
+    // Receipts and outcomes: once it has been asked for both, it answers neither.
+    let both = async { (deaf.accept().await.unwrap(), deaf.accept().await.unwrap()) };
+    let _connections = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    let outcomes =
+        json!([{"hour": wall_clock() / 3_600, "requests": 4, "failures": 1, "probes": 0, "probeFailures": 0}]);
+    let path = "/api/v1/market/providers/1/outcomes".to_owned();
+    meter.relayer.lock().unwrap().answers.insert(path, (200, json!({ "outcomes": outcomes })));
+    let (session, _) = meter.run(&[(1_000, 500, 700, 9)]);
+    until(&app, session, "verified").await;
+    let provider = app.until("/api/v1/market/providers/1", |found| found["performance"]["uptime"].is_string()).await;
+    assert_eq!(provider["performance"]["uptime"], "75.00");
+    app.stop().await;
 }

@@ -255,6 +255,35 @@ async fn settings_that_cannot_work_end_the_start() {
     assert!(!IndexerError::from(ChainError::Config("x".into())).passes());
 }
 
+/// One network's database goes away while it is followed: nobody who asks about all of them waits for it.
+#[tokio::test]
+async fn a_database_that_goes_away_keeps_no_other_network_waiting() {
+    let Some(cluster) = Cluster::start() else { return };
+    let files = Databases::sqlite();
+    let (base, solana) = (Arc::new(FakeChain::new(12)), Arc::new(FakeChain::on(Chain::Solana, 12)));
+    let mut config = both(&files).await;
+    config.solana.database_url = cluster.database().await;
+    let app = App::start_on(chains(&[&base, &solana]), config).await;
+    for (fake, chain) in [(&base, Chain::Base), (&solana, Chain::Solana)] {
+        open_account(fake, 20_000_000);
+        in_sync(&app, chain).await;
+    }
+    let hanging = cluster.hang();
+    let unknown = format!("/api/v1/receipts/0x{}", "ab".repeat(32));
+    for (path, expected) in [("/ready", 200), ("/api/v1/networks", 200), (&unknown, 503)] {
+        let asked = std::time::Instant::now();
+        let (status, body) = app.get(path).await;
+        assert_eq!(status, expected, "{path}: {body}");
+        assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{path}: {:?}", asked.elapsed());
+    }
+    let listed = app.ok("/api/v1/networks").await;
+    assert_eq!((&listed["networks"][0]["ready"], &listed["networks"][1]["ready"]), (&json!(true), &json!(false)));
+    drop(hanging);
+    cluster.restart();
+    in_sync(&app, Chain::Solana).await;
+    app.stop().await;
+}
+
 /// One network's database away at the start: it is waited for, and the other network is served meanwhile.
 #[tokio::test]
 async fn a_database_that_is_away_takes_no_other_network_with_it() {

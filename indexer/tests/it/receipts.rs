@@ -1,6 +1,6 @@
 //! Published receipts: verified ones are served with proofs, others are refused with the reason.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use compute_futures_chain::ChainReader;
 use compute_futures_indexer::Config;
@@ -12,8 +12,9 @@ use super::support::{
     config_on,
     databases::Databases,
     on_both_chains,
-    scenario::{Answer, Scenario, signer},
+    scenario::{Answer, Scenario, deaf, signer},
     section,
+    world::{somebody, terms},
 };
 
 on_both_chains!(
@@ -23,6 +24,7 @@ on_both_chains!(
     somebody_elses_signature_is_refused,
     what_cannot_be_fetched_is_tried_again,
     a_document_beyond_the_cap_is_not_read_to_the_end,
+    a_source_that_hangs_keeps_no_other_waiting,
     receipts_that_do_not_come_to_the_debits_are_a_discrepancy,
 );
 
@@ -184,6 +186,26 @@ pub async fn replaced(databases: &Databases, chain: Chain) {
     scenario.fake.mine(|world, events| {
         world.post(1, &[(account, super::support::world::usdc(listed), 500)], document.root, 3, events);
     });
+    app.until(BATCH, |batch| state(batch) == "verified").await;
+    app.stop().await;
+}
+
+async fn a_source_that_hangs_keeps_no_other_waiting(chain: Chain) {
+    let mut scenario = Scenario::on(chain).await;
+    scenario.fake.mine(|world, events| {
+        let second = world.set_terms(somebody(chain, 7), terms(3600), events);
+        world.post(second, &[], B256::repeat_byte(1), 1, events);
+    });
+    let (deaf, source) = deaf().await;
+    let databases = Databases::sqlite();
+    let app = start(&scenario, &databases, |config| {
+        config.receipts.timeout_seconds = 600;
+        section(config, chain).operators.insert("2".into(), source);
+    })
+    .await;
+    // Once it has been asked, it never answers.
+    let (_connection, _) = tokio::time::timeout(Duration::from_secs(20), deaf.accept()).await.unwrap().unwrap();
+    scenario.honest_batch();
     app.until(BATCH, |batch| state(batch) == "verified").await;
     app.stop().await;
 }

@@ -2,9 +2,9 @@
 
 use core::cell::RefMut;
 
-use anchor_lang::Discriminator;
 use anchor_lang::prelude::*;
 use anchor_lang::system_program::{self, Allocate, Assign, CreateAccount, Transfer};
+use anchor_lang::{Discriminator, Space};
 use bytemuck::Pod;
 
 const DISCRIMINATOR: usize = 8;
@@ -36,6 +36,27 @@ pub fn create<'info>(
     system_program::allocate(CpiContext::new_with_signer(system, accounts, signer), space)?;
     let accounts = Assign { account_to_assign: account };
     system_program::assign(CpiContext::new_with_signer(system, accounts, signer), program)
+}
+
+/// The record at the PDA of `seeds` (bump included), which has been derived; `new` where there is none yet, rent from `payer`.
+pub fn record<'info, T: AccountSerialize + AccountDeserialize + Space>(
+    account: &AccountInfo<'info>,
+    payer: &AccountInfo<'info>,
+    seeds: &[&[u8]],
+    program: &Pubkey,
+    new: T,
+) -> Result<T> {
+    if account.owner == program {
+        return T::try_deserialize(&mut &account.try_borrow_data()?[..]);
+    }
+    create(payer.clone(), account.clone(), DISCRIMINATOR + T::INIT_SPACE, seeds, program)?;
+    store(account, &new)?;
+    Ok(new)
+}
+
+/// Writes a record back.
+pub fn store<T: AccountSerialize>(account: &AccountInfo<'_>, record: &T) -> Result<()> {
+    record.try_serialize(&mut &mut account.try_borrow_mut_data()?[..])
 }
 
 /// Marks a created account as one of kind `T`; the fields are zero.

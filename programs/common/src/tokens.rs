@@ -1,6 +1,7 @@
 //! USDC in and out.
 
 use anchor_lang::prelude::*;
+use anchor_spl::associated_token::{self, AssociatedToken, Create, get_associated_token_address};
 use anchor_spl::token::{self, Token, TokenAccount, TransferChecked};
 
 use crate::cluster::{USDC, USDC_DECIMALS, VAULT};
@@ -39,4 +40,30 @@ impl<'info> Move<'info> {
 /// A USDC token account of `owner`: what is an owner's goes nowhere else.
 pub fn is_usdc_of(token: &TokenAccount, owner: &Pubkey) -> bool {
     token.owner == *owner && token.mint == USDC
+}
+
+/// Whether `token` is the associated USDC token account of `owner`.
+pub fn is_associated(token: &Pubkey, owner: &Pubkey) -> bool {
+    *token == get_associated_token_address(owner, &USDC)
+}
+
+/// Opens the associated token account of `authority`, rent from `payer`. It changes nothing about one that is there, and refuses
+/// every other `account`.
+pub fn open<'info>(
+    account: &AccountInfo<'info>,
+    authority: &AccountInfo<'info>,
+    mint: &AccountInfo<'info>,
+    payer: &AccountInfo<'info>,
+    programs: (&Program<'info, Token>, &Program<'info, AssociatedToken>, &Program<'info, System>),
+) -> Result<()> {
+    let (token, associated_token, system) = programs;
+    let created = Create {
+        payer: payer.clone(),
+        associated_token: account.clone(),
+        authority: authority.clone(),
+        mint: mint.clone(),
+        system_program: system.to_account_info(),
+        token_program: token.to_account_info(),
+    };
+    associated_token::create_idempotent(CpiContext::new(associated_token.key(), created))
 }

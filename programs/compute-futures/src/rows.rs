@@ -1,10 +1,7 @@
 //! The rows of a batch as they travel: 12 bytes each, to the end of the instruction. Four bytes of length, or two more a row, and 20
 //! rows would not fit a transaction (docs/adr/010-solana.md).
 
-use std::io::{Read, Write};
-
-use anchor_lang::prelude::*;
-use compute_program_common::packed::Packed;
+use compute_program_common::packed;
 
 const ROW: usize = 12;
 
@@ -19,9 +16,10 @@ pub struct Row {
     pub discount_bps: u16,
 }
 
-impl Row {
-    /// As in the instruction; `None` when the amount has more than 48 bits.
-    pub fn to_bytes(self) -> Option<[u8; ROW]> {
+impl packed::Row<ROW> for Row {
+    const DOC: &'static str = "To the end of the instruction, no length: 12 bytes a row, little-endian: sequence u32, list_amount u48, discount_bps u16.";
+
+    fn to_bytes(self) -> Option<[u8; ROW]> {
         if self.list_amount >> 48 != 0 {
             return None;
         }
@@ -32,7 +30,8 @@ impl Row {
         Some(bytes)
     }
 
-    fn from_bytes([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; ROW]) -> Self {
+    fn from_bytes(bytes: &[u8; ROW]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
         Self {
             sequence: u32::from_le_bytes([a, b, c, d]),
             list_amount: u64::from_le_bytes([e, f, g, h, i, j, 0, 0]),
@@ -42,69 +41,15 @@ impl Row {
 }
 
 /// Whole rows, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Rows(Packed<ROW>);
-
-impl Rows {
-    /// `None` when an amount has more than 48 bits.
-    pub fn new(rows: &[Row]) -> Option<Self> {
-        let bytes: Option<Vec<[u8; ROW]>> = rows.iter().map(|row| row.to_bytes()).collect();
-        Some(Self(Packed::new(&bytes?)))
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// In order.
-    pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
-        self.0.iter().map(|row| Row::from_bytes(*row))
-    }
-}
-
-impl AnchorSerialize for Rows {
-    fn serialize<W: Write>(&self, writer: &mut W) -> std::io::Result<()> {
-        self.0.serialize(writer)
-    }
-}
-
-impl AnchorDeserialize for Rows {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> std::io::Result<Self> {
-        Packed::deserialize_reader(reader).map(Self)
-    }
-
-    fn deserialize(buffer: &mut &[u8]) -> std::io::Result<Self> {
-        Packed::deserialize(buffer).map(Self)
-    }
-}
-
-#[cfg(feature = "idl-build")]
-impl anchor_lang::IdlBuild for Rows {
-    fn create_type() -> Option<anchor_lang::idl::types::IdlTypeDef> {
-        use anchor_lang::idl::types::{IdlSerialization, IdlType, IdlTypeDef, IdlTypeDefTy};
-        Some(IdlTypeDef {
-            name: Self::get_full_path(),
-            docs: vec![
-                "To the end of the instruction, no length: 12 bytes a row, little-endian: sequence u32, list_amount u48, discount_bps u16."
-                    .into(),
-            ],
-            serialization: IdlSerialization::Custom("rows".into()),
-            repr: None,
-            generics: Vec::new(),
-            ty: IdlTypeDefTy::Type { alias: IdlType::Bytes },
-        })
-    }
-}
+pub type Packed = packed::Rows<Row, ROW>;
+// Anchor looks an alias up by the name that an instruction uses and writes what stands behind it into the interface: not under this.
+pub use Packed as Rows;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use anchor_lang::prelude::*;
+
     use super::*;
 
     #[test]

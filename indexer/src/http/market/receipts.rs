@@ -14,6 +14,7 @@ use super::super::{
     choose::NetworkParams,
     error::{ApiError, ApiResult, ErrorBody},
     input::{self, At, PageParams, Params},
+    networks::{first, in_time},
 };
 use super::sessions;
 use crate::{
@@ -128,16 +129,10 @@ pub(in crate::http) async fn get(
     if which.name().is_some() {
         return proven(api.market(which.name())?, digest).await?.map(Json).ok_or_else(unknown);
     }
-    // A digest covers its chain, so at most one network has it; one that cannot be asked must not hide the others.
-    let mut failure = None;
-    for network in api.networks.iter().filter(|network| network.market.is_some()) {
-        match proven(network, digest).await {
-            Ok(Some(found)) => return Ok(Json(found)),
-            Ok(None) => {}
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(failure.unwrap_or_else(unknown))
+    // A digest covers its chain.
+    let looks = api.networks.iter().filter(|network| network.market.is_some());
+    let looks = looks.map(|network| in_time(network, proven(network, digest)));
+    first(looks).await?.map(Json).ok_or_else(unknown)
 }
 
 /// The receipt, if this network has it.

@@ -43,10 +43,15 @@ pub(crate) struct SessionFetcher {
 }
 
 impl SessionFetcher {
-    /// Until told to stop.
+    /// Until told to stop. Every source by itself: one that hangs keeps no other waiting.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let sources = self.sources.iter().map(|(index, client)| self.serve(*index, client, &shutdown));
+        futures::future::join_all(sources).await;
+    }
+
+    async fn serve(&self, index: u32, client: &DocumentClient, shutdown: &CancellationToken) {
         loop {
-            if let Err(error) = self.round(&shutdown).await {
+            if let Err(error) = self.round(index, client, shutdown).await {
                 tracing::warn!(%error, "receipts of sessions wait for the database");
             }
             tokio::select! {
@@ -56,27 +61,24 @@ impl SessionFetcher {
         }
     }
 
-    /// Everything due now, `concurrency` at once.
-    async fn round(&self, shutdown: &CancellationToken) -> Result<()> {
-        for (index, client) in &*self.sources {
-            loop {
-                let due = keep::due(&self.store, *index, now()).await?;
-                if due.is_empty() || shutdown.is_cancelled() {
-                    break;
-                }
-                stream::iter(due)
-                    .for_each_concurrent(self.config.concurrency, |due| async move {
-                        tokio::select! {
-                            () = shutdown.cancelled() => {}
-                            outcome = self.attempt(client, &due) => if let Err(error) = outcome {
-                                tracing::warn!(%error, session = %due.session.id, "receipts of a session not kept");
-                            }
-                        }
-                    })
-                    .await;
+    /// Everything of a source that is due now, `concurrency` at once.
+    async fn round(&self, index: u32, client: &DocumentClient, shutdown: &CancellationToken) -> Result<()> {
+        loop {
+            let due = keep::due(&self.store, index, now()).await?;
+            if due.is_empty() || shutdown.is_cancelled() {
+                return Ok(());
             }
+            stream::iter(due)
+                .for_each_concurrent(self.config.concurrency, |due| async move {
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        outcome = self.attempt(client, &due) => if let Err(error) = outcome {
+                            tracing::warn!(%error, session = %due.session.id, "receipts of a session not kept");
+                        }
+                    }
+                })
+                .await;
         }
-        Ok(())
     }
 
     async fn attempt(&self, client: &DocumentClient, due: &Due) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Databases for tests: SQLite files, and one PostgreSQL cluster a process.
 
 use std::{
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 
 /// Set to 1: tests on PostgreSQL are skipped where it is not installed, and say so.
 const WITHOUT: &str = "COMPUTE_FUTURES_WITHOUT_POSTGRES";
+
+/// Where it listens, in its directory.
+const SOCKET: &str = ".s.PGSQL.5432";
 
 /// A PostgreSQL cluster of its own, on a Unix socket only; stopped and removed when dropped.
 pub struct Cluster {
@@ -65,8 +69,15 @@ impl Cluster {
         run(self.program("pg_ctl").args(["-D", &self.path("data"), "-w", "-s", "-m", "fast", "stop"]));
     }
 
+    /// Stops it; who connects from now on gets no answer, for as long as the listener lives.
+    pub fn hang(&self) -> UnixListener {
+        self.stop();
+        UnixListener::bind(self.path(SOCKET)).unwrap()
+    }
+
     /// Starts it again.
     pub fn restart(&self) {
+        let _ = std::fs::remove_file(self.path(SOCKET));
         let options = format!("-k {} -c listen_addresses= -c fsync=off", self.directory.path().display());
         let (data, log) = (self.path("data"), self.path("log"));
         run(self.program("pg_ctl").args(["-D", &data, "-w", "-s", "-l", &log, "-o", &options, "start"]));

@@ -19,6 +19,7 @@ use compute_futures_protocol::{
     AccountId, Authorization, B256, BatchDocument, Bytes, Chain, Domain, ExactPayment, JobAuthorization, Receipt,
     SignedReceipt, Signer, Usdc, charge, keccak256,
 };
+use tokio::net::TcpListener;
 
 use super::{
     fake::{FakeChain, GENESIS_TIME},
@@ -56,6 +57,13 @@ pub fn signer(chain: Chain, n: u8) -> Signer {
     }
 }
 
+/// A relayer that takes connections and never answers.
+pub async fn deaf() -> (TcpListener, OperatorSource) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    (listener, OperatorSource { url, allow_insecure: true })
+}
+
 /// The discount that 20 USDC earn.
 pub const BPS: u16 = 500;
 
@@ -72,7 +80,7 @@ impl Scenario {
         let published = Published::default();
         let router =
             Router::new().route("/api/v1/receipts/{operator}/{batch}", get(publish)).with_state(published.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let domain = fake.domain();

@@ -1,12 +1,11 @@
 use anchor_lang::prelude::*;
-use anchor_spl::associated_token::{self, AssociatedToken, Create};
+use anchor_spl::associated_token::AssociatedToken;
 use anchor_spl::token::Token;
-use compute_program_common::accounts;
+use compute_program_common::tokens;
 
 use super::shared::address::DepositTerms;
 use crate::errors::ComputeEscrowError;
 use crate::seeds::USDC;
-use crate::state::DepositAddress;
 
 /// Makes a deposit address ready for plain transfers: its record, and its associated token account. Doing it twice changes nothing.
 #[derive(Accounts)]
@@ -35,36 +34,16 @@ impl OpenDepositAddress<'_> {
     pub(crate) fn process(ctx: Context<OpenDepositAddress>, terms_hash: [u8; 32]) -> Result<()> {
         let accounts = ctx.accounts;
         let terms = DepositTerms::check(accounts.deposit_address.key, terms_hash)?;
-        record(&accounts.deposit_address, accounts.payer.as_ref(), &terms)?;
-        let created = Create {
-            payer: accounts.payer.to_account_info(),
-            associated_token: accounts.deposit_token.to_account_info(),
-            authority: accounts.deposit_address.to_account_info(),
-            mint: accounts.mint.to_account_info(),
-            system_program: accounts.system_program.to_account_info(),
-            token_program: accounts.token_program.to_account_info(),
-        };
-        associated_token::create_idempotent(CpiContext::new(accounts.associated_token_program.key(), created))
+        let payer: &AccountInfo<'_> = accounts.payer.as_ref();
+        // Both at once, and a sweep makes no record without the other: nobody lays out rent that the record promises to somebody
+        // else (T-37).
+        terms.record(&accounts.deposit_address, payer)?;
+        tokens::open(
+            &accounts.deposit_token,
+            &accounts.deposit_address,
+            &accounts.mint,
+            payer,
+            (&accounts.token_program, &accounts.associated_token_program, &accounts.system_program),
+        )
     }
-}
-
-/// The record behind a deposit address that has been checked; created where it is not there, rent from `payer`.
-pub(super) fn record<'info>(
-    address: &AccountInfo<'info>,
-    payer: &AccountInfo<'info>,
-    terms: &DepositTerms,
-) -> Result<DepositAddress> {
-    if *address.owner == crate::ID {
-        return DepositAddress::try_deserialize(&mut &address.try_borrow_data()?[..]);
-    }
-    let space = 8 + DepositAddress::INIT_SPACE;
-    accounts::create(payer.clone(), address.clone(), space, &terms.seeds(), &crate::ID)?;
-    let record = DepositAddress { escrow: 0, reserved: [0; 4], rent_payer: *payer.key };
-    store(address, &record)?;
-    Ok(record)
-}
-
-/// Writes the record back.
-pub(super) fn store(address: &AccountInfo<'_>, record: &DepositAddress) -> Result<()> {
-    record.try_serialize(&mut &mut address.try_borrow_mut_data()?[..])
 }

@@ -1,9 +1,9 @@
 use anchor_lang::prelude::*;
 use anchor_spl::associated_token::AssociatedToken;
 use anchor_spl::token::{Token, TokenAccount};
+use compute_program_common::accounts;
 use compute_program_common::tokens::{self, Move};
 
-use super::open_deposit_address::{record, store};
 use super::shared::address::DepositTerms;
 use super::shared::creation::{self, Creation};
 use super::shared::vault;
@@ -29,7 +29,7 @@ pub struct Sweep<'info> {
     /// CHECK: the PDA of the terms, derived; created where it is not there.
     #[account(mut)]
     pub deposit_address: UncheckedAccount<'info>,
-    /// Any USDC token account of the deposit address, by what it stores.
+    /// Any USDC token account of the deposit address, by what it stores; the associated one where the record is not there yet.
     #[account(mut)]
     pub deposit_token: Account<'info, TokenAccount>,
     /// CHECK: the escrow that the address feeds, by number; or the PDA of the next number, derived when it is created.
@@ -63,7 +63,11 @@ impl Sweep<'_> {
 
         let committed = DepositTerms::check(&address, terms_hash(&terms))?;
         let payer: &AccountInfo<'info> = accounts.payer.as_ref();
-        let mut record = record(&accounts.deposit_address, payer, &committed)?;
+        // Who makes the record gets the rent of the associated token account as well, so that one must be there already (T-37). What
+        // lies elsewhere waits for `open_deposit_address`, which is anybody's.
+        let recorded = *accounts.deposit_address.owner == crate::ID;
+        require!(recorded || tokens::is_associated(&token.key(), &address), ComputeEscrowError::WrongTokenAccount);
+        let mut record = committed.record(&accounts.deposit_address, payer)?;
         let creates = record.escrow == 0;
         if creates {
             accounts.escrows.bump = ctx.bumps.escrows;
@@ -76,7 +80,7 @@ impl Sweep<'_> {
                 deposit_address: address,
             };
             record.escrow = creation.create()?;
-            store(&accounts.deposit_address, &record)?;
+            accounts::store(&accounts.deposit_address, &record)?;
         }
         let mut event = creation::fund(&accounts.escrow, record.escrow, address, amount)?;
         event.created = creates.then_some(terms);

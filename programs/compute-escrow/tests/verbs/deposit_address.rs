@@ -141,6 +141,27 @@ fn who_opened_it_closes_it_while_it_feeds_nothing() {
     assert!(world.get(at).is_none() && world.get(token_address(at)).is_none());
 }
 
+/// T-37: a record without its token account would give its maker the rent that somebody else lays out for the other.
+#[test]
+fn nobody_lays_out_rent_that_another_takes() {
+    let mut world = World::new();
+    let (relayer, terms, thief) = (key(&world.relayer), world.terms(), keypair("thief"));
+    world.svm.airdrop(&address(key(&thief)), 1 << 32).unwrap();
+    // At the address, but not in the token account that payments go to.
+    let at = deposit_address(&terms);
+    let elsewhere = Pubkey::new_from_array([5; 32]);
+    world.set(elsewhere, token(at, seeds::USDC, USDC, TOKEN));
+    let mut sweep = sweep(key(&thief), 1, &terms);
+    sweep.accounts[3].pubkey = address(elsewhere);
+    world.refused(std::slice::from_ref(&sweep), &[&thief], Refused::WrongTokenAccount);
+    assert!(world.get(at).is_none());
+    // It stands in nobody's way: whoever opens the address gets both rents back, and then it is swept as well, by anybody.
+    world.ok(&[open_deposit_address(relayer, &terms)], &[]);
+    let funded: EscrowFunded = event(&world.ok(&[sweep], &[&thief]));
+    assert_eq!((funded.amount, funded.created.as_ref()), (USDC, Some(&terms)));
+    assert_eq!((record(&world, &terms).escrow, record(&world, &terms).rent_payer), (1, relayer));
+}
+
 #[test]
 fn nobody_else_closes_it() {
     let (mut world, terms) = waiting();

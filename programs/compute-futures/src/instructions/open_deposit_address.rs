@@ -1,12 +1,12 @@
 use anchor_lang::prelude::*;
-use anchor_spl::associated_token::{self, AssociatedToken, Create};
+use anchor_spl::associated_token::AssociatedToken;
 use anchor_spl::token::Token;
-use compute_program_common::accounts;
+use compute_program_common::tokens;
 
 use super::shared::address::DepositTerms;
 use crate::errors::ComputeFuturesError;
 use crate::seeds::USDC;
-use crate::state::{self, DepositAddress};
+use crate::state;
 
 /// Makes a deposit address ready for plain transfers: its record, and its associated token account. Doing it twice changes nothing.
 #[derive(Accounts)]
@@ -43,35 +43,16 @@ impl OpenDepositAddress<'_> {
         state::check_amount(ceiling)?;
         state::check_amount(fee)?;
         let terms = DepositTerms::check(accounts.deposit_address.key, operator_index, owner, ceiling, fee)?;
-        record(&accounts.deposit_address, accounts.payer.as_ref(), &terms)?;
-        let created = Create {
-            payer: accounts.payer.to_account_info(),
-            associated_token: accounts.deposit_token.to_account_info(),
-            authority: accounts.deposit_address.to_account_info(),
-            mint: accounts.mint.to_account_info(),
-            system_program: accounts.system_program.to_account_info(),
-            token_program: accounts.token_program.to_account_info(),
-        };
-        associated_token::create_idempotent(CpiContext::new(accounts.associated_token_program.key(), created))
+        let payer: &AccountInfo<'_> = accounts.payer.as_ref();
+        // Both at once, and a sweep makes no record without the other: nobody lays out rent that the record promises to somebody
+        // else (T-37).
+        terms.record(&accounts.deposit_address, payer)?;
+        tokens::open(
+            &accounts.deposit_token,
+            &accounts.deposit_address,
+            &accounts.mint,
+            payer,
+            (&accounts.token_program, &accounts.associated_token_program, &accounts.system_program),
+        )
     }
-}
-
-/// The record behind a deposit address that has been checked; created where it is not there, rent from `payer`.
-pub(super) fn record<'info>(
-    address: &AccountInfo<'info>,
-    payer: &AccountInfo<'info>,
-    terms: &DepositTerms,
-) -> Result<DepositAddress> {
-    if *address.owner == crate::ID {
-        return DepositAddress::try_deserialize(&mut &address.try_borrow_data()?[..]);
-    }
-    accounts::create(payer.clone(), address.clone(), 8 + DepositAddress::INIT_SPACE, &terms.seeds(), &crate::ID)?;
-    let record = DepositAddress { account: 0, rent_payer: *payer.key };
-    store(address, &record)?;
-    Ok(record)
-}
-
-/// Writes the record back.
-pub(super) fn store(address: &AccountInfo<'_>, record: &DepositAddress) -> Result<()> {
-    record.try_serialize(&mut &mut address.try_borrow_mut_data()?[..])
 }

@@ -1,8 +1,8 @@
 use anchor_lang::prelude::*;
 use anchor_spl::token::{Token, TokenAccount};
-use compute_program_common::tokens::Move;
+use compute_program_common::accounts;
+use compute_program_common::tokens::{self, Move};
 
-use super::open_deposit_address::{record, store};
 use super::shared::address::DepositTerms;
 use super::shared::opening::{self, Opening};
 use crate::errors::ComputeFuturesError;
@@ -24,7 +24,8 @@ pub struct Sweep<'info> {
     /// CHECK: the PDA of the terms, derived; created where it is not there.
     #[account(mut)]
     pub deposit_address: UncheckedAccount<'info>,
-    /// Any USDC token account of the deposit address, by what it stores; the token program checks the mint.
+    /// Any USDC token account of the deposit address, by what it stores, the associated one where the record is not there yet; the
+    /// token program checks the mint.
     #[account(mut)]
     pub deposit_token: Account<'info, TokenAccount>,
     /// CHECK: the account that the address feeds, by id; or the PDA of the operator's next sequence, derived when it is created.
@@ -62,12 +63,16 @@ impl Sweep<'_> {
         let mut operator = accounts.operator.load_mut()?;
         let terms = DepositTerms::check(&address, operator.index, owner, ceiling, fee)?;
         let payer: &AccountInfo<'info> = accounts.payer.as_ref();
-        let mut record = record(&accounts.deposit_address, payer, &terms)?;
+        // Who makes the record gets the rent of the associated token account as well, so that one must be there already (T-37). What
+        // lies elsewhere waits for `open_deposit_address`, which is anybody's.
+        let recorded = *accounts.deposit_address.owner == crate::ID;
+        require!(recorded || tokens::is_associated(&token.key(), &address), ComputeFuturesError::WrongTokenAccount);
+        let mut record = terms.record(&accounts.deposit_address, payer)?;
         let mut event = if record.account == 0 {
             let opening = Opening { owner, payer: address, amount, ceiling, deposit_address: address };
             let opened = opening.open(&mut operator, &accounts.account, payer)?;
             record.account = opened.account;
-            store(&accounts.deposit_address, &record)?;
+            accounts::store(&accounts.deposit_address, &record)?;
             opened
         } else {
             let loader = AccountLoader::<FuturesAccount>::try_from(&accounts.account)?;

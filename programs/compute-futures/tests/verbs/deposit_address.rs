@@ -1,6 +1,7 @@
 //! `open_deposit_address`, `sweep` and `close_deposit_address`.
 
 use compute_futures::seeds;
+use compute_futures::state::DepositAddress;
 
 use crate::support::accounts::{self, key, token_address, token_amount};
 use crate::support::substitute::Case;
@@ -164,6 +165,46 @@ fn closing_returns_both_rents_to_who_opened_it() {
     assert!(world.get(token_address(terms.address())).is_none());
     // And it can be opened again.
     world.ok(&[terms.open(relayer)], &[]);
+}
+
+/// T-37: a record without its token account would give its maker the rent that somebody else lays out for the other.
+#[test]
+fn nobody_lays_out_rent_that_another_takes() {
+    let mut world = World::new();
+    let terms = committed(&world);
+    let (relayer, thief) = (key(&world.relayer), keypair("thief"));
+    world.svm.airdrop(&address(key(&thief)), 1 << 30).unwrap();
+    // At the address, but not in the token account that payments go to.
+    let elsewhere = Pubkey::new_from_array([5; 32]);
+    world.set(elsewhere, accounts::token(terms.address(), seeds::USDC, 5 * USDC + FEE, accounts::TOKEN));
+    let mut sweep = terms.sweep(key(&thief), 1);
+    sweep.accounts[3].pubkey = address(elsewhere);
+    world.refused(std::slice::from_ref(&sweep), &[&thief], Refused::WrongTokenAccount);
+    assert!(world.get(terms.address()).is_none());
+    // It stands in nobody's way: whoever opens the address gets both rents back, and then it is swept as well, by anybody.
+    let before = world.lamports(relayer);
+    let done = world.ok(&[terms.open(relayer)], &[]);
+    assert_eq!(world.lamports(relayer), before - done.fee - RENT - TOKEN_RENT);
+    let swept: Deposited = event(&world.ok(&[sweep], &[&thief]));
+    assert_eq!((swept.amount, swept.opened.is_some()), (5 * USDC, true));
+    let stored = world.get(terms.address()).unwrap();
+    let record: DepositAddress = anchor_lang::AccountDeserialize::try_deserialize(&mut stored.data.as_slice()).unwrap();
+    assert_eq!((record.account, record.rent_payer), (1 << 32 | 1, relayer));
+}
+
+/// A token account that was made without its record: who makes the record gets both rents back. So the product opens one with
+/// `open_deposit_address` only.
+#[test]
+fn a_bare_token_account_is_a_gift_to_who_makes_the_record() {
+    let mut world = World::new();
+    let terms = committed(&world);
+    let stranger = keypair("stranger");
+    world.svm.airdrop(&address(key(&stranger)), 1 << 30).unwrap();
+    let gift = world.fund(terms.address(), 0);
+    let rent = world.lamports(gift);
+    let before = world.lamports(key(&stranger));
+    world.ok(&[terms.open(key(&stranger)), terms.close(key(&stranger), None)], &[&stranger]);
+    assert_eq!(world.lamports(key(&stranger)), before + rent);
 }
 
 #[test]

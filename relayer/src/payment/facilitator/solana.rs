@@ -197,13 +197,7 @@ impl Solana {
         };
         let opening = self.config.fee_payer.opening_address(terms).await?;
         // What fails costs its fee as well.
-        self.rehearse(&opening.1).await.map_err(|error| match error {
-            ChainError::Reverted { name, .. } if name.ends_with("WrongRentPayer") => {
-                let detail = "somebody else holds the record of this deposit address; deposit with another ceiling, which is another address, or open its USDC account yourself";
-                Trouble::Refused("deposit_address_taken", detail.into())
-            }
-            other => Trouble::from(other),
-        })?;
+        self.rehearse(&opening.1).await?;
         self.count_opening()?;
         self.deliver_opening(opening).await
     }

@@ -1,7 +1,9 @@
 use anchor_lang::prelude::*;
+use compute_program_common::accounts;
 
 use crate::errors::ComputeEscrowError;
 use crate::seeds::{DEPOSIT, ESCROW};
+use crate::state::DepositAddress;
 
 /// The address of an escrow, and its bump.
 pub(in crate::instructions) fn escrow(id: u32) -> (Pubkey, u8) {
@@ -30,5 +32,15 @@ impl DepositTerms {
     /// With the bump: what the address signs with.
     pub(in crate::instructions) fn seeds(&self) -> [&[u8]; 3] {
         [DEPOSIT, &self.hash, &self.bump]
+    }
+
+    /// The record behind the address; created where it is not there, rent from `payer`.
+    pub(in crate::instructions) fn record<'info>(
+        &self,
+        address: &AccountInfo<'info>,
+        payer: &AccountInfo<'info>,
+    ) -> Result<DepositAddress> {
+        let new = DepositAddress { escrow: 0, reserved: [0; 4], rent_payer: *payer.key };
+        accounts::record(address, payer, &self.seeds(), &crate::ID, new)
     }
 }

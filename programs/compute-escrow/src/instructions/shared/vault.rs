@@ -1,6 +1,7 @@
 use anchor_lang::prelude::*;
-use anchor_spl::associated_token::{self, AssociatedToken, Create};
+use anchor_spl::associated_token::AssociatedToken;
 use anchor_spl::token::Token;
+use compute_program_common::tokens;
 
 /// Makes the vault ready, which somebody has to once; rent from `payer`. Addresses have been checked: the two are constants.
 pub(in crate::instructions) fn ready<'info>(
@@ -13,14 +14,5 @@ pub(in crate::instructions) fn ready<'info>(
     if !vault.data_is_empty() {
         return Ok(());
     }
-    let (token, associated_token, system) = programs;
-    let created = Create {
-        payer: payer.clone(),
-        associated_token: vault.clone(),
-        authority: authority.clone(),
-        mint: mint.clone(),
-        system_program: system.to_account_info(),
-        token_program: token.to_account_info(),
-    };
-    associated_token::create(CpiContext::new(associated_token.key(), created))
+    tokens::open(vault, authority, mint, payer, programs)
 }

@@ -1,7 +1,9 @@
 use anchor_lang::prelude::*;
+use compute_program_common::accounts;
 
 use crate::errors::ComputeFuturesError;
 use crate::seeds::DEPOSIT;
+use crate::state::DepositAddress;
 
 /// What a deposit address commits to: another operator, owner, ceiling or fee is another address.
 pub(in crate::instructions) struct DepositTerms {
@@ -38,5 +40,15 @@ impl DepositTerms {
     /// With the bump: what the address signs with.
     pub(in crate::instructions) fn seeds(&self) -> [&[u8]; 6] {
         [DEPOSIT, &self.index, self.owner.as_array(), &self.ceiling, &self.fee, &self.bump]
+    }
+
+    /// The record behind the address; created where it is not there, rent from `payer`.
+    pub(in crate::instructions) fn record<'info>(
+        &self,
+        address: &AccountInfo<'info>,
+        payer: &AccountInfo<'info>,
+    ) -> Result<DepositAddress> {
+        let new = DepositAddress { account: 0, rent_payer: *payer.key };
+        accounts::record(address, payer, &self.seeds(), &crate::ID, new)
     }
 }
