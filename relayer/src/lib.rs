@@ -15,7 +15,6 @@ pub mod jobs;
 pub mod ledger;
 pub mod market;
 pub mod network;
-pub mod outbound;
 pub mod payment;
 pub mod providers;
 pub mod settlement;

@@ -1,13 +1,13 @@
 //! Fetching one document: capped in time and size, no redirect to another host.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
+use compute_futures_outbound::Reach;
 use compute_futures_protocol::{BatchDocument, Chain};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde::de::DeserializeOwned;
-use url::{Host, Url};
+use url::Url;
 
-use super::guard::{PublicOnly, is_public};
 use crate::{
     config::OperatorSource,
     error::{IndexerError, Result},
@@ -54,25 +54,16 @@ impl DocumentClient {
     pub fn new(source: &OperatorSource, network: Chain, timeout: Duration, max_bytes: u64) -> Result<Self> {
         let refuse = |reason: String| IndexerError::Config(format!("receipts from {}: {reason}", source.url));
         source.check().map_err(refuse)?;
-        let literal = match source.url.host() {
-            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-            _ => None,
-        };
-        let mut builder = Client::builder()
+        let reach = if source.allow_insecure { Reach::Anywhere } else { Reach::Public };
+        reach
+            .check(&source.url)
+            .map_err(|why| refuse(format!("{why}; set allow_insecure for a relayer of your own")))?;
+        let builder = Client::builder()
             .timeout(timeout)
             .connect_timeout(CONNECT.min(timeout))
-            // A proxy would resolve names out of sight of the guard.
-            .no_proxy()
             .redirect(same_origin())
             .user_agent(concat!("compute-futures-indexer/", env!("CARGO_PKG_VERSION")));
-        if !source.allow_insecure {
-            if literal.is_some_and(|address| !is_public(address)) {
-                return Err(refuse("the address is not public; set allow_insecure for a relayer of your own".into()));
-            }
-            builder = builder.https_only(true).dns_resolver(Arc::new(PublicOnly));
-        }
-        let client = builder.build().map_err(|e| refuse(e.to_string()))?;
+        let client = reach.guard(builder).build().map_err(|e| refuse(e.to_string()))?;
         Ok(Self { client, base: source.url.clone(), network, max_bytes })
     }
 

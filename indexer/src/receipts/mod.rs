@@ -2,7 +2,6 @@
 
 mod document;
 mod fetch;
-mod guard;
 mod keep;
 
 use std::{

@@ -7,10 +7,10 @@ use compute_futures_chain::{
     evm::{EvmConfig, published_deployment},
     solana::{SolanaConfig as SolanaRpc, usdc_mint},
 };
+use compute_futures_outbound::Reach;
 use compute_futures_protocol::{Address, B256, Chain, EvmAddress, Terms, Tier, TokenDomain, Usdc};
 
 use super::{BaseConfig, Config, ConfigError, ProviderConfig, SolanaConfig};
-use crate::outbound::Reach;
 
 /// What every network has, whichever it is: its section without what only its kind of chain knows.
 #[derive(Debug, Clone, Copy)]

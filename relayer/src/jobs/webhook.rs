@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use compute_futures_outbound::Reach;
 use compute_futures_protocol::{B256, Signer, keccak256};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -15,7 +16,6 @@ use crate::config::JobsConfig;
 use crate::error::{ApiError, ApiResult};
 use crate::ledger::sql::{Columns, bytes, int};
 use crate::ledger::{Ledger, LedgerError, StoredAnswer, now_ms};
-use crate::outbound::Reach;
 use crate::payment::report::Answer;
 
 /// Longest result that travels with a webhook; larger ones are asked for.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use compute_futures_outbound::Reach;
 use compute_futures_protocol::market::SignedProviderCall;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -21,7 +22,6 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::meter::Claim;
-use crate::outbound::Reach;
 
 /// Largest answer that is taken.
 const MOST: usize = 1024 * 1024;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
+use compute_futures_outbound::Reach;
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
@@ -15,7 +16,6 @@ use url::{Host, Url};
 
 use super::{Blob, ProviderError, Source};
 use crate::config::{ConfigError, ProviderConfig};
-use crate::outbound::Reach;
 
 /// A provider that asks for more patience than this is given up on for now.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15);

@@ -10,6 +10,7 @@ mod summary;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use compute_futures_outbound::Reach;
 use compute_futures_protocol::Usage;
 use futures::StreamExt as _;
 use serde_json::{Map, Value, json};
@@ -22,7 +23,6 @@ use super::upstream::fetch_source;
 use super::{Answer, Chunk, Chunks, DocumentParsing, JobInput, Outcome, Provider, ProviderError, Role, Source};
 use crate::catalog::Route;
 use crate::config::ProviderConfig;
-use crate::outbound::Reach;
 
 /// Id of the extractive summary.
 pub const SUMMARY_MODEL: &str = "local/extractive-summary";

@@ -1,21 +1,30 @@
-//! Where a fetch may go: public addresses only, resolved once and used as resolved (T-17).
+//! What the public internet is, and a resolver that knows nothing else.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::lookup_host;
+
+/// How names are looked up.
+pub(crate) type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// As this machine does.
+pub(crate) fn system(name: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+    Box::pin(async move { Ok(lookup_host((name, 0)).await?.collect()) })
+}
 
 /// A resolver that knows public addresses only. The connection uses the addresses it answers, so a name cannot resolve to
 /// something else between check and use.
-pub(super) struct PublicOnly;
+pub(crate) struct PublicOnly(pub(crate) Lookup);
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let found = self.0(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.filter(|address| is_public(address.ip())).collect();
+            let mut found = found.await?;
+            found.retain(|address| is_public(address.ip()));
             if found.is_empty() {
                 return Err(io::Error::other("the host has no public address").into());
             }
@@ -26,7 +35,7 @@ impl Resolve for PublicOnly {
 
 /// Whether an address belongs to the public internet.
 #[must_use]
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),

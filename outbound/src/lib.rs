@@ -1,15 +1,16 @@
 //! Where requests to strangers' addresses may go (T-17): https, public addresses only, resolved once and used as resolved, no
 //! redirects, no proxy.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod public;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::net::lookup_host;
+use reqwest::ClientBuilder;
 use url::{Host, Url};
+
+pub use public::is_public;
+use public::{Lookup, PublicOnly, system};
 
 /// Longest address that is taken.
 pub const MAX_URL: usize = 2048;
@@ -49,88 +50,39 @@ impl Reach {
         if inside && self == Self::Public { Err("its host is not on the public internet") } else { Ok(()) }
     }
 
-    /// A client that goes no further.
+    /// A client that goes no further, and follows no redirect.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(self, timeout: Duration) -> reqwest::Result<reqwest::Client> {
-        self.client_with(timeout, |name| Box::pin(async move { Ok(lookup_host((name, 0)).await?.collect()) }))
-    }
-
-    fn client_with(self, timeout: Duration, lookup: Lookup) -> reqwest::Result<reqwest::Client> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            // A proxy would resolve names out of sight of the guard.
-            .no_proxy()
             .connect_timeout(timeout.min(Duration::from_secs(5)))
             .timeout(timeout);
+        self.guard(builder).build()
+    }
+
+    /// Keeps the client that is built there. Redirects are the caller's to bound: each goes through the same resolver, but an address
+    /// in place of a name does not.
+    #[must_use]
+    pub fn guard(self, builder: ClientBuilder) -> ClientBuilder {
+        self.guard_with(builder, system)
+    }
+
+    fn guard_with(self, builder: ClientBuilder, lookup: Lookup) -> ClientBuilder {
+        // A proxy would resolve names out of sight of the guard.
+        let builder = builder.no_proxy();
         match self {
-            Self::Public => builder.https_only(true).dns_resolver(Arc::new(PublicOnly(lookup))).build(),
-            Self::Anywhere => builder.build(),
+            Self::Public => builder.https_only(true).dns_resolver(Arc::new(PublicOnly(lookup))),
+            Self::Anywhere => builder,
         }
     }
-}
-
-/// How names are looked up.
-type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
-
-/// A resolver that knows public addresses only. The connection uses the addresses it answers, so a name cannot resolve to
-/// something else between check and use.
-struct PublicOnly(Lookup);
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        let found = self.0(name.as_str().to_owned());
-        Box::pin(async move {
-            let mut found = found.await?;
-            found.retain(|address| is_public(address.ip()));
-            if found.is_empty() {
-                return Err(io::Error::other("the host has no public address").into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Whether an address belongs to the public internet.
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !(address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT
-        || (a == 192 && b == 0 && c == 0) // protocol assignments
-        || (a == 192 && b == 88 && c == 99) // 6to4 relays
-        || (a == 198 && (b == 18 || b == 19))) // benchmarks
-}
-
-/// Global unicast only, and nothing that tunnels to an IPv4 address.
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(v4) = address.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let [a, b, ..] = address.segments();
-    let global_unicast = a & 0xe000 == 0x2000;
-    let tunnel = a == 0x2002 || (a == 0x2001 && b == 0);
-    let documentation = (a == 0x2001 && b == 0xdb8) || (a == 0x3fff && b < 0x1000);
-    global_unicast && !tunnel && !documentation
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::SocketAddr;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -176,8 +128,9 @@ mod tests {
         static INSIDE: OnceLock<SocketAddr> = OnceLock::new();
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let inside = *INSIDE.get_or_init(|| server.local_addr().unwrap());
+        let builder = reqwest::Client::builder().timeout(Duration::from_millis(300));
         let client = Reach::Public
-            .client_with(Duration::from_millis(300), |name| {
+            .guard_with(builder, |name| {
                 assert_eq!(name, "provider.example");
                 let public = SocketAddr::from(([8, 8, 8, 8], 0));
                 let inside = *INSIDE.get().unwrap();
@@ -188,6 +141,7 @@ mod tests {
                 };
                 Box::pin(async { Ok(answer) })
             })
+            .build()
             .unwrap();
         for lookups in 1..=3 {
             let error = client.get(format!("https://provider.example:{}/", inside.port())).send().await.unwrap_err();
