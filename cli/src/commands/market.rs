@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use compute_futures_chain::market::{EscrowOnChain, MarketEvent, ProviderOnChain};
 use compute_futures_protocol::Address;
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::events::Done;
+use crate::client::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 
@@ -80,4 +81,26 @@ pub(super) fn result_of(done: &Done<MarketEvent>) -> Value {
 /// An address, or what stands for none.
 pub(super) fn or(address: Option<Address>, none: &str) -> String {
     address.map_or_else(|| none.to_owned(), |address| address.to_string())
+}
+
+/// Sends what somebody signed to the relayer, again and again until its transaction is confirmed: the same request tells.
+pub(super) async fn relayed(context: &Context, path: impl Into<String>, body: &Value) -> Outcome<Value> {
+    /// How long a transaction may take.
+    const PATIENCE: Duration = Duration::from_secs(120);
+    const PAUSE: Duration = Duration::from_secs(1);
+    let (relayer, request, started) = (context.relayer()?, Request::post(path, body), Instant::now());
+    loop {
+        let answer = relayer.send(&request, &Default::default()).await?.success()?;
+        if answer.status != 202 {
+            return Ok(answer.body);
+        }
+        if started.elapsed() >= PATIENCE {
+            return Err(Failure::new(
+                "pending",
+                "the relayer has posted it, and it is not confirmed yet",
+                "look in a moment: compute-futures escrow show",
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

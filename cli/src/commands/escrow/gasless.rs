@@ -1,7 +1,7 @@
 //! Money for an escrow from a wallet that pays no gas: it signs, somebody else brings it. On Base what is signed is an EIP-3009
 //! authorisation whose nonce says what the money is for; on Solana both sign one transaction.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use compute_futures_chain::Action;
 use compute_futures_chain::market::{MarketAction, MarketEvent};
@@ -11,17 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::events::{Done, post_as};
+use super::super::market::relayed;
 use super::payment::holds;
-use crate::client::Request;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::GasArgs;
 
 /// How long a signature can be brought.
 const VALID_SECONDS: u64 = 3_600;
-/// How long the relayer may take to have it on chain.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// What the money is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,7 +113,7 @@ pub(super) async fn fund(context: &Context, gas: &GasArgs, funding: Funding) -> 
     let mut body = signed.funding.body(context.chain().caip2());
     body["authorization"] = json!(signed.authorization);
     body["signature"] = json!(signed.signature);
-    Ok(Brought::ByRelayer(relay(context, &signed.funding, &body).await?))
+    Ok(Brought::ByRelayer(relayed(context, signed.funding.path(), &body).await?))
 }
 
 /// By EIP-3009: the money can go to this escrow and nowhere else.
@@ -170,23 +167,4 @@ async fn fund_on_solana(context: &Context, gas: &GasArgs, funding: Funding) -> O
         "the relayer pays for no escrows of others on Solana",
         "name a key that pays: --payer-of-gas SOURCE",
     ))
-}
-
-/// Until it is on chain: the same request again tells.
-async fn relay(context: &Context, funding: &Funding, body: &Value) -> Outcome<Value> {
-    let (relayer, request, started) = (context.relayer()?, Request::post(funding.path(), body), Instant::now());
-    loop {
-        let answer = relayer.send(&request, &Default::default()).await?.success()?;
-        if answer.status != 202 {
-            return Ok(answer.body);
-        }
-        if started.elapsed() >= PATIENCE {
-            return Err(Failure::new(
-                "pending",
-                "the relayer has posted it, and it is not confirmed yet",
-                "look in a moment: compute-futures escrow show",
-            ));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
 }

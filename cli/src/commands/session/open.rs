@@ -1,7 +1,5 @@
 //! `session open`: by the agent itself, signed and brought by anyone, or signed and brought by the relayer that meters.
 
-use std::time::{Duration, Instant};
-
 use compute_futures_chain::market::{MarketAction, MarketEvent};
 use compute_futures_protocol::market::{OpenSession, SessionRequest};
 use compute_futures_protocol::{Address, Bytes};
@@ -9,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::events::{Done, post_market};
-use super::super::market::{after, escrow, provider, result_of, signed_of};
+use super::super::market::{after, escrow, provider, relayed as until_confirmed, result_of, signed_of};
 use crate::client::{ClientError, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -17,9 +15,6 @@ use crate::output::facts;
 use crate::session_args::OpenArgs;
 
 const SESSIONS: &str = "/api/v1/market/sessions";
-/// How long the relayer may take to have it on chain.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// An opening with its agent's signature, as `--sign` prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,21 +69,7 @@ pub(crate) async fn relayed(context: &Context, args: &OpenArgs) -> Outcome<Value
     let signed = sign(context, request(context, args, Some(chosen)).await?).await?;
     let mut body = json!(signed);
     body["network"] = json!(context.chain().caip2());
-    let (relayer, request, started) = (context.relayer()?, Request::post(SESSIONS, &body), Instant::now());
-    loop {
-        let answer = relayer.send(&request, &Default::default()).await?.success()?;
-        if answer.status != 202 {
-            return Ok(answer.body);
-        }
-        if started.elapsed() >= PATIENCE {
-            return Err(Failure::new(
-                "pending",
-                "the relayer has posted it, and it is not on chain yet",
-                "look in a moment: compute-futures escrow show",
-            ));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    until_confirmed(context, SESSIONS, &body).await
 }
 
 /// Asks the relayer whom it would choose, and what its meter is. Of its answer nothing else is taken: prices, nonce and limit are read
