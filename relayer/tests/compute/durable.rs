@@ -127,14 +127,14 @@ async fn a_film_that_fails_costs_nothing_and_can_be_asked_for_again() {
     let credit = world.credit(&call, account, &world.owner).await;
     let exact = world.exact(&call, &key(9)).await;
     for payment in [&credit, &exact] {
-        let reply = world.send(&call, Some(payment.clone())).await.expect(502, "job_failed");
+        let reply = until_ended(&world, &call, payment).await.expect(502, "job_failed");
         assert!(reply.body["error"].as_str().unwrap().contains("out of memory"), "{}", reply.body);
     }
     let view = world.view(account).await;
     assert_eq!((view.held, view.pending, world.settlements()), (usdc(0), usdc(0), 0));
     cloud.predictions(Predictions::Succeed);
     for payment in [credit, exact] {
-        world.send(&call, Some(payment)).await.expect(200, "");
+        until_ended(&world, &call, &payment).await.expect(200, "");
     }
     let view = world.view(account).await;
     assert_eq!((view.held, view.pending, world.settlements()), (usdc(0), usdc(450_000), 1));

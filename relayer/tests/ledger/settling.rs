@@ -258,7 +258,10 @@ both_engines! {
         let history = f.ledger.history(account, None, 10).await.unwrap();
         assert!(history.iter().any(|entry| matches!(entry.kind, HistoryKind::Shortfall { uncovered, .. } if uncovered == usdc(200))));
         f.chain.top_up(account, 500);
-        f.follow().await;
+        // The running settlement follows: a second follower would be in its way.
+        while f.view(account).await.credit < usdc(1_500) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         assert!(matches!(f.hold(account, 2, 1).await, Err(LedgerError::AccountFrozen { .. })));
         running.settlement.unfreeze(account).await.unwrap();
         f.run(account, 2, 100).await;

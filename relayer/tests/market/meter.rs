@@ -140,7 +140,7 @@ impl Books {
             operator_index: OPERATOR,
             signer,
         };
-        let config = LedgerConfig { url: self.url.clone(), lease_seconds: 1, ..LedgerConfig::default() };
+        let config = LedgerConfig { url: self.url.clone(), ..LedgerConfig::default() };
         let ledger = loop {
             match Ledger::open(&config, identity.clone()).await {
                 Ok(ledger) => break ledger,
