@@ -2,6 +2,7 @@
 //! webhooks, streams, files, OpenAI's shapes, sign-in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
 
+mod anything;
 mod attested;
 mod batches;
 mod cloud;

@@ -2,9 +2,12 @@
 //! that serve, and providers that lie.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+#[path = "../compute/anything.rs"]
+mod anything;
 mod bad_input;
 mod closing;
 mod escrows;
+mod fuzz;
 mod inference;
 mod malicious;
 mod meter;
