@@ -1,8 +1,8 @@
 //! What commands print: for people, or one JSON object for programs (`--json`). Results go to standard output, everything
 //! else to standard error.
-#![allow(clippy::print_stdout)]
 
 use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
 
 use compute_futures_protocol::Usdc;
 use serde_json::Value;
@@ -41,9 +41,9 @@ impl Output {
     /// The result: `value` for programs, `text` for people.
     pub(crate) fn result(self, value: &Value, text: impl FnOnce() -> String) {
         if self.json {
-            println!("{value:#}");
+            self.raw(&format!("{value:#}\n"));
         } else {
-            println!("{}", text().trim_end());
+            self.raw(&format!("{}\n", text().trim_end()));
         }
     }
 
@@ -55,26 +55,39 @@ impl Output {
     /// A line of progress for people, on standard error.
     pub(crate) fn progress(self, line: impl Display) {
         if !self.json {
-            eprintln!("{line}");
+            aside(&line);
         }
     }
 
     /// The failure, on standard error.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
-            eprintln!(
-                "{:#}",
-                serde_json::json!({ "error": failure.error, "code": failure.code, "hint": failure.hint })
-            );
+            let said = serde_json::json!({ "error": failure.error, "code": failure.code, "hint": failure.hint });
+            aside(&format!("{said:#}"));
         } else {
-            eprintln!("error: {}\n  what to do: {}", failure.error, failure.hint);
+            aside(&format!("error: {}\n  what to do: {}", failure.error, failure.hint));
         }
     }
 
-    /// Text as it is (completions, configuration files).
+    /// Text as it is (completions, configuration files). Who reads may stop early (`| head`): what was done is done, and no failure.
     pub(crate) fn raw(self, text: &str) {
-        print!("{text}");
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => aside(&format!("standard output: {error}")),
+            _ => {}
+        }
     }
+}
+
+/// On standard error. When nobody reads it, nobody is told.
+fn aside(line: &impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// An amount of an answer, for people: micro-USDC as a string, or nothing yet.
+pub(crate) fn usdc_text(micros: &Value) -> String {
+    let amount = micros.as_str().and_then(|micros| Usdc::parse_micros(micros).ok());
+    amount.map_or_else(|| "not yet known".into(), |amount| format!("{amount} USDC"))
 }
 
 /// A ceiling for people: the highest one means that the credit itself is the limit.

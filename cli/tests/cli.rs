@@ -1,7 +1,7 @@
 //! The command line as a user meets it: help, errors that say what to do, JSON for programs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_compute-futures"))
@@ -47,6 +47,22 @@ fn help_names_every_verb() {
     for verb in verbs {
         assert!(help.contains(&format!("\n  {verb}")), "{verb} is missing from\n{help}");
         assert!(run(&[verb, "--help"]).status.success(), "{verb} --help");
+    }
+}
+
+/// As with `| head`: a panic after a deposit would look as if it had failed.
+#[test]
+fn who_stops_reading_sees_no_panic() {
+    for args in [&["completions", "bash"][..], &["relayer", "--print-config"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_compute-futures"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use compute_futures_protocol::{AccountId, Address, Chain, SolanaAddress, Usdc};
 use compute_futures_tests::{Books, World, Worlds, binary, usdc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The command line on a world.
 pub(crate) struct Cli<'a> {
@@ -76,6 +76,8 @@ async fn every_verb(world: &World) {
     let id = account.to_string();
     let listed = cli.ok(&[&owner[..], &["balance"]].concat()).await;
     assert_eq!(listed["accounts"].as_array().map(Vec::len), Some(1), "a deposit is found at once: {listed}");
+    let wallet = world.wallet(0).address();
+    assert_eq!(listed["wallet"], json!({ "address": wallet, "usdc": world.usdc_of(wallet).await }), "{listed}");
     // What cannot be is refused before any gas is spent.
     let before = fuel_of(world, 0).await;
     for (args, code) in [

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use compute_futures_chain::AccountOnChain;
-use compute_futures_protocol::AccountId;
+use compute_futures_protocol::{AccountId, Address};
 use serde_json::{Value, json};
 
 use super::run::payer;
@@ -18,9 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(150);
 
 pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
-    let accounts = match &args.account {
-        Some(text) => vec![context.account(text).await?],
-        None => of_owner(context, &args).await?,
+    let (wallet, accounts) = match &args.account {
+        Some(text) => (None, vec![context.account(text).await?]),
+        None => {
+            let owner = match args.owner {
+                Some(owner) => context.named(owner)?,
+                None => context.address()?,
+            };
+            let held = context.reader().await?.token_balance(owner, None).await?;
+            (Some((owner, held)), of_owner(context, owner).await?)
+        }
     };
     let mut found = Vec::new();
     for account in accounts {
@@ -42,12 +49,17 @@ pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
         _ => None,
     };
     let result = json!({
+        "wallet": wallet.map(|(address, held)| json!({ "address": address, "usdc": held })),
         "accounts": found.iter().map(|account| as_json(context, account)).collect::<Vec<_>>(),
         "relayer": pending,
     });
     context.output.result(&result, || {
-        let mut parts: Vec<String> = found.iter().map(|account| as_text(context, account)).collect();
-        if parts.is_empty() {
+        let mut parts: Vec<String> = Vec::new();
+        if let Some((address, held)) = wallet {
+            parts.push(facts([("wallet", address.to_string()), ("holds", format!("{held} USDC"))]));
+        }
+        parts.extend(found.iter().map(|account| as_text(context, account)));
+        if found.is_empty() {
             parts.push("no accounts; open one with: compute-futures deposit 50".into());
         }
         if let Some(pending) = &pending {
@@ -58,11 +70,7 @@ pub(super) async fn run(context: &Context, args: BalanceArgs) -> Outcome<()> {
     Ok(())
 }
 
-async fn of_owner(context: &Context, args: &BalanceArgs) -> Outcome<Vec<AccountId>> {
-    let owner = match args.owner {
-        Some(owner) => context.named(owner)?,
-        None => context.address()?,
-    };
+async fn of_owner(context: &Context, owner: Address) -> Outcome<Vec<AccountId>> {
     let indexer = context.indexer()?;
     caught_up(context, &indexer).await?;
     let answer = indexer.get(&format!("/api/v1/accounts?owner={owner}&limit=500")).await?;

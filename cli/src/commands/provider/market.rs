@@ -7,7 +7,7 @@ use url::form_urlencoded::Serializer;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::market_args::{Interval, ListArgs, Sort};
-use crate::output::{Report, facts};
+use crate::output::{Report, facts, usdc_text};
 
 pub(super) async fn list(context: &Context, args: &ListArgs) -> Outcome<()> {
     let mut query = Serializer::new(String::new());
@@ -50,12 +50,13 @@ fn line(provider: &Value) -> String {
         None | Some(Value::Null) => "unknown".into(),
         Some(other) => other.to_string(),
     };
-    let health = format!(
-        "{}, uptime {} %, {} ms",
-        text("/health/status"),
-        text("/health/uptime"),
-        text("/health/averageLatencyMs")
-    );
+    let mut health = text("/health/status");
+    if let Some(uptime) = provider.pointer("/health/uptime").and_then(Value::as_str) {
+        health.push_str(&format!(", uptime {uptime} %"));
+    }
+    if let Some(latency) = provider.pointer("/health/averageLatencyMs").and_then(Value::as_u64) {
+        health.push_str(&format!(", {latency} ms"));
+    }
     let mut rows = vec![
         ("provider".to_owned(), text("/providerId")),
         ("endpoint".to_owned(), text("/content/endpoint")),
@@ -63,11 +64,8 @@ fn line(provider: &Value) -> String {
     ];
     let models = provider.pointer("/content/models").and_then(Value::as_array);
     for model in models.into_iter().flatten() {
-        let price = |name: &str| {
-            let micros = model[name].as_str().and_then(|text| Usdc::parse_micros(text).ok());
-            micros.map_or_else(|| "?".to_owned(), |price| price.to_string())
-        };
-        let prices = format!("{} in, {} out (USDC per 1,000 tokens)", price("inputPrice"), price("outputPrice"));
+        let price = |name: &str| usdc_text(&model[name]);
+        let prices = format!("{} in, {} out (per 1,000 tokens)", price("inputPrice"), price("outputPrice"));
         rows.push((model["name"].as_str().unwrap_or("?").to_owned(), prices));
     }
     facts(rows)
@@ -100,6 +98,32 @@ pub(crate) async fn metrics(
         }
     }
     let answer = context.indexer()?.get(&context.here(&path)).await?;
-    let text = format!("{answer:#}");
+    let mut text = facts([("provider", id.to_string()), ("since", text_of(&answer["from"]))]);
+    text.push('\n');
+    text.push_str(&figures(&answer["total"]));
+    for entry in answer["items"].as_array().into_iter().flatten() {
+        text.push_str(&format!("\n\n{}\n{}", text_of(&entry["start"]), figures(entry)));
+    }
     Ok(Report::new(answer, text))
+}
+
+/// The figures of some time, for people.
+fn figures(of: &Value) -> String {
+    let or_none = |value: &Value, unit: &str| match value {
+        Value::Null => "none yet".to_owned(),
+        known => format!("{}{unit}", text_of(known)),
+    };
+    facts([
+        ("requests", text_of(&of["requests"])),
+        ("tokens", format!("{} read, {} written", of["inputTokens"], of["outputTokens"])),
+        ("earnings", format!("{} USDC in {} sessions", text_of(&of["earnings"]["usdc"]), of["closedSessions"])),
+        ("latency", or_none(&of["averageLatencyMs"], " ms")),
+        ("95th percentile", or_none(&of["p95LatencyMs"], " ms")),
+        ("uptime", or_none(&of["uptime"], " %")),
+    ])
+}
+
+/// Strings without their quotes.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -12,7 +12,7 @@ use super::super::market::{result_of, signed_of};
 use crate::client::{Request, sign_in};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::facts;
+use crate::output::{facts, usdc_text};
 use crate::session_args::CloseArgs;
 
 pub(super) async fn run(context: &Context, args: CloseArgs) -> Outcome<()> {
@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, args: CloseArgs) -> Outcome<()> {
             facts([
                 ("session", session.to_string()),
                 ("status", text("status")),
-                ("cost", format!("{} micro-USDC", text("cost"))),
+                ("cost", usdc_text(&answer["cost"])),
                 ("transaction", text("transaction")),
             ])
         });

@@ -11,7 +11,7 @@ use super::super::market::{after, escrow, provider, relayed as until_confirmed, 
 use crate::client::{ClientError, Request};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::facts;
+use crate::output::{facts, usdc_text};
 use crate::session_args::OpenArgs;
 
 const SESSIONS: &str = "/api/v1/market/sessions";
@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, args: OpenArgs) -> Outcome<()> {
             facts([
                 ("session", text("sessionId")),
                 ("provider", text("providerId")),
-                ("reserved", format!("{} micro-USDC", text("limit"))),
+                ("reserved", usdc_text(&answer["limit"])),
                 ("close it until", format!("{} (Unix seconds)", text("deadline"))),
                 ("transaction", text("transaction")),
             ])
