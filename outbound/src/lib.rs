@@ -64,7 +64,6 @@ impl Reach {
 
     /// Keeps the client that is built there. Redirects are the caller's to bound: each goes through the same resolver, but an address
     /// in place of a name does not.
-    #[must_use]
     pub fn guard(self, builder: ClientBuilder) -> ClientBuilder {
         self.guard_with(builder, system)
     }
