@@ -1,9 +1,9 @@
 //! A second relayer beside a world's own: same keys, same operator, same ledger, a port of its own.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use compute_futures_cli::client::Relayer;
+use compute_futures_cli::devnet::free_port;
 use tokio::process::{Child, Command};
 use url::Url;
 
@@ -21,7 +21,7 @@ impl Peer {
     /// Starts it and waits until it is ready; its log and settings are next to those of the first.
     pub async fn start(worlds: &Worlds, env: &[(String, String)]) -> Self {
         let dir = &worlds.net.file.dir;
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let port = free_port().expect("a free port");
         let first = worlds.net.file.relayer.as_str().trim_end_matches('/').to_owned();
         let first_bind = first.trim_start_matches("http://").to_owned();
         let second = format!("127.0.0.1:{port}");

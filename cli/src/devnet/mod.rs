@@ -21,7 +21,7 @@ use crate::shutdown;
 pub use chains::Chains;
 pub use child::{Child, Spec, guard, parent_gone};
 pub use file::{DEFAULT_FILE, DevnetFile, EvmNet, SolanaNet};
-pub use start::Devnet;
+pub use start::{Devnet, free_port};
 
 /// What each funded key holds.
 pub const FUNDS: Usdc = Usdc::from_micros(100_000_000_000);

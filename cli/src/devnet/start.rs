@@ -1,7 +1,7 @@
 //! Starting a devnet in order, and stopping it in the other.
 
 use std::fs::{File, TryLockError};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,10 @@ impl Devnet {
         let _ = std::fs::remove_file(path);
 
         let chains = Chains::start(args, &dir, &binary).await?;
-        let (relayer_url, indexer_url) = (url(args.relayer_port)?, url(args.indexer_port)?);
+        let (relayer_url, mut indexer_url) = (url(args.relayer_port)?, url(args.indexer_port)?);
+        while args.indexer_port == 0 && indexer_url == relayer_url {
+            indexer_url = url(0)?;
+        }
         let relayer_spec = services::relayer(args, &dir, &chains, &relayer_url)?;
         let mut relayer = Child::spawn(&binary, relayer_spec.clone())?;
         ready(&mut relayer, &relayer_url, &chains.all()).await?;
@@ -201,7 +204,7 @@ fn fresh(dir: &Path) -> Outcome<PathBuf> {
     dir.canonicalize().map_err(failed)
 }
 
-/// `http://127.0.0.1:port`; for port 0 one that is free now.
+/// `http://127.0.0.1:port`; for port 0 one that is free.
 fn url(port: u16) -> Outcome<Url> {
     let taken = |error: std::io::Error| {
         Failure::new(
@@ -210,8 +213,29 @@ fn url(port: u16) -> Outcome<Url> {
             "stop what listens there, or choose other ports (0: any free one)",
         )
     };
-    let port = TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr()).map_err(taken)?.port();
+    let port = match port {
+        0 => free_port().map_err(taken)?,
+        port => TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|_| port).map_err(taken)?,
+    };
     format!("http://127.0.0.1:{port}").parse().map_err(|error: url::ParseError| Failure::broken(error.to_string()))
+}
+
+/// A port of this machine that nobody listens on, and that stays free until it is used: it is below those that the system gives to
+/// outgoing connections (from 32768 on Linux), and chosen at random.
+///
+/// # Errors
+/// When none can be found.
+pub fn free_port() -> std::io::Result<u16> {
+    const TRIES: usize = 100;
+    let mut found = Err(std::io::ErrorKind::AddrInUse.into());
+    for _ in 0..TRIES {
+        let port = rand::random_range(20_000..32_768);
+        found = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|_| port);
+        if found.is_ok() {
+            break;
+        }
+    }
+    found
 }
 
 /// Waits until the service says that it is ready on each of these chains.

@@ -1,6 +1,5 @@
 //! A marketplace with one provider that runs and one budget, as the stories of this folder need it.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use compute_futures_chain::Action;
@@ -9,7 +8,7 @@ use compute_futures_cli::chain::Market;
 use compute_futures_cli::client::{
     Answer, ClientError, Relayer, Request, SessionBudget, SessionPayer, SignedSessionReceipt, sign_in,
 };
-use compute_futures_cli::devnet::{Child, Spec};
+use compute_futures_cli::devnet::{Child, Spec, free_port};
 use compute_futures_protocol::market::{
     EscrowTerms, Model, ProviderContent, ProviderType, SessionCall, SessionId, SessionRequest, SessionStatus,
 };
@@ -73,7 +72,7 @@ impl<'w> Bazaar<'w> {
     pub(super) async fn open(world: &'w World) -> Self {
         let market = world.connection.market(world.file.market(world.chain).expect("a marketplace")).await;
         let market = market.expect("the marketplace answers");
-        let (upstream, port) = (Upstream::start().await, free_port());
+        let (upstream, port) = (Upstream::start().await, free_port().expect("a free port"));
         let content = ProviderContent {
             endpoint: format!("http://127.0.0.1:{port}/v1"),
             provider_type: ProviderType::SelfHosted,
@@ -294,8 +293,4 @@ fn serve(world: &World, upstream: &Upstream, provider: u32, port: u16) -> Child 
     let log = world.file.dir.join(format!("provider-{network}.log"));
     let spec = Spec { name: "provider", args: args.iter().map(Into::into).collect(), env: Vec::new(), log };
     Child::spawn(&binary(), spec).expect("the provider starts")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

@@ -1,6 +1,5 @@
 //! Who plays: the creator, three agents, a stranger, and two providers that run.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use compute_futures_protocol::{Address, Usdc};
 use super::super::stage::Stage;
 use super::super::world::World;
 use crate::chain::{Market, fuel_on};
-use crate::devnet::{Child, Spec};
+use crate::devnet::{Child, Spec, free_port};
 use crate::failure::{Failure, Outcome};
 use crate::keys::Key;
 
@@ -121,7 +120,7 @@ impl Seller {
     pub(super) async fn open(bazaar: &Bazaar<'_>, stage: &mut Stage, place: usize, price: Usdc) -> Outcome<Self> {
         let world = bazaar.world;
         let key = world.funded(SELLERS[place])?;
-        let port = free_port()?;
+        let port = free_port().map_err(|error| Failure::broken(format!("no free port: {error}")))?;
         let content = ProviderContent {
             endpoint: format!("http://127.0.0.1:{port}/v1"),
             provider_type: ProviderType::SelfHosted,
@@ -204,9 +203,4 @@ impl Seller {
             child.stop(Duration::from_secs(5)).await;
         }
     }
-}
-
-fn free_port() -> Outcome<u16> {
-    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|error| Failure::broken(format!("no free port: {error}")))
 }
