@@ -162,10 +162,6 @@ impl Cheats {
         Ok(self.rpc.call("anvil_dumpState", [true]).await?)
     }
 
-    pub(super) async fn load(&self, state: &Bytes) -> Result<(), ChainError> {
-        self.cheat("anvil_loadState", json!([state])).await
-    }
-
     async fn cheat(&self, method: &'static str, params: Value) -> Result<(), ChainError> {
         let _: IgnoredAny = self.rpc.call(method, params).await?;
         Ok(())

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address as EvmAddress, Bytes};
+use alloy::primitives::Address as EvmAddress;
 use compute_futures_protocol::{Chain, Signer};
 use url::Url;
 
@@ -80,8 +80,6 @@ pub struct LocalChain {
     pub keys: Vec<String>,
     cheats: Cheats,
     anvil: Anvil,
-    /// While stopped: what to go on from.
-    saved: Option<Bytes>,
     block_time: Option<Duration>,
 }
 
@@ -129,7 +127,6 @@ impl LocalChain {
             keys: DEV_KEYS.map(str::to_owned).to_vec(),
             cheats,
             anvil,
-            saved: None,
             block_time,
         })
     }
@@ -203,7 +200,7 @@ impl LocalChain {
     /// # Errors
     /// When it does not end.
     pub async fn stop(&mut self) -> Result<(), ChainError> {
-        self.saved = Some(self.cheats.dump().await?);
+        self.anvil.keep(&self.cheats.dump().await?)?;
         self.anvil.stop().await
     }
 
@@ -213,9 +210,6 @@ impl LocalChain {
     /// When it does not start.
     pub async fn start_again(&mut self) -> Result<(), ChainError> {
         self.anvil.start_again().await?;
-        if let Some(state) = self.saved.take() {
-            self.cheats.load(&state).await?;
-        }
         match self.block_time {
             Some(block_time) => self.cheats.set_interval_mining(block_time).await,
             None => Ok(()),

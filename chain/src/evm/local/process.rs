@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use url::Url;
 
@@ -103,6 +104,16 @@ impl Anvil {
         Err(ChainError::Config(format!("anvil did not end within {} s", STOP_TIMEOUT.as_secs())))
     }
 
+    /// Keeps what `anvil_dumpState` gave (JSON in gzip) for the next start.
+    pub(super) fn keep(&self, state: &[u8]) -> Result<(), ChainError> {
+        let kept = File::create(self.saved()).and_then(|mut file| std::io::copy(&mut GzDecoder::new(state), &mut file));
+        kept.map(drop).map_err(|error| ChainError::Config(format!("cannot keep the state: {error}")))
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.folder.path().join("state.json")
+    }
+
     pub(super) async fn start_again(&mut self) -> Result<(), ChainError> {
         if self.child.is_some() {
             return Ok(());
@@ -127,9 +138,14 @@ impl Anvil {
             .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--chain-id", &genesis::CHAIN_ID.to_string()])
             .args(["--slots-in-an-epoch", &self.slots_in_an_epoch.to_string()])
-            .arg("--no-request-size-limit")
-            .arg("--init")
-            .arg(self.folder.path().join("genesis.json"));
+            .arg("--no-request-size-limit");
+        // There before the first request: nobody sees a node that knows nothing yet.
+        let saved = self.saved();
+        if saved.exists() {
+            command.arg("--load-state").arg(saved);
+        } else {
+            command.arg("--init").arg(self.folder.path().join("genesis.json"));
+        }
         if self.own_process_group {
             command.process_group(0);
         }
