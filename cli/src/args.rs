@@ -290,6 +290,9 @@ pub struct McpArgs {
     /// several.
     #[arg(long = "agent", value_parser = parse_address, value_name = "ADDRESS")]
     pub agents: Vec<Address>,
+    /// The only meter that sessions on escrows that the tools create may name: whom you trust to count. Default: each agent names its own.
+    #[arg(long, value_parser = parse_address, value_name = "ADDRESS")]
+    pub meter: Option<Address>,
     /// Most transactions that the tools may try to post in this session; the wallet pays their gas. 0: none.
     #[arg(long, default_value_t = 20, value_name = "NUMBER")]
     pub transactions: u32,

@@ -26,7 +26,8 @@ async fn providers_and_creators(world: &World) {
     let address = |wallet: usize| world.wallet(wallet).address().to_string();
     let before = [held(world, CREATOR).await, held(world, PROVIDER).await];
     let provider = Session::start(world, PROVIDER, &["--deposit-limit", "1"]).await;
-    let creator = Session::start(world, CREATOR, &["--deposit-limit", "30", "--agent", &address(AGENT)]).await;
+    let trusted = ["--deposit-limit", "30", "--agent", &address(AGENT), "--meter", &address(METER)];
+    let creator = Session::start(world, CREATOR, &trusted).await;
     hints(&provider).await;
 
     let id = published(world, &provider, &creator).await;
@@ -123,7 +124,7 @@ async fn budgeted(world: &World, other: &Session, creator: &Session) -> u64 {
     let address = |wallet: usize| world.wallet(wallet).address().to_string();
     let create = |amount: &str, limit: &str, agent: &str| {
         let agents = json!([agent]);
-        json!({ "amount": amount, "session_limit": limit, "seconds": 3_600, "agents": agents, "meter": address(METER) })
+        json!({ "amount": amount, "session_limit": limit, "seconds": 3_600, "agents": agents })
     };
     for (amount, limit, agent, code) in [
         ("-1", "5", address(AGENT), "invalid_amount"),
@@ -136,6 +137,9 @@ async fn budgeted(world: &World, other: &Session, creator: &Session) -> u64 {
     ] {
         assert_eq!(creator.refused("escrow_create", create(amount, limit, &agent)).await, code, "{amount} {limit}");
     }
+    let mut metered = create("20", "5", &address(AGENT));
+    metered["meter"] = json!(address(STRANGER));
+    assert!(creator.fails("escrow_create", metered).await, "who meters is not for a model to choose");
     let created = creator.ok("escrow_create", create("20", "5", &address(AGENT))).await;
     assert_eq!(created["session"]["depositLeftUsdc"], "10", "what was refused is not counted: {created}");
     let escrow = created["escrowId"].as_u64().expect("an id");

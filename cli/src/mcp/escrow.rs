@@ -27,8 +27,6 @@ pub(super) struct Create {
     seconds: u64,
     /// Addresses of the agents that may open sessions: this wallet, or those that the server may let in. None when left out.
     agents: Option<Vec<String>>,
-    /// Address of the only meter that sessions may name: whom you trust to count. Left out, each agent names its own.
-    meter: Option<String>,
 }
 
 /// More money.
@@ -160,7 +158,8 @@ impl Session {
             agents: create.agents.iter().flatten().map(|agent| self.agent(agent)).collect::<Outcome<_>>()?,
             // Anyone could spend it.
             open_to_all: false,
-            meter: create.meter.as_deref().map(|meter| self.address("meter", meter)).transpose()?,
+            // Who meters says what a session cost: not for a model to choose.
+            meter: self.meter,
             deposit_address: false,
             gas: GasArgs::default(),
         };

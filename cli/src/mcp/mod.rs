@@ -1,7 +1,7 @@
 //! `mcp`: the product as tools of the Model Context Protocol, over standard input and output, or over streamable HTTP on this machine.
 //!
-//! The wallet's key stays in this process. One run is one session: what it may spend and deposit, whom it may let in to an escrow and
-//! how many transactions it may post is set when it starts, and no tool can raise it.
+//! The wallet's key stays in this process. One run is one session: what it may spend and deposit, whom it may let in to an escrow, who
+//! meters there, and how many transactions it may post is set when it starts, and no tool can raise it.
 
 mod escrow;
 mod market;

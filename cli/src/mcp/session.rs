@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) budget: Arc<Budget>,
     /// Who may be let in to the wallet's escrows, beside the wallet itself.
     agents: Vec<Address>,
+    /// Who meters sessions on the escrows that it creates; each agent's choice when nobody is named.
+    pub(super) meter: Option<Address>,
     /// How many transactions the wallet may still try. Whoever holds it posts: each takes the nonce that is next on chain.
     transactions: Turns<u32>,
     limits: Limits,
@@ -41,7 +43,7 @@ impl Session {
     /// Resolves what the command line names.
     ///
     /// # Errors
-    /// When there is no such account or no relayer, or an agent is on another chain.
+    /// When there is no such account or no relayer, or an agent or the meter is on another chain.
     pub(super) async fn new(context: Context, args: McpArgs) -> Outcome<Self> {
         let account = match &args.account {
             Some(text) => Some(context.account(text).await?),
@@ -51,6 +53,7 @@ impl Session {
             relayer: context.relayer()?,
             deposits: Budget::new(args.deposit_limit),
             budget: Budget::new(args.limit),
+            meter: args.meter.map(|meter| context.named(meter)).transpose()?,
             agents: args.agents.into_iter().map(|agent| context.named(agent)).collect::<Outcome<_>>()?,
             transactions: Turns::new(args.transactions),
             limits: Limits { max_charge: None, raise_ceiling_to: args.raise_ceiling },

@@ -98,11 +98,11 @@ pub(crate) async fn metrics(
         }
     }
     let answer = context.indexer()?.get(&context.here(&path)).await?;
-    let mut text = facts([("provider", id.to_string()), ("since", text_of(&answer["from"]))]);
+    let mut text = facts([("provider", id.to_string()), ("since", plain(&answer["from"]))]);
     text.push('\n');
     text.push_str(&figures(&answer["total"]));
     for entry in answer["items"].as_array().into_iter().flatten() {
-        text.push_str(&format!("\n\n{}\n{}", text_of(&entry["start"]), figures(entry)));
+        text.push_str(&format!("\n\n{}\n{}", plain(&entry["start"]), figures(entry)));
     }
     Ok(Report::new(answer, text))
 }
@@ -111,12 +111,12 @@ pub(crate) async fn metrics(
 fn figures(of: &Value) -> String {
     let or_none = |value: &Value, unit: &str| match value {
         Value::Null => "none yet".to_owned(),
-        known => format!("{}{unit}", text_of(known)),
+        known => format!("{}{unit}", plain(known)),
     };
     facts([
-        ("requests", text_of(&of["requests"])),
+        ("requests", plain(&of["requests"])),
         ("tokens", format!("{} read, {} written", of["inputTokens"], of["outputTokens"])),
-        ("earnings", format!("{} USDC in {} sessions", text_of(&of["earnings"]["usdc"]), of["closedSessions"])),
+        ("earnings", format!("{} USDC in {} sessions", plain(&of["earnings"]["usdc"]), of["closedSessions"])),
         ("latency", or_none(&of["averageLatencyMs"], " ms")),
         ("95th percentile", or_none(&of["p95LatencyMs"], " ms")),
         ("uptime", or_none(&of["uptime"], " %")),
@@ -124,6 +124,6 @@ fn figures(of: &Value) -> String {
 }
 
 /// Strings without their quotes.
-fn text_of(value: &Value) -> String {
+fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
