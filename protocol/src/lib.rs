@@ -43,7 +43,7 @@ pub use payment::{EvmPayment, ExactPayment, PaymentFault, SolanaPayment};
 pub use rate_card::{ModelRate, PriceFault, RateCard, RateCardError};
 pub use receipt::{Authorization, AuthorizationError, ReceiptFault, SignedReceipt};
 pub use refund::{refund_order, refund_order_hash};
-pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, request_hash};
+pub use request::{CanonicalJsonError, canonical_json, canonical_json_hash, canonical_value, request_hash};
 pub use signature::{Signature, SignatureError, recover, signed_message, signer_among};
 pub use signer::Signer;
 pub use terms::{MAX_REFUND_DELAY, MAX_THRESHOLD, MAX_TIERS, Terms, TermsError, Tier};

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{B256, Keccak256, keccak256};
 use serde::Serialize;
+use serde_json::Value;
 
 /// keccak256(METHOD ‖ " " ‖ path-with-query ‖ "\n" ‖ body bytes). The method is written in capitals; the path is taken as
 /// sent, with its query, without scheme and host.
@@ -30,11 +31,37 @@ pub fn canonical_json<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalJsonE
     serde_json_canonicalizer::to_vec(value).map_err(|error| CanonicalJsonError(error.to_string()))
 }
 
+/// The same of a value that is JSON already. What both forms write alike is written at once: object keys of ASCII are sorted by
+/// bytes as by UTF-16, and integers below 2^53 have one spelling.
+///
+/// # Errors
+/// Never: a `Value` has string keys and finite numbers only.
+pub fn canonical_value(value: &Value) -> Result<Vec<u8>, CanonicalJsonError> {
+    if is_plain(value) {
+        return serde_json::to_vec(value).map_err(|error| CanonicalJsonError(error.to_string()));
+    }
+    canonical_json(value)
+}
+
+fn is_plain(value: &Value) -> bool {
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            number.as_u64().or_else(|| Some(number.as_i64()?.unsigned_abs())).is_some_and(|number| number < EXACT)
+        }
+        Value::Array(values) => values.iter().all(is_plain),
+        Value::Object(fields) => {
+            fields.keys().is_sorted() && fields.iter().all(|(key, value)| key.is_ascii() && is_plain(value))
+        }
+    }
+}
+
 /// keccak256 of the canonical JSON of `value`. A [`serde_json::Value`] always has one.
 #[must_use]
-pub fn canonical_json_hash(value: &serde_json::Value) -> B256 {
+pub fn canonical_json_hash(value: &Value) -> B256 {
     // A `Value` has string keys and finite numbers only, which is all that can go wrong.
-    keccak256(canonical_json(value).unwrap_or_default())
+    keccak256(canonical_value(value).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -70,6 +97,36 @@ mod tests {
     fn what_json_cannot_say_is_an_error() {
         let map = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert!(canonical_json(&map).is_err());
+    }
+
+    /// Any JSON, with what the two forms might write differently: keys beyond ASCII, large numbers, fractions, control characters.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0..1_u64 << 54).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            "[\\x00-\\x7f]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::btree_map("[a-cA-C\\x00-\\x7f]{0,4}|\\PC{0,3}", inner, 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_written_at_once_is_written_alike(value in any_json()) {
+            prop_assert_eq!(canonical_value(&value).unwrap(), canonical_json(&value).unwrap());
+        }
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 //! On Solana the structures and their hashes are the same; the domain names the cluster and the program instead of chain id and
 //! contract, and the signature is ed25519 over the digest.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use alloy_primitives::{Address as EvmAddress, B256, U256, Uint, keccak256};
@@ -16,6 +18,8 @@ use crate::{AccountId, Address, Chain, SolanaAddress, Usdc};
 const DOMAIN_NAME: &str = "ComputeFutures";
 /// Version in the contract's EIP-712 domain.
 const DOMAIN_VERSION: &str = "1";
+/// Separators that a thread remembers: of the three contracts of two chains, say.
+const SEPARATORS: usize = 8;
 /// Highest batch number: 40 bits.
 pub const MAX_BATCH_NUMBER: u64 = (1 << 40) - 1;
 
@@ -126,8 +130,24 @@ impl Domain {
         self.separator_named(DOMAIN_NAME)
     }
 
-    /// The separator of the contract of this name at this address. Computed for every signature, so what never changes is hashed once.
-    pub(crate) fn separator_named(&self, name: &str) -> B256 {
+    /// The separator of the contract of this name at this address. Every digest needs one and few are ever used, so each thread
+    /// remembers those it used last.
+    pub(crate) fn separator_named(&self, name: &'static str) -> B256 {
+        thread_local! {
+            static LAST: RefCell<VecDeque<(Domain, &'static str, B256)>> = const { RefCell::new(VecDeque::new()) };
+        }
+        LAST.with_borrow_mut(|last| {
+            if let Some((.., separator)) = last.iter().find(|(domain, of, _)| domain == self && *of == name) {
+                return *separator;
+            }
+            let separator = self.hash_named(name);
+            last.truncate(SEPARATORS - 1);
+            last.push_front((*self, name, separator));
+            separator
+        })
+    }
+
+    fn hash_named(&self, name: &str) -> B256 {
         static VERSION: LazyLock<B256> = LazyLock::new(|| keccak256(DOMAIN_VERSION));
         let (name, version) = (keccak256(name), *VERSION);
         match *self {

@@ -42,6 +42,7 @@ pub(crate) fn unopened(id: AccountId) -> Account {
         refundable_at: 0,
         closed: false,
         held: Usdc::ZERO,
+        held_in_memory: Usdc::ZERO,
         total_charged: Usdc::ZERO,
         settled: Usdc::ZERO,
         written_off: Usdc::ZERO,

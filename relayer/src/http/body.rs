@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use axum::{
     body::HttpBody,
-    extract::{FromRequest, Request, State},
+    extract::{FromRequest, Request},
     http::{StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
@@ -107,13 +106,17 @@ impl Bounds {
 }
 
 /// Takes in the body before anything else happens; 413 for one that is too large, 408 for one that takes too long.
-pub(super) async fn take_in(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+pub(super) async fn take_in<F: Future<Output = Response>>(
+    bounds: Bounds,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     match tokio::time::timeout(bounds.patience, read(request, bounds)).await {
         // The turn is kept until the answer.
-        Ok(Ok((request, _turn))) => next.run(request).await,
+        Ok(Ok((request, _turn))) => next(request).await,
         Ok(Err(error)) => error.into_response(),
         Err(_) => {
             let seconds = bounds.patience.as_secs();

@@ -7,9 +7,8 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request},
     http::{HeaderMap, StatusCode},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
@@ -99,7 +98,11 @@ impl Limits {
 }
 
 /// Refuses what is too much: 503 when too many requests run, 429 when one address sends too many without paying.
-pub(super) async fn guard(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard<F: Future<Output = Response>>(
+    limits: &Limits,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     // The server bounds its buffer roughly; this is the limit that was promised.
     let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if head > limits.0.head {
@@ -113,7 +116,7 @@ pub(super) async fn guard(State(limits): State<Limits>, mut request: Request, ne
     }
     // Probes must see the truth especially under load.
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
-        return next.run(request).await;
+        return next(request).await;
     }
     let Ok(_slot) = limits.0.slots.try_acquire() else {
         metrics::counter!("relayer_rejected_total", "reason" => "overload").increment(1);
@@ -124,16 +127,16 @@ pub(super) async fn guard(State(limits): State<Limits>, mut request: Request, ne
         )
         .into_response();
     };
-    let Some(address) = client_address(&request, limits.0.trust_forwarded_for) else { return next.run(request).await };
+    let Some(address) = client_address(&request, limits.0.trust_forwarded_for) else { return next(request).await };
     request.extensions_mut().insert(ClientAddress(address));
-    let Some(free) = &limits.0.free else { return next.run(request).await };
+    let Some(free) = &limits.0.free else { return next(request).await };
     let proven = Proven::default();
     request.extensions_mut().insert(proven.clone());
     let claims_to_pay = carries_payment(request.headers());
     if let Err(wait) = if claims_to_pay { free.barred(address) } else { free.take(address) } {
         return too_many(wait);
     }
-    let response = next.run(request).await;
+    let response = next(request).await;
     if claims_to_pay && !(proven.is_marked() && paid(response.status())) {
         free.charge(address);
     }
@@ -184,7 +187,7 @@ fn client_address(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use axum::{Extension, Router, body::Body, routing::get};
+    use axum::{Extension, Router, body::Body, extract::State, middleware::Next, routing::get};
     use tower::ServiceExt;
 
     use super::*;
@@ -195,7 +198,11 @@ mod tests {
             .route("/paid", get(paid_only))
             .route("/slow", get(|| async { tokio::time::sleep(Duration::from_millis(1500)).await }))
             .route("/health", get(|| async { "ok" }))
-            .layer(axum::middleware::from_fn_with_state(Limits::new(config), guard))
+            .layer(axum::middleware::from_fn_with_state(Limits::new(config), limited))
+    }
+
+    async fn limited(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+        guard(&limits, request, |request| next.run(request)).await
     }
 
     /// Takes the payment `paid`, and refuses all others.

@@ -36,6 +36,7 @@ pub mod siwx;
 pub mod state;
 mod streaming;
 
+use std::any::Any;
 use std::time::Duration;
 
 use axum::{
@@ -46,6 +47,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
+use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, cors};
 
 pub use admin::Token as AdminToken;
@@ -153,25 +155,43 @@ pub fn metrics_router() -> Router {
     Router::new().route("/metrics", get(health::metrics)).fallback(not_found)
 }
 
-/// What stands around every route, inside first.
+/// What stands around every route, outside first. One layer for the router: it puts each of its layers into a box of its own.
 fn surround<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     config: &ServerConfig,
     files: usize,
     limits: Limits,
 ) -> Router<S> {
-    routes
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        // The limit that counts is ours.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(body::Bounds::new(config, files), body::take_in))
-        .layer(from_fn_with_state(Duration::from_secs(config.request_timeout_seconds), in_time))
-        .layer(from_fn_with_state(limits, limit::guard))
-        .layer(CatchPanicLayer::custom(|_| ApiError::internal("a handler panicked").into_response()))
-        .layer(from_fn(openai::errors))
-        .layer(cors())
+    let bounds = Bounded {
+        limits,
+        limit: Duration::from_secs(config.request_timeout_seconds),
+        bounds: body::Bounds::new(config, files),
+    };
+    let around = ServiceBuilder::new()
         .layer(from_fn(observe::observe))
+        .layer(cors())
+        .layer(from_fn(openai::errors))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| {
+            ApiError::internal("a handler panicked").into_response()
+        }))
+        .layer(from_fn_with_state(bounds, bounded))
+        // The limit that counts is ours.
+        .layer(DefaultBodyLimit::disable());
+    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(around)
+}
+
+/// What bounds a request: how many, how long, how large.
+#[derive(Clone)]
+struct Bounded {
+    limits: Limits,
+    limit: Duration,
+    bounds: body::Bounds,
+}
+
+/// Number and head of requests, then their time, then their body: each asks the next.
+async fn bounded(State(Bounded { limits, limit, bounds }): State<Bounded>, request: Request, next: Next) -> Response {
+    let whole = move |request| body::take_in(bounds, request, |request| next.run(request));
+    limit::guard(&limits, request, |request| in_time(limit, whole(request))).await
 }
 
 /// Browsers may call from anywhere: nothing here rests on cookies, and payments are signed.
@@ -216,8 +236,8 @@ async fn method_not_allowed(request: Request) -> Response {
 }
 
 /// Answers 504 when a request takes too long. Work behind a payment runs in a task of its own and is not cut off by this.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limit, next.run(request)).await {
+async fn in_time(limit: Duration, answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,

@@ -13,6 +13,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compute_futures_protocol::{Address, B256, Signer, canonical_json};
+use memchr::memmem;
 use serde_json::{Map, Value, json};
 
 use super::state::App;
@@ -99,7 +100,7 @@ impl Wish {
         decoded
             .and_then(|header| BASE64.decode(header).ok())
             // Most do not, and then there is nothing to read.
-            .filter(|payment| payment.windows(EXTENSION.len()).any(|part| part == EXTENSION.as_bytes()))
+            .filter(|payment| memmem::find(payment, EXTENSION.as_bytes()).is_some())
             .and_then(|payment| serde_json::from_slice::<Value>(&payment).ok())
             .is_some_and(|payment| payment["extensions"].get(EXTENSION).is_some())
     }

@@ -28,8 +28,10 @@ pub(crate) struct Account {
     /// Unix seconds; 0 when no refund was requested.
     pub(crate) refundable_at: u64,
     pub(crate) closed: bool,
-    /// Reserved by jobs in flight.
+    /// Reserved by jobs in flight, and written down.
     pub(crate) held: Usdc,
+    /// Not a column: the same of jobs that end with this process ([`super::running`]).
+    pub(crate) held_in_memory: Usdc,
     /// Σ receipts.
     pub(crate) total_charged: Usdc,
     /// Σ receipts of confirmed batches.
@@ -72,7 +74,7 @@ pub(crate) struct Priced {
 impl Account {
     /// Whether it has a row at its rate in this batch, or holds credit for one.
     pub(super) fn has_row_coming(&self, batch: u64) -> bool {
-        (self.row_batch == batch && self.row_bps == self.discount_bps) || !self.held.is_zero()
+        (self.row_batch == batch && self.row_bps == self.discount_bps) || !self.held().is_zero()
     }
 
     /// Charged here and not yet confirmed on chain.
@@ -87,7 +89,12 @@ impl Account {
 
     /// Everything that stands against credit and ceiling.
     fn committed(&self) -> u64 {
-        self.chain_charged.micros() + self.pending().micros() + self.held.micros()
+        self.chain_charged.micros() + self.pending().micros() + self.held().micros()
+    }
+
+    /// Reserved by jobs in flight.
+    pub(crate) fn held(&self) -> Usdc {
+        Usdc::from_micros(self.held.micros().saturating_add(self.held_in_memory.micros()))
     }
 
     fn spendable_under(&self, limit: Usdc) -> Usdc {
@@ -129,9 +136,9 @@ impl Account {
         }
     }
 
-    /// Reserves what a job can cost, raising the signed ceiling to the one offered if it takes that. Nothing changes on a
-    /// refusal.
-    pub(crate) fn hold(&mut self, request: &HoldRequest) -> Result<Reserved, LedgerError> {
+    /// Reserves what a job can cost, in memory or not, raising the signed ceiling to the one offered if it takes that. Nothing
+    /// changes on a refusal.
+    pub(crate) fn hold(&mut self, request: &HoldRequest, in_memory: bool) -> Result<Reserved, LedgerError> {
         self.require_active()?;
         let needed = hold_amount(request.max_list, self.discount_bps);
         if let Some(max_charge) = request.max_charge
@@ -155,7 +162,9 @@ impl Account {
             let needed = Usdc::from_micros(self.committed() + needed.micros());
             return Err(LedgerError::CeilingTooLow { ceiling: ceiling.max(offered), needed });
         }
-        self.held = self.held.checked_add(needed).ok_or_else(|| self.overflow())?;
+        let overflow = self.overflow();
+        let held = if in_memory { &mut self.held_in_memory } else { &mut self.held };
+        *held = held.checked_add(needed).ok_or(overflow)?;
         if raises_ceiling {
             self.signed_ceiling = offered;
         }
@@ -163,10 +172,19 @@ impl Account {
     }
 
     /// Gives a hold back.
-    pub(crate) fn release(&mut self, hold: Usdc) -> Result<(), LedgerError> {
-        self.held = self.held.checked_sub(hold).ok_or_else(|| {
-            LedgerError::Corrupt(format!("account {} holds {} USDC, less than a job's {hold} USDC", self.id, self.held))
+    pub(crate) fn release(&mut self, hold: &Hold) -> Result<(), LedgerError> {
+        let (id, amount) = (self.id, hold.amount);
+        let held = if hold.in_memory { &mut self.held_in_memory } else { &mut self.held };
+        *held = held.checked_sub(amount).ok_or_else(|| {
+            LedgerError::Corrupt(format!("account {id} holds {held} USDC, less than a job's {amount} USDC"))
         })?;
+        Ok(())
+    }
+
+    /// What was held in memory will be written down.
+    pub(crate) fn keep(&mut self, hold: &Hold) -> Result<(), LedgerError> {
+        self.release(hold)?;
+        self.held = self.held.checked_add(hold.amount).ok_or_else(|| self.overflow())?;
         Ok(())
     }
 
@@ -180,7 +198,7 @@ impl Account {
         }
         let total_charged = self.total_charged.checked_add(charged).ok_or_else(|| self.overflow())?;
         let total_list = self.total_list.checked_add(list).ok_or_else(|| self.overflow())?;
-        self.release(hold.amount)?;
+        self.release(hold)?;
         let opens_row = self.row_batch != batch || self.row_bps != discount_bps;
         self.total_charged = total_charged;
         self.total_list = total_list;
@@ -238,6 +256,7 @@ pub(crate) fn read<'r>(row: impl Into<Source<'r>>) -> Result<Account, LedgerErro
         refundable_at: columns.int()?,
         closed: columns.flag()?,
         held: columns.usdc()?,
+        held_in_memory: Usdc::ZERO,
         total_charged: columns.usdc()?,
         settled: columns.usdc()?,
         written_off: columns.usdc()?,
@@ -369,7 +388,7 @@ mod tests {
         }
     }
 
-    fn hold(amount: Usdc, bps: u16) -> Hold {
+    fn hold(amount: Usdc, bps: u16, in_memory: bool) -> Hold {
         Hold {
             job_id: B256::ZERO,
             account: AccountId::new(1, 1).unwrap(),
@@ -384,24 +403,47 @@ mod tests {
             authorization_hash: B256::ZERO,
             authorization: String::new(),
             held_at_ms: 0,
+            signed: None,
+            in_memory,
         }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    struct Job {
+        list: u64,
+        percent: u64,
+        release: bool,
+        in_memory: bool,
+        /// Written down while it ran.
+        kept: bool,
+    }
+
+    fn job() -> impl Strategy<Value = Job> {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        (0..300_000_u64, 0..=100_u64, flags).prop_map(|(list, percent, (release, in_memory, kept))| Job {
+            list,
+            percent,
+            release,
+            in_memory,
+            kept,
+        })
     }
 
     #[test]
     fn a_refusal_changes_nothing() {
         let mut account = account(1_000, 100, 0);
         let before = account.clone();
-        assert!(account.hold(&request(2_000, Some(5_000))).is_err());
-        assert!(account.hold(&request(500, Some(400))).is_err());
+        assert!(account.hold(&request(2_000, Some(5_000)), true).is_err());
+        assert!(account.hold(&request(500, Some(400)), false).is_err());
         assert_eq!(account, before);
     }
 
     #[test]
     fn a_ceiling_is_taken_only_when_it_is_needed() {
         let mut account = account(1_000, 100, 0);
-        assert!(!account.hold(&request(50, Some(900))).unwrap().raises_ceiling);
+        assert!(!account.hold(&request(50, Some(900)), true).unwrap().raises_ceiling);
         assert_eq!(account.ceiling(), Usdc::from_micros(100));
-        assert!(account.hold(&request(100, Some(900))).unwrap().raises_ceiling);
+        assert!(account.hold(&request(100, Some(900)), false).unwrap().raises_ceiling);
         assert_eq!(account.ceiling(), Usdc::from_micros(900));
     }
 
@@ -409,11 +451,11 @@ mod tests {
     fn the_better_of_two_rates_counts() {
         let mut account = account(1_000_000, Usdc::MAX.micros(), 500);
         account.held = Usdc::from_micros(200_000);
-        let held_at_ten = hold(Usdc::from_micros(90_000), 1_000);
+        let held_at_ten = hold(Usdc::from_micros(90_000), 1_000, false);
         let priced = account.charge(Usdc::from_micros(100_000), &held_at_ten, 1).unwrap();
         assert_eq!((priced.charged, priced.discount_bps), (Usdc::from_micros(90_000), 1_000));
         account.discount_bps = 1_500;
-        let held_at_five = hold(Usdc::from_micros(95_000), 500);
+        let held_at_five = hold(Usdc::from_micros(95_000), 500, false);
         let priced = account.charge(Usdc::from_micros(100_000), &held_at_five, 1).unwrap();
         assert_eq!((priced.charged, priced.discount_bps), (Usdc::from_micros(85_000), 1_500));
     }
@@ -424,21 +466,26 @@ mod tests {
         #[test]
         fn spending_stays_under_credit_and_ceiling(
             credit in 0..1_000_000_u64, ceiling in 0..1_000_000_u64, bps in 0..10_000_u16,
-            jobs in proptest::collection::vec((0..300_000_u64, 0..=100_u64, any::<bool>()), 0..40),
+            jobs in proptest::collection::vec(job(), 0..40),
         ) {
             let mut account = account(credit, ceiling, bps);
-            for (list, percent, release) in jobs {
-                let Ok(reserved) = account.hold(&request(list, None)) else { continue };
+            for Job { list, percent, release, in_memory, kept } in jobs {
+                let Ok(reserved) = account.hold(&request(list, None), in_memory) else { continue };
                 prop_assert!(account.committed() <= credit.min(ceiling));
+                let mut held = hold(reserved.hold, bps, in_memory);
+                if in_memory && kept {
+                    account.keep(&held).unwrap();
+                    held.in_memory = false;
+                }
+                prop_assert_eq!((account.held(), account.held_in_memory.is_zero()), (reserved.hold, !held.in_memory || reserved.hold.is_zero()));
                 if release {
-                    account.release(reserved.hold).unwrap();
+                    account.release(&held).unwrap();
                 } else {
-                    let priced =
-                        account.charge(Usdc::from_micros(list * percent / 100), &hold(reserved.hold, bps), 1).unwrap();
+                    let priced = account.charge(Usdc::from_micros(list * percent / 100), &held, 1).unwrap();
                     prop_assert!(priced.charged <= reserved.hold);
                 }
                 prop_assert!(account.committed() <= credit.min(ceiling));
-                prop_assert_eq!(account.held, Usdc::ZERO);
+                prop_assert_eq!(account.held(), Usdc::ZERO);
             }
         }
     }

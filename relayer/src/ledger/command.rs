@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Release {
         job: B256,
     },
+    /// Something that outlives this process hangs on the job's hold from now on.
+    Keep {
+        job: B256,
+    },
+    /// Nothing, but what was committed before is on disk when it is answered.
+    Sync,
     BeginPayment(Box<NewPayment>),
     PaymentReady {
         id: B256,
@@ -48,7 +54,7 @@ impl Command {
             Self::PaymentReady { id, .. } | Self::PaymentSettled { id, .. } | Self::PaymentFailed { id, .. } => {
                 Some(*id)
             }
-            Self::Hold { .. } | Self::Charge(_) | Self::Release { .. } => None,
+            Self::Hold { .. } | Self::Charge(_) | Self::Release { .. } | Self::Keep { .. } | Self::Sync => None,
         }
     }
 
@@ -56,7 +62,7 @@ impl Command {
     pub(crate) fn job(&self) -> Option<B256> {
         match self {
             Self::Charge(request) => Some(request.facts.job_id),
-            Self::Release { job } => Some(*job),
+            Self::Release { job } | Self::Keep { job } => Some(*job),
             Self::PaymentReady { charge: Some(facts), .. } => Some(facts.job_id),
             _ => None,
         }
@@ -79,6 +85,16 @@ impl Command {
     /// Whether it may issue a receipt.
     pub(crate) const fn charges(&self) -> bool {
         matches!(self, Self::Charge(_) | Self::PaymentSettled { .. })
+    }
+}
+
+/// Whether nobody may be told of it before it is on disk. A power cut takes back what was committed a moment ago: a hold then is
+/// released, as by any restart, and a refusal is decided anew; but a receipt, and what became of a payment, are promises.
+pub(crate) fn waits_for_disk(command: &Command, answer: &Result<Reply, LedgerError>) -> bool {
+    match (command, answer) {
+        (_, Err(_)) | (Command::Release { .. }, _) => false,
+        (_, Ok(Reply::Hold(outcome))) => matches!(outcome, HoldOutcome::Replay(_)),
+        _ => true,
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::dialect::Engine;
-use super::sql::Columns;
-use super::{LedgerConfig, LedgerError, OperatorIdentity};
+use super::sql::session::Record;
+use super::sql::{Columns, Session};
+use super::{LedgerConfig, LedgerError, OperatorIdentity, disk};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -70,7 +71,7 @@ impl Db {
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     for statement in engine.on_connect() {
-                        connection.execute(*statement).await?;
+                        sqlx::Executor::execute(&mut *connection, *statement).await?;
                     }
                     Ok(())
                 })
@@ -100,18 +101,48 @@ impl Db {
         Ok(WriteTx { inner, engine: self.engine, _permit: permit })
     }
 
-    /// The writer's own connection to the SQLite file, set up as those of the pool are.
-    pub(crate) async fn own_connection(&self) -> Result<rusqlite::Connection, LedgerError> {
-        let row =
-            sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(&self.pool).await?;
-        let connection = rusqlite::Connection::open(Columns::of(&row).text()?)?;
+    /// The writer's own connection to the SQLite file, set up as those of the pool are, and the log that it commits to: waiting for the
+    /// disk is not the connection's to do, see [`super::disk`].
+    pub(super) async fn own_connection(&self) -> Result<(rusqlite::Connection, std::fs::File), LedgerError> {
+        let path = self.file().await?;
+        let connection = rusqlite::Connection::open(&path)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         for statement in self.engine.on_connect() {
             connection.execute_batch(statement)?;
         }
         // It reads and writes all day; the others look something up now and then.
-        connection.execute_batch("PRAGMA cache_size = -16384")?;
-        Ok(connection)
+        connection.execute_batch("PRAGMA cache_size = -16384; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; COMMIT")?;
+        // As long as a connection is open the log stays the same file.
+        let log = disk::log_of(&path)?;
+        Ok((connection, log))
+    }
+
+    /// Where the SQLite file is.
+    async fn file(&self) -> Result<String, LedgerError> {
+        let row =
+            sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'").fetch_one(&self.pool).await?;
+        Columns::of(&row).text()
+    }
+
+    /// Reads what may be thousands of rows: on SQLite without sqlx, which hands over row by row from a thread of its own.
+    pub(crate) async fn read_many(&self, text: &'static str, number: u64) -> Result<Vec<Record>, LedgerError> {
+        match self.engine {
+            Engine::Postgres => Session::fetch(&mut *self.pool.acquire().await?, text, &[number.into()]).await,
+            Engine::Sqlite => {
+                let (path, engine) = (self.file().await?, self.engine);
+                let read = move || {
+                    let mut connection = rusqlite::Connection::open(&path)?;
+                    for statement in engine.on_connect() {
+                        connection.execute_batch(statement)?;
+                    }
+                    // Every page is read once.
+                    connection.execute_batch("PRAGMA cache_size = -256")?;
+                    futures::executor::block_on(Session::fetch(&mut connection, text, &[number.into()]))
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                read.map_err(|error| LedgerError::Unavailable(error.to_string()))?
+            }
+        }
     }
 
     /// A turn to write.

@@ -19,7 +19,7 @@ pub(crate) async fn read(db: &Db, context: &Context, number: u64) -> Result<Opti
     let Some(root) = Columns::of(&row).optional_hash()? else {
         return Ok(None);
     };
-    let rows = sqlx::query(receipts::SELECT_BATCH).bind(int(number)).fetch_all(&db.pool).await?;
+    let rows = db.read_many(receipts::SELECT_BATCH, number).await?;
     let mut signed = Vec::with_capacity(rows.len());
     for row in &rows {
         signed.push(receipts::read(row)?.signed(&context.identity.domain)?);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use compute_futures_protocol::{AccountId, Address, B256, DepositTerms, Usdc};
 
+use super::command::Command;
 use super::payments::{self, State};
 use super::sql::{Columns, bytes, int, micros};
 use super::types::{IdempotencyKey, PaymentOutcome, StoredAnswer};
-use super::{Ledger, LedgerError, now_ms};
+use super::{Engine, Ledger, LedgerError, now_ms};
 
 /// Most deposit addresses that are watched; the ones asked for longest ago are forgotten first.
 const MOST_DEPOSIT_ADDRESSES: u64 = 50_000;
@@ -70,10 +71,16 @@ impl Ledger {
             State::Working | State::Failed => PaymentOutcome::InProgress,
             State::Ready if self.settled_elsewhere().await?.contains(&id) => PaymentOutcome::InProgress,
             State::Ready => PaymentOutcome::Unresolved(Box::new(payment.unresolved()?)),
-            State::Settled => PaymentOutcome::Replay {
-                answer: payment.answer.ok_or(LedgerError::AnswerExpired(id))?,
-                transaction: payment.transaction.unwrap_or_default(),
-            },
+            State::Settled => {
+                // Read beside the writer, who may still wait for the disk; the answer goes out now.
+                if self.engine() == Engine::Sqlite {
+                    self.ask(Command::Sync).await?;
+                }
+                PaymentOutcome::Replay {
+                    answer: payment.answer.ok_or(LedgerError::AnswerExpired(id))?,
+                    transaction: payment.transaction.unwrap_or_default(),
+                }
+            }
         }))
     }
 
@@ -231,13 +238,16 @@ impl Ledger {
         answer: &StoredAnswer,
     ) -> Result<(), LedgerError> {
         let mut tx = self.db.begin_write().await?;
-        sqlx::query("UPDATE receipts SET answer_status = $1, answer = $2 WHERE idempotency_key = $3 AND account = $4")
-            .bind(i64::from(answer.status))
-            .bind(answer.body.to_vec())
-            .bind(bytes(key))
-            .bind(int(account.get()))
-            .execute(tx.connection())
-            .await?;
+        sqlx::query(
+            "UPDATE receipts SET answer_status = $1, answer = $2, receipt_at = NULL \
+             WHERE idempotency_key = $3 AND account = $4",
+        )
+        .bind(i64::from(answer.status))
+        .bind(answer.body.to_vec())
+        .bind(bytes(key))
+        .bind(int(account.get()))
+        .execute(tx.connection())
+        .await?;
         tx.commit().await
     }
 
@@ -287,12 +297,12 @@ impl Ledger {
         let engine = tx.engine;
         let connection = tx.connection();
         let text = match engine {
-            super::Engine::Sqlite => {
+            Engine::Sqlite => {
                 "SELECT address, owner, ceiling, fee, looks FROM deposit_addresses \
                  WHERE look_ms <= $1 ORDER BY look_ms LIMIT $2"
             }
             // Several relayers share the looking.
-            super::Engine::Postgres => {
+            Engine::Postgres => {
                 "SELECT address, owner, ceiling, fee, looks FROM deposit_addresses \
                  WHERE look_ms <= $1 ORDER BY look_ms LIMIT $2 FOR UPDATE SKIP LOCKED"
             }

@@ -1,11 +1,11 @@
 //! Credit reserved by jobs in flight: the rows of `holds`.
 
 use alloy::primitives::B256;
-use compute_futures_protocol::{AccountId, Usdc};
+use compute_futures_protocol::{AccountId, Authorization, Usdc};
 
 use super::LedgerError;
 use super::dialect::Engine;
-use super::sql::{Columns, Rows, Session, Source};
+use super::sql::{Columns, Rows, Session, Source, from_json};
 
 /// A row of `holds`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,17 @@ pub(crate) struct Hold {
     pub(crate) authorization_hash: B256,
     pub(crate) authorization: String,
     pub(crate) held_at_ms: u64,
+    /// Not a column: what `authorization` is the JSON of, where it is at hand.
+    pub(crate) signed: Option<Authorization>,
+    /// Not a column: whether it is one of [`super::running::Running`], and has no row.
+    pub(crate) in_memory: bool,
+}
+
+impl Hold {
+    /// What the payer signed.
+    pub(crate) fn signed(&self) -> Result<Authorization, LedgerError> {
+        self.signed.clone().map_or_else(|| from_json(&self.authorization), Ok)
+    }
 }
 
 macro_rules! columns {
@@ -64,11 +75,13 @@ fn read<'r>(row: impl Into<Source<'r>>) -> Result<Hold, LedgerError> {
         authorization_hash: columns.hash()?,
         authorization: columns.text()?,
         held_at_ms: columns.int()?,
+        signed: None,
+        in_memory: false,
     })
 }
 
 /// Stores new holds.
-pub(crate) async fn insert(session: &mut impl Session, holds: &[Hold]) -> Result<(), LedgerError> {
+pub(crate) async fn insert(session: &mut impl Session, holds: &[&Hold]) -> Result<(), LedgerError> {
     INSERT
         .insert(session, holds, |hold| {
             [

@@ -112,7 +112,9 @@ pub(crate) async fn orphans(db: &Db, context: &Context) -> Result<Vec<B256>, Led
     .fetch_all(tx.connection())
     .await?;
     tx.commit().await?;
-    rows.iter().map(|row| Columns::of(row).hash()).collect()
+    let mut orphans: Vec<B256> = rows.iter().map(|row| Columns::of(row).hash()).collect::<Result<_, _>>()?;
+    orphans.extend(context.running.held_before(too_old));
+    Ok(orphans)
 }
 
 /// Answers are kept for retries, not for good.

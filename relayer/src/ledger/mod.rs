@@ -13,6 +13,7 @@ mod command;
 mod config;
 pub(crate) mod db;
 pub(crate) mod dialect;
+mod disk;
 mod documents;
 mod error;
 mod gate;
@@ -24,6 +25,7 @@ mod payments;
 mod rate_cards;
 pub(crate) mod receipts;
 mod room;
+mod running;
 pub(crate) mod sql;
 mod types;
 mod views;
@@ -67,6 +69,8 @@ pub(crate) struct Context {
     /// Our row in `leases`: holds of a process that died are told apart by it.
     pub(crate) lease: u64,
     pub(crate) progress: Progress,
+    /// Holds without a row.
+    pub(crate) running: running::Running,
     /// Terms by version, as followed; for the names of tiers.
     pub(crate) terms: std::sync::RwLock<std::collections::HashMap<u32, Terms>>,
     /// Rate cards by hash, as they were offered.
@@ -83,6 +87,8 @@ pub(crate) struct Progress {
     rows: AtomicU64,
     /// Set when a hold was refused because the open batch has no row left for it.
     pub(crate) full: AtomicBool,
+    /// Set when the disk failed: nothing is decided any more until a restart.
+    disk_failed: AtomicBool,
     /// Woken when the open batch reaches a limit.
     pub(crate) wake: Notify,
 }
@@ -138,6 +144,15 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be used as it is; the message says what to do.
     pub async fn open(config: &LedgerConfig, identity: OperatorIdentity) -> Result<Self, LedgerError> {
+        Self::open_on(config, identity, |log| log).await
+    }
+
+    /// The same with a disk of the caller's, on SQLite.
+    async fn open_on<L: disk::Log>(
+        config: &LedgerConfig,
+        identity: OperatorIdentity,
+        log: impl FnOnce(std::fs::File) -> L,
+    ) -> Result<Self, LedgerError> {
         let db = Db::open(config).await?;
         db::require_identity(&db, &identity).await?;
         let lease = leases::begin(&db, config).await?;
@@ -147,11 +162,12 @@ impl Ledger {
             config: config.clone(),
             lease,
             progress: Progress::default(),
+            running: running::Running::default(),
             terms: std::sync::RwLock::new(terms),
             cards: rate_cards::Cards::default(),
         });
         let (queue, commands) = mpsc::channel(writer::QUEUE);
-        writer::start(db.clone(), Arc::clone(&context), commands).await?;
+        writer::start(db.clone(), Arc::clone(&context), commands, log).await?;
         let ledger = Self { db, context, queue };
         let released = ledger.release_orphans().await?;
         if released > 0 {
@@ -183,6 +199,9 @@ impl Ledger {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), LedgerError> {
+        if self.context.progress.disk_failed.load(Ordering::Acquire) {
+            return Err(disk::broken());
+        }
         sqlx::query("SELECT 1").execute(&self.db.pool).await?;
         Ok(())
     }
@@ -256,6 +275,15 @@ impl Ledger {
     pub async fn release(&self, job_id: B256, reason: &str) -> Result<(), LedgerError> {
         tracing::debug!(%job_id, reason, "release");
         self.ask(Command::Release { job: job_id }).await.map(|_| ())
+    }
+
+    /// Something that outlives this process hangs on a job's hold from now on (a job in the queue, say): it is kept when the process
+    /// stops, until its lease is over. What a payment is attached to is kept without asking.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownJob`] when nothing is held for it.
+    pub async fn keep(&self, job_id: B256) -> Result<(), LedgerError> {
+        self.ask(Command::Keep { job: job_id }).await.map(|_| ())
     }
 
     /// Registers an x402 payment before any work is done for it.
@@ -383,3 +411,7 @@ pub fn new_job_id() -> B256 {
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use compute_futures_protocol::{AccountId, B256, Domain, Receipt, Signature, SignedReceipt};
+use memchr::memmem;
 
 use super::LedgerError;
-use super::sql::{Columns, Rows, Session, Source, from_json};
+use super::sql::{Columns, Rows, Session, Source, from_json, to_json};
 use super::types::StoredAnswer;
 
 /// A row of `receipts`: the receipt, and what belongs to the job.
@@ -25,6 +26,34 @@ pub(crate) struct Issued {
     pub(crate) answer: Option<StoredAnswer>,
 }
 
+/// An answer as it is written down: it repeats its receipt, whose fields have columns of their own, and goes without.
+#[derive(Debug, Clone, PartialEq)]
+struct Cut {
+    body: Bytes,
+    /// Where the receipt belongs; `None` when the answer is whole.
+    receipt_at: Option<u64>,
+}
+
+impl Cut {
+    fn of(whole: &Bytes, receipt: &[u8]) -> Self {
+        match memmem::find(whole, receipt) {
+            Some(at) => {
+                let body = [&whole[..at], &whole[at + receipt.len()..]].concat().into();
+                Self { body, receipt_at: Some(at as u64) }
+            }
+            None => Self { body: whole.clone(), receipt_at: None },
+        }
+    }
+
+    fn whole(self, receipt: impl FnOnce() -> Result<Vec<u8>, LedgerError>) -> Result<Bytes, LedgerError> {
+        let Some(at) = self.receipt_at else { return Ok(self.body) };
+        let parts = usize::try_from(at).ok().and_then(|at| self.body.split_at_checked(at));
+        let (before, after) =
+            parts.ok_or_else(|| LedgerError::Corrupt("a receipt was cut out beyond its answer".into()))?;
+        Ok([before, &receipt()?, after].concat().into())
+    }
+}
+
 impl Issued {
     /// The receipt as published.
     pub(crate) fn signed(&self, domain: &Domain) -> Result<SignedReceipt, LedgerError> {
@@ -35,6 +64,11 @@ impl Issued {
             authorization: from_json(&self.authorization)?,
         })
     }
+}
+
+/// A receipt as answers show it.
+fn shown(receipt: &SignedReceipt) -> Result<Vec<u8>, LedgerError> {
+    to_json(receipt).map(String::into_bytes)
 }
 
 macro_rules! columns {
@@ -55,15 +89,15 @@ pub(crate) const SELECT_HISTORY: &str = concat!(
      ORDER BY sequence DESC LIMIT $4"
 );
 
-static BY_JOB: Rows =
-    Rows::list(concat!("SELECT ", columns!(), ", answer_status, answer FROM receipts WHERE job_id IN "), "");
+static BY_JOB: Rows = Rows::list(
+    concat!("SELECT ", columns!(), ", answer_status, answer, receipt_at FROM receipts WHERE job_id IN "),
+    "",
+);
 static INSERT: Rows =
-    Rows::values(concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer) VALUES "), 20, "");
+    Rows::values(concat!("INSERT INTO receipts (", columns!(), ", answer_status, answer, receipt_at) VALUES "), 21, "");
 static USES: Rows = Rows::list_twice(
-    "SELECT account, idempotency_key, request_hash, CAST(NULL AS BYTEA), 0, CAST(NULL AS BYTEA) FROM holds \
-     WHERE idempotency_key IN ",
-    " UNION ALL SELECT account, idempotency_key, request_hash, job_id, answer_status, answer FROM receipts \
-     WHERE idempotency_key IN ",
+    "SELECT account, idempotency_key, request_hash, CAST(NULL AS BYTEA) FROM holds WHERE idempotency_key IN ",
+    " UNION ALL SELECT account, idempotency_key, request_hash, job_id FROM receipts WHERE idempotency_key IN ",
 );
 
 /// Reads one receipt without its answer.
@@ -113,19 +147,24 @@ fn read_columns(columns: &mut Columns<'_>) -> Result<Issued, LedgerError> {
     })
 }
 
-fn answer(columns: &mut Columns<'_>) -> Result<Option<StoredAnswer>, LedgerError> {
-    let status = columns.status()?;
-    Ok(columns.optional_bytes()?.map(|body| StoredAnswer { status, body: Bytes::from(body.into_owned()) }))
-}
-
 /// The receipts of jobs, with their answers.
-pub(crate) async fn of_jobs(session: &mut impl Session, jobs: &[B256]) -> Result<Vec<Issued>, LedgerError> {
+pub(crate) async fn of_jobs(
+    session: &mut impl Session,
+    domain: &Domain,
+    jobs: &[B256],
+) -> Result<Vec<Issued>, LedgerError> {
     let rows = BY_JOB.fetch(session, jobs, |job| [job.into()]).await?;
     rows.iter()
         .map(|row| {
             let mut columns = Columns::of(row);
             let mut issued = read_columns(&mut columns)?;
-            issued.answer = answer(&mut columns)?;
+            let status = columns.status()?;
+            let body = columns.optional_bytes()?.map(|body| Bytes::from(body.into_owned()));
+            let receipt_at = columns.optional_int()?;
+            if let Some(body) = body {
+                let body = Cut { body, receipt_at }.whole(|| shown(&issued.signed(domain)?))?;
+                issued.answer = Some(StoredAnswer { status, body });
+            }
             Ok(issued)
         })
         .collect()
@@ -137,8 +176,8 @@ pub(crate) struct Used {
     pub(crate) account: AccountId,
     pub(crate) key: B256,
     pub(crate) request_hash: B256,
-    /// `None` while the job runs.
-    pub(crate) job: Option<(B256, Option<StoredAnswer>)>,
+    /// The job that was charged; `None` while it runs.
+    pub(crate) job: Option<B256>,
 }
 
 /// What is known about idempotency keys, of any account.
@@ -148,19 +187,25 @@ pub(crate) async fn uses_of(session: &mut impl Session, keys: &[B256]) -> Result
         .map(|row| {
             let mut columns = Columns::of(row);
             let (account, key, request_hash) = (columns.account()?, columns.hash()?, columns.hash()?);
-            let job = columns.optional_hash()?;
-            let answer = answer(&mut columns)?;
-            Ok(Used { account, key, request_hash, job: job.map(|job| (job, answer)) })
+            Ok(Used { account, key, request_hash, job: columns.optional_hash()? })
         })
         .collect()
 }
 
 /// Stores new receipts with their answers.
-pub(crate) async fn insert(session: &mut impl Session, receipts: &[Issued]) -> Result<(), LedgerError> {
+pub(crate) async fn insert(
+    session: &mut impl Session,
+    receipts: &[(&Issued, &SignedReceipt)],
+) -> Result<(), LedgerError> {
+    let cut = |(issued, signed): &(&Issued, &SignedReceipt)| match &issued.answer {
+        Some(answer) => Ok(Some(Cut::of(&answer.body, &shown(signed)?))),
+        None => Ok(None),
+    };
+    let cuts = receipts.iter().map(cut).collect::<Result<Vec<_>, LedgerError>>()?;
+    let rows: Vec<(&Issued, Option<Cut>)> = receipts.iter().map(|(issued, _)| *issued).zip(cuts).collect();
     INSERT
-        .insert(session, receipts, |issued| {
+        .insert(session, &rows, |(issued, cut)| {
             let receipt = &issued.receipt;
-            let answer = issued.answer.as_ref();
             [
                 receipt.account_id.get().into(),
                 receipt.sequence.into(),
@@ -180,9 +225,40 @@ pub(crate) async fn insert(session: &mut impl Session, receipts: &[Issued]) -> R
                 (&issued.model).into(),
                 (&issued.authorization).into(),
                 (&issued.usage).into(),
-                answer.map_or(0, |answer| answer.status).into(),
-                answer.map(|answer| answer.body.as_ref()).into(),
+                issued.answer.as_ref().map_or(0, |answer| answer.status).into(),
+                cut.as_ref().map(|cut| cut.body.as_ref()).into(),
+                cut.as_ref().and_then(|cut| cut.receipt_at).into(),
             ]
         })
         .await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_cut_out_comes_back(before: Vec<u8>, receipt in proptest::collection::vec(any::<u8>(), 1..40), after: Vec<u8>) {
+            let whole = Bytes::from([before, receipt.clone(), after].concat());
+            let cut = Cut::of(&whole, &receipt);
+            prop_assert_eq!(cut.body.len(), whole.len() - receipt.len());
+            prop_assert_eq!(cut.whole(|| Ok(receipt)).unwrap(), whole);
+        }
+
+        #[test]
+        fn an_answer_without_its_receipt_stays_whole(body in "[a-m]{0,40}") {
+            let cut = Cut::of(&body.clone().into(), b"receipt");
+            prop_assert_eq!(&cut, &Cut { body: body.into(), receipt_at: None });
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_the_answer_is_an_error() {
+        let cut = Cut { body: Bytes::from_static(b"short"), receipt_at: Some(6) };
+        assert!(matches!(cut.whole(|| Ok(Vec::new())), Err(LedgerError::Corrupt(_))));
+    }
 }

@@ -12,17 +12,21 @@ use super::types::AccountView;
 use super::{Context, LedgerError, rate_cards};
 
 pub(crate) async fn account(db: &Db, context: &Context, id: AccountId) -> Result<Option<AccountView>, LedgerError> {
+    // First what memory holds: a charge in between is counted twice for this answer, never not at all.
+    let in_memory = context.running.held(id);
     let row = sqlx::query(account::SELECT_ONE).bind(int(id.get())).fetch_optional(&db.pool).await?;
     let Some(row) = row else { return Ok(None) };
-    let account = account::read(&row)?;
+    let account = Account { held_in_memory: in_memory, ..account::read(&row)? };
     rate_cards::require(db, context, account.terms_version).await?;
     Ok(Some(view(context, &account)))
 }
 
 pub(crate) async fn accounts_of(db: &Db, context: &Context, owner: Address) -> Result<Vec<AccountView>, LedgerError> {
+    let in_memory = context.running.held_by_account();
     let rows = sqlx::query(account::SELECT_OF_OWNER).bind(owner.to_vec()).fetch_all(&db.pool).await?;
-    let accounts = rows.iter().map(account::read).collect::<Result<Vec<_>, _>>()?;
-    for account in &accounts {
+    let mut accounts = rows.iter().map(account::read).collect::<Result<Vec<_>, _>>()?;
+    for account in &mut accounts {
+        account.held_in_memory = in_memory.get(&account.id).copied().unwrap_or_default();
         rate_cards::require(db, context, account.terms_version).await?;
     }
     Ok(accounts.iter().map(|account| view(context, account)).collect())
@@ -36,7 +40,7 @@ fn view(context: &Context, account: &Account) -> AccountView {
         credit: account.credit,
         charged: account.chain_charged,
         pending: account.pending(),
-        held: account.held,
+        held: account.held(),
         unconfirmed: account.unconfirmed,
         ceiling: account.ceiling(),
         discount_bps: account.discount_bps,

@@ -5,14 +5,16 @@
 //! connection of its own; on PostgreSQL it is a task that keeps a connection of the pool.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::Any;
 use sqlx::pool::PoolConnection;
 use tokio::sync::mpsc;
 
-use super::command::{Command, Queued, Reply};
+use super::command::{Command, Queued, Reply, waits_for_disk};
 use super::db::Db;
+use super::disk::{self, Answered, Disk, Log};
 use super::{Context, Engine, LedgerError, group};
 
 /// Most commands in one transaction: bounds how long the first of them waits.
@@ -35,21 +37,29 @@ impl Kept {
 }
 
 /// Starts the writer. It runs until every handle to the ledger is gone, or the ledger is closed.
-pub(crate) async fn start(db: Db, context: Arc<Context>, queue: mpsc::Receiver<Queued>) -> Result<(), LedgerError> {
+pub(super) async fn start<L: Log>(
+    db: Db,
+    context: Arc<Context>,
+    queue: mpsc::Receiver<Queued>,
+    disk: impl FnOnce(std::fs::File) -> L,
+) -> Result<(), LedgerError> {
     match db.engine {
-        Engine::Postgres => drop(tokio::spawn(run(db, context, queue, Kept::Pooled(None)))),
+        Engine::Postgres => drop(tokio::spawn(run(db, context, queue, Kept::Pooled(None), None))),
         Engine::Sqlite => {
-            let kept = Kept::Own(Box::new(db.own_connection().await?));
+            let (connection, log) = db.own_connection().await?;
+            let failed = Arc::clone(&context);
+            let disk = Disk::start(disk(log), move || failed.progress.disk_failed.store(true, Ordering::Release))?;
+            let kept = Kept::Own(Box::new(connection));
             std::thread::Builder::new()
                 .name("ledger-writer".into())
-                .spawn(move || futures::executor::block_on(run(db, context, queue, kept)))
+                .spawn(move || futures::executor::block_on(run(db, context, queue, kept, Some(disk))))
                 .map_err(|error| LedgerError::Unavailable(format!("no thread for the ledger's writer: {error}")))?;
         }
     }
     Ok(())
 }
 
-async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>, mut kept: Kept) {
+async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>, mut kept: Kept, disk: Option<Disk>) {
     // Dropped last, when the connection is closed: whoever closes the ledger waits for it.
     let _finished = db.finished.clone().drop_guard();
     let mut group = Vec::with_capacity(MOST);
@@ -70,12 +80,28 @@ async fn run(db: Db, context: Arc<Context>, mut queue: mpsc::Receiver<Queued>, m
             },
         }
         let commands: Vec<&Command> = group.iter().map(|queued| &queued.command).collect();
-        let answers = decide(&db, &mut kept, &context, &commands).await;
+        let answers = if context.progress.disk_failed.load(Ordering::Acquire) {
+            commands.iter().map(|_| Err(disk::broken())).collect()
+        } else {
+            decide(&db, &mut kept, &context, &commands).await
+        };
         metrics::histogram!("relayer_ledger_group_commands").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
-        for (queued, answer) in group.drain(..).zip(answers) {
-            // A caller that went away finds its answer by its idempotency key.
-            let _ = queued.reply.send(answer);
+        let mut waiting = Vec::new();
+        for (Queued { command, reply }, answer) in group.drain(..).zip(answers) {
+            let waits = disk.is_some() && waits_for_disk(&command, &answer);
+            let answered = Answered { reply, answer };
+            if waits {
+                waiting.push(answered);
+            } else {
+                answered.send();
+            }
         }
+        if let Some(disk) = &disk {
+            disk.answer_when_durable(waiting);
+        }
+    }
+    if let Some(disk) = disk {
+        disk.finish();
     }
     drop(kept);
 }
@@ -167,7 +193,7 @@ async fn once(
                 None => connection.insert(db.pool.acquire().await?),
             };
             let mut tx = db.begin_on(connection).await?;
-            let answers = group::run(tx.connection(), context, commands).await?;
+            let (answers, _) = group::run(tx.connection(), context, commands).await?;
             tx.commit().await?;
             Ok(answers)
         }
@@ -175,7 +201,14 @@ async fn once(
             let _permit = db.permit().await?;
             connection.prepare_cached(db.engine.begin_write())?.execute([])?;
             let answers = match group::run(connection.as_mut(), context, commands).await {
-                Ok(answers) => connection.prepare_cached("COMMIT")?.execute([]).map(|_| answers).map_err(Into::into),
+                Ok((answers, changes)) => match connection.prepare_cached("COMMIT")?.execute([]) {
+                    Ok(_) => {
+                        // Before others may write: they see rows and memory agree.
+                        context.running.change(changes);
+                        Ok(answers)
+                    }
+                    Err(error) => Err(error.into()),
+                },
                 Err(error) => Err(error),
             };
             // SQLite ends a transaction by itself on some errors.

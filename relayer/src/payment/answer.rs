@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use compute_futures_protocol::{Usdc, canonical_json, keccak256};
+use compute_futures_protocol::{Usdc, canonical_value, keccak256};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -37,7 +37,7 @@ pub enum Template {
 /// # Errors
 /// 500: the value cannot be written as JSON, which a parsed value always can.
 pub fn canonical(value: &Value) -> ApiResult<(Bytes, compute_futures_protocol::B256)> {
-    let bytes = canonical_json(value).map_err(ApiError::internal)?;
+    let bytes = canonical_value(value).map_err(ApiError::internal)?;
     let hash = keccak256(&bytes);
     Ok((bytes.into(), hash))
 }

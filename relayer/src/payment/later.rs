@@ -296,7 +296,13 @@ impl Gate {
     /// From the hold to the queue; what cannot enter is released.
     async fn queue_up(&self, job: NewJob) -> ApiResult<()> {
         crate::failpoint!("queue::after_hold");
-        if let Err(error) = self.queue().add(&job).await {
+        let entered = async {
+            if job.funding.charges.is_some() {
+                self.ledger().keep(job.id).await?;
+            }
+            self.queue().add(&job).await
+        };
+        if let Err(error) = entered.await {
             // The answer to a commit may have been lost: what is in the queue ends there.
             if self.queue().job(job.id).await?.is_some() {
                 return Ok(());

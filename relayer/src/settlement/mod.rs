@@ -301,11 +301,14 @@ impl Settlement {
     /// When the account has pending charges or holds.
     pub async fn unfreeze(&self, account: AccountId) -> Result<(), SettlementError> {
         let mut tx = self.ledger.db.begin_write().await?;
+        // With the right to write: no hold comes or goes.
+        let running = !self.ledger.context.running.held(account).is_zero();
         let changed = sqlx::query(
             "UPDATE accounts SET frozen = NULL, remainder = chain_remainder \
-             WHERE id = $1 AND held = 0 AND settled = total_charged AND void = 0",
+             WHERE id = $1 AND $2 = 0 AND held = 0 AND settled = total_charged AND void = 0",
         )
         .bind(int(account.get()))
+        .bind(i64::from(running))
         .execute(tx.connection())
         .await?;
         tx.commit().await?;

@@ -10,6 +10,10 @@ use crate::follow::request_flush;
 use crate::ledger::sql::{Columns, int};
 use crate::ledger::{Ledger, LedgerError};
 
+/// Accounts that are closing, and whose jobs have ended but for those that only memory knows.
+const CLOSING: &str =
+    "SELECT id, total_charged - settled, void FROM accounts WHERE closing = 1 AND closed = 0 AND held = 0";
+
 /// A refund that is on chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundDone {
@@ -69,18 +73,18 @@ async fn refunded(ledger: &Ledger, account: AccountId) -> Result<Option<RefundDo
 
 /// The leader's part: accounts that are closing and whose jobs have ended are flushed, and closed once nothing is pending.
 pub(crate) async fn round(ledger: &Ledger) -> Result<(), SettlementError> {
-    let rows = sqlx::query(
-        "SELECT id, total_charged - settled, void FROM accounts WHERE closing = 1 AND closed = 0 AND held = 0",
-    )
-    .fetch_all(&ledger.db.pool)
-    .await?;
-    if rows.is_empty() {
+    if sqlx::query(CLOSING).fetch_all(&ledger.db.pool).await?.is_empty() {
         return Ok(());
     }
+    // Asked again with the right to write: now no job ends, and what it charges is no more in memory than in a row.
     let mut tx = ledger.db.begin_write().await?;
+    let rows = sqlx::query(CLOSING).fetch_all(tx.connection()).await?;
     for row in &rows {
         let mut columns = Columns::of(row);
         let (account, pending, void) = (columns.account()?, columns.int()?, columns.flag()?);
+        if !ledger.context.running.held(account).is_zero() {
+            continue;
+        }
         if pending > 0 && !void {
             request_flush(tx.connection(), "refund").await?;
             continue;

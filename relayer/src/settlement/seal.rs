@@ -125,7 +125,7 @@ static INSERT_ROWS: Rows = Rows::values(
 /// Fixes rows and root of a closed batch and queues it, behind the ceilings it needs. Runs again after a crash: a closed batch
 /// takes no receipts, so the outcome is the same.
 pub(crate) async fn seal(ledger: &Ledger, number: u64) -> Result<(), LedgerError> {
-    let found = sqlx::query(receipts::SELECT_BATCH).bind(int(number)).fetch_all(&ledger.db.pool).await?;
+    let found = ledger.db.read_many(receipts::SELECT_BATCH, number).await?;
     let receipts = found.iter().map(receipts::read).collect::<Result<Vec<_>, _>>()?;
     let domain = ledger.identity().domain;
     let (receipts, root) = tokio::task::spawn_blocking(move || {

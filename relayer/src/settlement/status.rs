@@ -102,7 +102,8 @@ pub(crate) async fn unposted(ledger: &Ledger) -> Result<(Usdc, u64), LedgerError
 pub(crate) async fn held(ledger: &Ledger) -> Result<Usdc, LedgerError> {
     let row =
         sqlx::query("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM holds").fetch_one(&ledger.db.pool).await?;
-    Columns::of(&row).usdc()
+    let in_memory = ledger.context.running.held_by_account().into_values().map(Usdc::micros).sum();
+    Ok(Usdc::from_micros(Columns::of(&row).usdc()?.micros().saturating_add(in_memory)))
 }
 
 /// Why this batch was asked for, if it was.

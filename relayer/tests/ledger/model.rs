@@ -17,6 +17,7 @@ enum Op {
     Hold { account: usize, key: u64, list: u64 },
     Charge { job: usize, percent: u64 },
     Release { job: usize },
+    Keep { job: usize },
     RequestRefund { account: usize },
     Refund { account: usize },
     Follow,
@@ -35,6 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (account.clone(), 0..40_u64, 1..9_000_000_u64).prop_map(|(account, key, list)| Op::Hold { account, key, list }),
         10 => (0..8_usize, 0..=100_u64).prop_map(|(job, percent)| Op::Charge { job, percent }),
         3 => (0..8_usize).prop_map(|job| Op::Release { job }),
+        4 => (0..8_usize).prop_map(|job| Op::Keep { job }),
         1 => account.clone().prop_map(|account| Op::RequestRefund { account }),
         1 => account.prop_map(|account| Op::Refund { account }),
         3 => Just(Op::Follow),
@@ -98,6 +100,13 @@ impl Model {
                     let (job, ..) = self.running.remove(job % self.running.len());
                     f.ledger.release(job, "test").await.unwrap();
                     prop_assert!(matches!(f.charge(job, 0).await, Err(LedgerError::UnknownJob(_))));
+                    prop_assert!(matches!(f.ledger.keep(job).await, Err(LedgerError::UnknownJob(_))));
+                }
+            }
+            Op::Keep { job } => {
+                if !self.running.is_empty() {
+                    let (job, ..) = self.running[job % self.running.len()];
+                    f.ledger.keep(job).await.expect("a job that is held can be kept");
                 }
             }
             Op::Follow => f.follow().await,

@@ -14,6 +14,10 @@ both_engines! {
         let account = f.account(50_000_000).await;
         let charged = f.run(account, 1, 30_000).await;
         f.held(account, 2, 30_000).await;
+        let kept = f.held(account, 3, 30_000).await;
+        f.ledger.keep(kept).await.unwrap();
+        f.ledger.keep(kept).await.unwrap();
+        assert_eq!(f.view(account).await.held, usdc(54_000));
         f.reopen().await;
         let view = f.view(account).await;
         assert_eq!((view.pending, view.held, view.available), (usdc(27_000), usdc(0), usdc(49_973_000)));
@@ -60,8 +64,10 @@ both_engines! {
         f.config.hold_seconds = 0;
         f.reopen().await;
         f.held(account, 2, 30_000).await;
+        let kept = f.held(account, 3, 30_000).await;
+        f.ledger.keep(kept).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(f.ledger.release_orphans().await.unwrap(), 1);
+        assert_eq!(f.ledger.release_orphans().await.unwrap(), 2);
         assert_eq!(f.view(account).await.held, usdc(0));
     }
 }
