@@ -50,15 +50,18 @@ impl App {
         body
     }
 
-    /// Asks until the answer is as wanted.
+    /// Asks until the answer is as wanted; longer than the indexer itself waits for a connection before it tries again.
     pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(45);
         loop {
             let (_, body) = self.get(path).await;
             if wanted(&body) {
                 return body;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{path} stays {body}");
+            if tokio::time::Instant::now() > deadline {
+                let (_, networks) = self.get("/api/v1/networks").await;
+                panic!("{path} stays {body}; {networks}");
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
