@@ -162,9 +162,13 @@ impl Account {
             let needed = Usdc::from_micros(self.committed() + needed.micros());
             return Err(LedgerError::CeilingTooLow { ceiling: ceiling.max(offered), needed });
         }
-        let overflow = self.overflow();
-        let held = if in_memory { &mut self.held_in_memory } else { &mut self.held };
-        *held = held.checked_add(needed).ok_or(overflow)?;
+        let held = if in_memory { self.held_in_memory } else { self.held };
+        let held = held.checked_add(needed).ok_or_else(|| self.overflow())?;
+        if in_memory {
+            self.held_in_memory = held;
+        } else {
+            self.held = held;
+        }
         if raises_ceiling {
             self.signed_ceiling = offered;
         }

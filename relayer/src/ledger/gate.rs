@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use compute_futures_protocol::{AccountId, Address, B256, DepositTerms, Usdc};
 
-use super::command::Command;
 use super::payments::{self, State};
 use super::sql::{Columns, bytes, int, micros};
 use super::types::{IdempotencyKey, PaymentOutcome, StoredAnswer};
@@ -67,20 +66,18 @@ impl Ledger {
         if payment.new.request_hash != request_hash {
             return Ok(Some(PaymentOutcome::KeyReused));
         }
+        if matches!(payment.state, State::Ready | State::Settled) {
+            // It is settled, or answered, from here on.
+            self.on_disk().await?;
+        }
         Ok(Some(match payment.state {
             State::Working | State::Failed => PaymentOutcome::InProgress,
             State::Ready if self.settled_elsewhere().await?.contains(&id) => PaymentOutcome::InProgress,
             State::Ready => PaymentOutcome::Unresolved(Box::new(payment.unresolved()?)),
-            State::Settled => {
-                // Read beside the writer, who may still wait for the disk; the answer goes out now.
-                if self.engine() == Engine::Sqlite {
-                    self.ask(Command::Sync).await?;
-                }
-                PaymentOutcome::Replay {
-                    answer: payment.answer.ok_or(LedgerError::AnswerExpired(id))?,
-                    transaction: payment.transaction.unwrap_or_default(),
-                }
-            }
+            State::Settled => PaymentOutcome::Replay {
+                answer: payment.answer.ok_or(LedgerError::AnswerExpired(id))?,
+                transaction: payment.transaction.unwrap_or_default(),
+            },
         }))
     }
 

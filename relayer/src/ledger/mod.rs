@@ -354,8 +354,19 @@ impl Ledger {
     /// # Errors
     /// When the database fails.
     pub async fn unresolved_payments(&self) -> Result<Vec<UnresolvedPayment>, LedgerError> {
-        let mut connection = self.db.pool.acquire().await?;
-        payments::ready(&mut connection).await?.iter().map(payments::Payment::unresolved).collect()
+        let ready = payments::ready(&mut *self.db.pool.acquire().await?).await?;
+        if !ready.is_empty() {
+            self.on_disk().await?;
+        }
+        ready.iter().map(payments::Payment::unresolved).collect()
+    }
+
+    /// Waits until what was read beside the writer is on disk, before anybody acts on it: on SQLite the writer may still wait for that.
+    async fn on_disk(&self) -> Result<(), LedgerError> {
+        match self.engine() {
+            Engine::Sqlite => self.ask(Command::Sync).await.map(|_| ()),
+            Engine::Postgres => Ok(()),
+        }
     }
 
     /// Σ prices of calls paid for with `exact`. Those of deposits by transfer are fees of their sweeps, so the contract books them

@@ -50,9 +50,9 @@ impl App {
         body
     }
 
-    /// Asks until the answer is as wanted; longer than the indexer itself waits for a connection before it tries again.
+    /// Asks until the answer is as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(45);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         loop {
             let (_, body) = self.get(path).await;
             if wanted(&body) {

@@ -80,6 +80,7 @@ impl Group<'_> {
             return self.charged_before(issued);
         }
         let hold = self.holds.get(&facts.job_id).cloned().ok_or(LedgerError::UnknownJob(facts.job_id))?;
+        let authorization = hold.signed()?;
         let account = self.accounts.get_mut(&hold.account).ok_or(LedgerError::UnknownAccount(hold.account))?;
         let batch = self.batch.as_mut().ok_or_else(|| LedgerError::Corrupt("a charge without an open batch".into()))?;
         let priced = account.charge(facts.list_amount, &hold, batch.number)?;
@@ -97,7 +98,7 @@ impl Group<'_> {
             issued_at: now_ms() / 1000,
         };
         let identity = &self.context.identity;
-        let signed = SignedReceipt::sign(receipt.clone(), hold.signed()?, &identity.domain, &identity.signer);
+        let signed = SignedReceipt::sign(receipt.clone(), authorization, &identity.domain, &identity.signer);
         let billing = Billing {
             receipt: signed,
             charged: priced.charged,
